@@ -1,0 +1,60 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo verify test test-fast test-torch check lint types fix goldens bench calibrate clean
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bncheck needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Verify a right and a wrong implementation and show the reports
+	$(BIN)/bncheck demo
+
+verify: $(STAMP)  ## Verify your own file: make verify TARGET=my_bn.py
+	@test -n "$(TARGET)" || { echo "say which file: make verify TARGET=my_bn.py"; exit 2; }
+	$(BIN)/bncheck verify $(TARGET)
+
+test: $(STAMP)  ## Run the tests
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## Run the tests that take no process of their own
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-torch: $(STAMP)  ## Run the tests that need PyTorch, in an environment of their own
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	BNCHECK_REQUIRE_TORCH=1 .venv-torch/bin/python -m pytest -m torch
+
+check: lint types  ## Lint and type-check
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+fix: $(STAMP)  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+goldens: $(STAMP)  ## Compute the 50-digit goldens anew and compare them with the stored ones
+	$(BIN)/python scripts/make_goldens.py --check
+
+bench: $(STAMP)  ## Measure start-up and the default verify
+	$(BIN)/python benchmarks/speed.py
+
+calibrate: $(STAMP)  ## Count false alarms and misses over many random cases (some 20 minutes)
+	$(BIN)/python benchmarks/calibrate.py
+
+clean:  ## Remove everything that was made
+	rm -rf .venv .venv-torch .mypy_cache .ruff_cache .pytest_cache dist build

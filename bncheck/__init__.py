@@ -1,0 +1,44 @@
+"""bncheck: is this Batch Normalization right, and if not, which line is wrong?
+
+The public names are loaded at first use, so that ``import bncheck`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bncheck.api import verify
+    from bncheck.errors import BncheckError, StubError, TargetError, UsageError, VerificationFailure
+    from bncheck.model import Finding, Outcome, Report, TargetReport, Verdict
+
+__all__ = [
+    "BncheckError",
+    "Finding",
+    "Outcome",
+    "Report",
+    "StubError",
+    "TargetError",
+    "TargetReport",
+    "UsageError",
+    "Verdict",
+    "VerificationFailure",
+    "verify",
+]
+
+_HOMES = {
+    "verify": "bncheck.api",
+    **dict.fromkeys(("BncheckError", "StubError", "TargetError", "UsageError", "VerificationFailure"), "bncheck.errors"),
+    **dict.fromkeys(("Finding", "Outcome", "Report", "TargetReport", "Verdict"), "bncheck.model"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bncheck' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

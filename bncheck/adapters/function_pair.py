@@ -1,0 +1,135 @@
+"""Adapter for two functions: a forward that takes x, gamma, beta and returns y and a cache, and its backward."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from bncheck.adapters.plans import backward_plans, forward_plans, spelled
+from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Parameters, Reading, Run
+from bncheck.adapters.results import gradient_order, returned_names
+from bncheck.adapters.runs import Calling, CallRun
+from bncheck.adapters.stems import match
+from bncheck.adapters.words import Kind, Role, argument_role, composite, kind, stem
+
+NAME = "function-pair"
+Function = Callable[..., Any]
+
+
+class FunctionReading:
+    """One way of calling a pair of functions."""
+
+    def __init__(self, forward: Function, backward: Function, calling: Calling) -> None:
+        self._forward, self._backward, self._calling = forward, backward, calling
+
+    @property
+    def eps_source(self) -> str | None:
+        """An eps argument is one; a dict of options may be read or not."""
+        keys = self._calling.forward.keys
+        return "argument" if "eps" in keys else "maybe" if "params" in keys else None
+
+    def start(self, parameters: Parameters) -> Run:
+        """Return a fresh run."""
+        return CallRun(self._calling, self._forward, self._backward, self._calling.values(parameters))
+
+
+class FunctionPair:
+    """Two functions that may be the forward and the backward of a Batch Normalization."""
+
+    adapter = NAME
+
+    def __init__(self, name: str, forward: Function, backward: Function, names: tuple[str, str]) -> None:
+        self.name = name
+        self.forward_name, self.backward_name = names
+        self.aliases = frozenset({*names, "_".join(stem(names[0]).words), _stem_text(names[0])})
+        self.kind = _kind_of(names, forward)
+        self.composite = composite(names[0])
+        self._forward, self._backward = forward, backward
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the ways of calling the pair, most likely first."""
+        try:
+            forwards = list(forward_plans(self._forward))
+        except ArityError:
+            raise ArityError(
+                f"{self.forward_name}{spelled(self._forward)}: expected a forward like {self.forward_name}(x, gamma, "
+                "beta, eps) or (x, gamma, beta, bn_param), with a place for x, gamma and beta."
+            ) from None
+        returned = returned_names(self._forward)
+        try:
+            backwards = list(backward_plans(self._backward, returned))
+        except ArityError:
+            raise ArityError(
+                f"{self.backward_name}{spelled(self._backward)}: expected a backward like "
+                f"{self.backward_name}(dout, cache)."
+            ) from None
+        order = gradient_order(self._backward)
+        for forward in forwards:
+            for keys in dict_keys(self._forward) if "params" in forward.keys else [()]:
+                for backward in backwards:
+                    for cache, place in cache_choices(returned, "cache" in backward.keys):
+                        calling = Calling(forward, backward, order, cache, place, keys)
+                        yield FunctionReading(self._forward, self._backward, calling)
+
+
+def cache_choices(returned: tuple[str | None, ...] | None, asked: bool) -> list[tuple[str, int]]:
+    """Return what the cache may be, most likely first, as (how, place in the forward's result)."""
+    if not asked:
+        return [("whole", 0)]
+    named = [i for i, name in enumerate(returned or ()) if i and name and argument_role(name) is Role.CACHE]
+    several = returned is None or len(returned) > 2
+    others = [("whole", 0), *([("first", 0), ("last", 0)] if several else [])]
+    return [("named", place) for place in named[:1]] + others
+
+
+def dict_keys(function: Function) -> list[tuple[tuple[str, str], ...]]:
+    """Return what a fresh dict of options may hold, most likely first: the keys that the code asks for, by meaning."""
+    code = getattr(inspect.unwrap(getattr(function, "func", function)), "__code__", None)
+    texts = [c for c in getattr(code, "co_consts", ()) if isinstance(c, str) and c.isidentifier()]
+    own = {t: role.value for t in texts if (role := argument_role(t)) in (Role.EPS, Role.MOMENTUM)}
+    plain = {"eps": "eps", "momentum": "momentum"} | own
+    running = {t: role.value for t in texts if (role := argument_role(t)) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)}
+    full = plain | {"running_mean": "running_mean", "running_var": "running_var"} | running
+    return [tuple(plain.items()), tuple(full.items())]
+
+
+def _stem_text(name: str) -> str:
+    """Return a function's name without what says forward: "batchnorm_forward" gives "batchnorm"."""
+    parts = [part for part in name.split("_") if stem(part).direction == "" or len(part) > 12]
+    return "_".join(parts)
+
+
+def _kind_of(names: tuple[str, str], forward: Function) -> Kind:
+    doc = inspect.getdoc(forward) if inspect.isfunction(forward) else None
+    kinds = {kind(names[0], doc or ""), kind(names[1])}
+    return Kind.OTHER_NORM if Kind.OTHER_NORM in kinds else Kind.BN if Kind.BN in kinds else Kind.UNKNOWN
+
+
+def is_function(thing: Any) -> bool:
+    """Tell a function (also a partial, or one wrapped by a decorator) from other things."""
+    return inspect.isroutine(thing) or isinstance(thing, partial) or hasattr(thing, "__wrapped__")
+
+
+class _FunctionPairs:
+    """Finds pairs of functions by the stems of their names."""
+
+    def candidates(self, namespace: Namespace) -> list[Candidate]:
+        """Return the pairs in a namespace."""
+        functions = {name: thing for name, thing in namespace.things.items() if is_function(thing)}
+        found: list[Candidate] = []
+        for pair in match(functions):
+            name = pair.forward if pair.primary else pair.backward
+            found.append(FunctionPair(name, functions[pair.forward], functions[pair.backward], pair[:2]))
+        return found
+
+    def live(self, name: str, objects: tuple[Any, ...]) -> Candidate | None:
+        """Return the pair that two callables are."""
+        if len(objects) != 2 or not all(callable(o) and not inspect.isclass(o) for o in objects):
+            return None
+        names = tuple(getattr(o, "__name__", d) for o, d in zip(objects, ("forward", "backward"), strict=True))
+        return FunctionPair(name, objects[0], objects[1], (names[0], names[1]))
+
+
+ADAPTERS.add(NAME, _FunctionPairs())

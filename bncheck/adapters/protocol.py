@@ -1,0 +1,137 @@
+"""The seam of discovery: what an adapter offers, so that layout and eps can be found out the same way for all.
+
+An adapter looks through a :class:`Namespace` for candidates. A candidate knows the ways in which it may want to be
+called, its readings, most likely first. A reading starts runs: one forward and backward of the user's code, in the
+user's own layout and parameter shape. Everything above a run (which layout, which parameter shape, which eps) is
+settled by :mod:`bncheck.adapters.trials` and :mod:`bncheck.adapters.epsilon`, for all adapters alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+from bncheck.adapters.words import Kind
+from bncheck.errors import TargetError
+from bncheck.registry import Registry
+
+
+class Parameters(NamedTuple):
+    """What one run is started with; gamma and beta in the user's shape."""
+
+    gamma: Any
+    beta: Any
+    eps: float
+    momentum: float
+
+
+class Results(NamedTuple):
+    """What a backward handed over, as it came; None where nothing was found."""
+
+    dx: Any
+    dgamma: Any
+    dbeta: Any
+
+
+class Run(Protocol):
+    """One fresh layer or cache of the user's code, spoken to in the user's layout."""
+
+    @property
+    def gamma(self) -> Any:
+        """The array that user code was given for gamma."""
+
+    @property
+    def beta(self) -> Any:
+        """The array that user code was given for beta."""
+
+    @property
+    def returns(self) -> str:
+        """How backward handed its gradients over, in words; "" before a backward."""
+
+    def forward(self, x: Any, train: bool) -> Any:
+        """Call the user's forward; return what looks like y, None if nothing does."""
+
+    def backward(self, dy: Any) -> Results:
+        """Call the user's backward after a forward."""
+
+
+class Reading(Protocol):
+    """One way of calling a candidate."""
+
+    @property
+    def eps_source(self) -> str | None:
+        """How eps reaches the code: "argument"; "maybe" where trying has to tell; None if it cannot be set."""
+
+    def start(self, parameters: Parameters) -> Run:
+        """Return a fresh run."""
+
+
+class Candidate(Protocol):
+    """Something in a namespace that may be a Batch Normalization.
+
+    Attributes
+    ----------
+    name : str
+        Its name within the namespace; with the namespace's label it makes the target's name.
+    aliases : frozenset of str
+        Other names that may select it: of its backward, its stem.
+    kind : Kind
+        What its name reads as.
+    composite : bool
+        Whether its name joins it with another layer, so that failing to run means it is simply something else.
+    adapter : str
+        Name of the adapter that found it.
+    forward_name, backward_name : str
+        What messages call the two functions.
+
+    """
+
+    name: str
+    aliases: frozenset[str]
+    kind: Kind
+    composite: bool
+    adapter: str
+    forward_name: str
+    backward_name: str
+
+    def readings(self) -> Iterable[Reading]:
+        """Yield the ways of calling it, most likely first; raise ArityError if there is none."""
+
+
+class ArityError(TargetError):
+    """A signature offers no place for what a Batch Normalization needs."""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """The things of one module, or live objects, to look through.
+
+    Attributes
+    ----------
+    label : str
+        What precedes a candidate's name in its target's name ("my_bn.py::").
+    things : dict
+        Functions and classes by name, in the order of the source.
+    module : ModuleType or None
+        Where they live.
+
+    """
+
+    label: str
+    things: dict[str, Any] = field(default_factory=dict)
+    module: ModuleType | None = None
+
+
+class Adapter(Protocol):
+    """Finds candidates of one kind."""
+
+    def candidates(self, namespace: Namespace) -> list[Candidate]:
+        """Return what may be a Batch Normalization among the things of a namespace."""
+
+    def live(self, name: str, objects: tuple[Any, ...]) -> Candidate | None:
+        """Return the candidate that these objects, handed over from Python, are; None if they are none of its kind."""
+
+
+ADAPTERS: Registry[Adapter] = Registry("adapter", "bncheck.adapters")

@@ -1,0 +1,221 @@
+"""Reading what user code hands back: which of it is y, the cache, dx, dgamma, dbeta.
+
+The names in the source's return statement decide; if they lie, that is the user's error and is reported as a wrong
+gradient, never silently put right. Shapes decide only where names say nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bncheck.adapters.words import gradient_name, output_like
+from bncheck.model import GRADIENTS
+
+Order = dict[int, tuple[str, ...]]
+_MAX_DEPTH = 3  # how many ``return other(dout, cache)`` are followed
+
+
+def split_forward(out: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], int]:
+    """Return (y, everything else, the place of y) of a forward's result; y is the first array of x's shape."""
+    if isinstance(out, tuple | list) and out:
+        place = next((i for i, item in enumerate(out) if getattr(item, "shape", None) == shape), 0)
+        return out[place], (*out[:place], *out[place + 1 :]), place
+    if isinstance(out, Mapping):
+        name = next((k for k in out if output_like(str(k))), None)
+        if name is not None:
+            return out[name], (out.get("cache", out),), 0
+    return out, (), 0
+
+
+def read_gradients(result: Any, order: Order, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return the gradients in a backward's result by name."""
+    if isinstance(result, tuple | list) and not hasattr(result, "_fields"):
+        if _is_numbers(result):
+            return {"dx": result}
+        names = order.get(len(result)) or _by_shape(result, shape)
+        return {name: item for name, item in zip(names, result, strict=False) if name and item is not None}
+    keyed = _keyed(result)
+    if keyed is not None:
+        return {of: keyed[key] for of, key in _keys(keyed).items() if keyed[key] is not None}
+    return {} if result is None else {"dx": result}
+
+
+def describe_gradients(result: Any, order: Order, shape: tuple[int, ...], attributes: dict[str, str]) -> str:
+    """Return in words how the gradients came: "tuple (dx, dgamma, dbeta)", "dx and attributes dgamma, dbeta"."""
+    keyed = None if isinstance(result, tuple | list) and not hasattr(result, "_fields") else _keyed(result)
+    if result is None:
+        words = ""
+    elif keyed is not None:
+        words = f"dict ({', '.join(_keys(keyed).values())})"
+    elif isinstance(result, tuple | list) and not _is_numbers(result):
+        names = order.get(len(result)) or _by_shape(result, shape)
+        words = f"tuple ({', '.join(name or '...' for name in names)})"
+    else:
+        words = "dx"
+    stored = f"attributes {', '.join(attributes.values())}" if attributes else ""
+    return " and ".join(filter(None, (words, stored)))
+
+
+def _is_numbers(result: Any) -> bool:
+    """Tell a list that stands for an array from a list of arrays."""
+    return isinstance(result, list) and bool(result) and not hasattr(result[0], "shape") and len(result) != len(GRADIENTS)
+
+
+def _keyed(result: Any) -> Mapping[str, Any] | None:
+    """Return a result that names its parts (dict, named tuple, simple object) as a mapping."""
+    if isinstance(result, Mapping):
+        return result
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return dict(zip(result._fields, result, strict=True))
+    if result is None or isinstance(result, tuple | list | int | float) or hasattr(result, "shape"):
+        return None
+    return getattr(result, "__dict__", None)
+
+
+def _keys(keyed: Mapping[str, Any]) -> dict[str, str]:
+    """Return which key holds which gradient; a plain "gamma" is dgamma in a dict of gradients."""
+    best: dict[str, tuple[int, str]] = {}
+    for key in keyed:
+        name = gradient_name(str(key)) or gradient_name(str(key), marked=False)
+        if name is not None and name.clarity > best.get(name.of, (0, ""))[0]:
+            best[name.of] = (name.clarity, key)
+    return {of: key for of, (_, key) in best.items()}
+
+
+def _by_shape(result: tuple[Any, ...] | list[Any], shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the order dx, dgamma, dbeta, with dx where the first array of x's shape is."""
+    place = next((i for i, item in enumerate(result) if getattr(item, "shape", None) == shape), 0)
+    names = ["dgamma", "dbeta", *[""] * len(result)][: len(result) - 1]
+    names.insert(place, "dx")
+    return tuple(names)
+
+
+def read_attributes(layer: Any, missing: list[str]) -> dict[str, str]:
+    """Return which attributes of a layer hold the missing gradients: {"dgamma": "grad_gamma"}."""
+    found: dict[str, tuple[int, str]] = {}
+    for name in attribute_names(layer):
+        read = gradient_name(name)
+        if read is None or read.of not in missing or read.clarity <= found.get(read.of, (0, ""))[0]:
+            continue
+        value = getattr(layer, name, None)
+        if value is not None and not callable(value):
+            found[read.of] = (read.clarity, name)
+    return {of: name for of, (_, name) in found.items()}
+
+
+def attribute_names(layer: Any) -> list[str]:
+    """Return the names of an object's own attributes, those in slots and properties too."""
+    own = list(getattr(layer, "__dict__", ()))
+    for cls in type(layer).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        own += [slots] if isinstance(slots, str) else list(slots)
+        own += [name for name, thing in cls.__dict__.items() if isinstance(thing, property)]
+    return own
+
+
+# ------------------------------------------------------------------------------------------------- the return statement
+
+
+def returned_names(function: Callable[..., Any]) -> tuple[str | None, ...] | None:
+    """Return the names in the last return statement of a forward that returns several things, None if unreadable."""
+    tuples = [names for names, _ in _returned(function, 0)]
+    return tuples[-1] if tuples else None
+
+
+def gradient_order(function: Callable[..., Any]) -> Order:
+    """Return the order of the gradients that the return statements name, by the number of things returned.
+
+    One unreadable element takes the one name that is left over. Where more are unreadable there is no entry, and the
+    order is settled by shape.
+    """
+    order: Order = {}
+    for names, _ in _returned(function, 0):
+        read = [gradient_name(name) if name else None for name in names]
+        roles = [name.of if name is not None else "" for name in read]
+        missing = [name for name in GRADIENTS if name not in roles]
+        if len(missing) == 1 and roles.count("") == 1:
+            roles[roles.index("")] = missing[0]
+        said = [role for role in roles if role]
+        if len(said) == len(set(said)) and (not [n for n in GRADIENTS if n not in said] or "" not in roles):
+            order[len(names)] = tuple(roles)
+    return order
+
+
+def _returned(function: Callable[..., Any], depth: int) -> Iterator[tuple[tuple[str | None, ...], ast.AST]]:
+    """Yield the names in every return statement that returns a tuple, in the order of the source."""
+    tree = _source_tree(function)
+    if tree is None or depth > _MAX_DEPTH:
+        return
+    assigned = {
+        target.id: node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for value in _return_values(tree):
+        if isinstance(value, ast.Name) and value.id in assigned:
+            value = assigned[value.id]
+        if isinstance(value, ast.Tuple | ast.List):
+            yield tuple(_name_of(element) for element in value.elts), value
+        elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+            called = getattr(inspect.unwrap(function), "__globals__", {}).get(value.func.id)
+            if inspect.isfunction(called):
+                yield from _returned(called, depth + 1)
+
+
+def _source_tree(function: Callable[..., Any]) -> ast.AST | None:
+    function = getattr(function, "func", function)  # a functools.partial
+    try:
+        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
+        tree = ast.parse(source)
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
+    return next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)), None)
+
+
+def _return_values(tree: ast.AST) -> list[ast.expr]:
+    """Return what the function itself returns, leaving out functions defined inside it."""
+    if isinstance(tree, ast.Lambda):
+        return [tree.body]
+    found: list[ast.expr] = []
+    waiting: list[ast.AST] = list(ast.iter_child_nodes(tree))
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.Return) and node.value is not None:
+            found.append(node.value)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+    return sorted(found, key=lambda node: node.lineno)
+
+
+def _name_of(node: ast.expr) -> str | None:
+    """Return the name that an element of a return statement carries: ``dx``, ``self.dx``, ``grads["x"]``, ``dx.T``."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        # ``dx.reshape(...)`` is about dx, but ``dout.sum()`` and ``np.sum(dout)`` are not about dout.
+        shaping = node.func.attr in _SHAPING
+        inner = node.args[0] if shaping and _is_module(node.func.value) and node.args else node.func.value
+        return _name_of(inner) if shaping else None
+    if isinstance(node, ast.Attribute):
+        return _name_of(node.value) if node.attr == "T" else node.attr
+    if isinstance(node, ast.Subscript):
+        key = node.slice
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            return key.value if gradient_name(key.value) else f"d{key.value}"
+        return _name_of(node.value)
+    return None
+
+
+_SHAPING = frozenset(
+    "reshape transpose swapaxes moveaxis rollaxis squeeze ravel flatten astype copy array asarray ascontiguousarray".split()
+)
+
+
+def _is_module(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("np", "numpy", "cp", "xp", "jnp", "torch")

@@ -1,0 +1,180 @@
+"""A run: one forward and backward of user code by call plans, shared by function pairs and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bncheck.adapters.plans import Plan, mode_values
+from bncheck.adapters.protocol import Parameters, Results
+from bncheck.adapters.results import (
+    Order,
+    attribute_names,
+    describe_gradients,
+    read_attributes,
+    read_gradients,
+    split_forward,
+)
+from bncheck.adapters.words import output_like
+from bncheck.model import GRADIENTS
+
+_TRAIN = {**mode_values(True), "none": None}
+_TEST = mode_values(False)
+
+
+@dataclass(slots=True)
+class Calling:
+    """How the two functions are called, and how what they return is read.
+
+    Attributes
+    ----------
+    forward, backward : Plan
+        The call plans.
+    order : dict
+        The order of the gradients that the source names, by the number of things returned.
+    cache : str
+        What backward gets as its cache: "whole" (all that the forward returned beside y, bare if it is one thing),
+        "last" or "first" of several things, or "named", at the place `cache_place` of the forward's result.
+    dict_keys : dict
+        Values of a fresh ``bn_param``, by key: what stands for "eps" and "momentum", and running statistics if asked.
+
+    """
+
+    forward: Plan
+    backward: Plan
+    order: Order = field(default_factory=dict)
+    cache: str = "whole"
+    cache_place: int = 0
+    dict_keys: tuple[tuple[str, str], ...] = (("eps", "eps"), ("momentum", "momentum"))
+
+    def __post_init__(self) -> None:
+        keys = self.forward.keys | self.backward.keys
+        self._running = bool(keys & {"running_mean", "running_var", "cache"}) or "running_mean" in dict(self.dict_keys)
+        self._params = "params" in keys
+        self._items = any(key.startswith(("item", "out")) for key in self.backward.keys)
+
+    _running: bool = field(init=False, default=False)
+    _params: bool = field(init=False, default=False)
+    _items: bool = field(init=False, default=False)
+
+    def values(self, parameters: Parameters) -> dict[str, Any]:
+        """Return the values of a fresh run, by key."""
+        gamma, beta, eps, momentum = parameters
+        values = {**_TRAIN, "gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
+        if self._running:
+            values["running_mean"], values["running_var"] = np.zeros_like(gamma), np.ones_like(gamma)
+            values["cache"] = (values["running_mean"], values["running_var"])
+        if self._params:
+            values["params"] = {"mode": "train"} | {name: values[key] for name, key in self.dict_keys}
+        return values
+
+
+class CallRun:
+    """One run of a forward and a backward; `layer` is the object whose methods they are, if they are."""
+
+    __slots__ = (
+        "_attributes",
+        "_backward",
+        "_calling",
+        "_forward",
+        "_layer",
+        "_place",
+        "_rest",
+        "_result",
+        "_shape",
+        "_train",
+        "_values",
+    )
+
+    def __init__(
+        self,
+        calling: Calling,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        values: dict[str, Any],
+        layer: Any = None,
+    ) -> None:
+        self._calling, self._forward, self._backward = calling, forward, backward
+        self._values, self._layer = values, layer
+        self._train = True
+        self._result: Any = None
+        self._attributes: dict[str, str] = {}
+        self._rest: tuple[Any, ...] = ()
+        self._place = 0
+        self._shape: tuple[int, ...] = ()
+
+    @property
+    def gamma(self) -> Any:
+        """The array that user code was given for gamma."""
+        return self._values["gamma"]
+
+    @property
+    def beta(self) -> Any:
+        """The array that user code was given for beta."""
+        return self._values["beta"]
+
+    def forward(self, x: Any, train: bool) -> Any:
+        """Call the user's forward; return what looks like y, None if nothing does."""
+        values = self._values
+        values["x"] = x
+        self._shape = x.shape
+        if train is not self._train:
+            self._set_mode(train)
+        y, self._rest, self._place = split_forward(self._calling.forward.call(self._forward, values), x.shape)
+        return self._output(x.shape) if y is None and self._layer is not None else y
+
+    def backward(self, dy: Any) -> Results:
+        """Call the user's backward after a forward."""
+        calling, values, layer = self._calling, self._values, self._layer
+        values["dy"] = dy
+        values["cache"] = self._cache()
+        if calling._items:
+            self._spread(values)
+        result = self._result = calling.backward.call(self._backward, values)
+        found = read_gradients(result, calling.order, self._shape)
+        if layer is not None and len(found) < len(GRADIENTS):
+            names = self._attributes = read_attributes(layer, [name for name in GRADIENTS if name not in found])
+            for of, name in names.items():
+                found[of] = getattr(layer, name)
+        return Results(found.get("dx"), found.get("dgamma"), found.get("dbeta"))
+
+    @property
+    def returns(self) -> str:
+        """How backward handed its gradients over, in words; "" before a backward."""
+        return describe_gradients(self._result, self._calling.order, self._shape, self._attributes)
+
+    def _cache(self) -> Any:
+        rest, how = self._rest, self._calling.cache
+        if how == "named":
+            place = self._calling.cache_place
+            return rest[place - (place > self._place)] if place <= len(rest) else rest
+        if len(rest) == 1 or (rest and how == "first"):
+            return rest[0]
+        return rest[-1] if rest and how == "last" else rest
+
+    def _spread(self, values: dict[str, Any]) -> None:
+        """Put single things that the forward returned where a backward asks for them."""
+        rest = self._rest
+        for i, item in enumerate(rest):
+            values[f"out{i + (i >= self._place)}"] = item
+        if len(rest) == 1 and isinstance(rest[0], tuple | list):
+            rest = tuple(rest[0])
+        for i, item in enumerate(rest):
+            values[f"item{i}"] = item
+
+    def _output(self, shape: tuple[int, ...]) -> Any:
+        """Return the attribute that holds the output of a forward that returns nothing."""
+        for name in attribute_names(self._layer):
+            value = getattr(self._layer, name, None) if output_like(name) else None
+            if getattr(value, "shape", None) == shape:
+                return value
+        return None
+
+    def _set_mode(self, train: bool) -> None:
+        self._train = train
+        self._values.update(_TRAIN if train else _TEST)
+        if "params" in self._values:
+            self._values["params"]["mode"] = "train" if train else "test"

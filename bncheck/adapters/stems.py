@@ -1,0 +1,70 @@
+"""Matching forwards with backwards by the stems of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bncheck.adapters.words import Stem, stem, variant
+
+_NO_TRAINING = frozenset("test testing inference infer eval evaluate predict check gradcheck numerical numeric".split())
+
+
+class Match(NamedTuple):
+    """Two names that belong together; `primary` says that the forward's name stands for both."""
+
+    forward: str
+    backward: str
+    primary: bool
+
+
+def match(names: Iterable[str]) -> list[Match]:
+    """Return the pairs of a forward and a backward among names, in the order of the names.
+
+    A backward belongs to the forward of the same stem; else to the one whose stem it extends ("batchnorm_backward_alt",
+    "_v2"), or that extends it. A function that says neither can stand for the forward ("batch_norm").
+    """
+    stems = {name: stem(name) for name in names}
+    stems = {name: s for name, s in stems.items() if not set(s.words) & _NO_TRAINING}
+    backwards = [name for name, s in stems.items() if s.direction == "backward"]
+    forwards = [name for name, s in stems.items() if s.direction == "forward"]
+    if len(backwards) == 1 and len(forwards) == 1:
+        return [Match(forwards[0], backwards[0], primary=True)]
+    found: list[tuple[str, str]] = []
+    for backward in backwards:
+        forward = _nearest(stems[backward], {n: stems[n] for n in forwards}) or _nearest(
+            stems[backward], {n: s for n, s in stems.items() if not s.direction and s.words}
+        )
+        if forward:
+            found.append((forward, backward))
+    for forward in forwards:
+        if forward not in [f for f, _ in found]:
+            taken = _nearest(stems[forward], {n: stems[n] for n in backwards})
+            if taken:
+                found.append((forward, taken))
+    return _with_primaries(found, stems)
+
+
+def _nearest(wanted: Stem, others: dict[str, Stem]) -> str | None:
+    """Return the name whose stem equals the wanted one, or is nearest to it among its variants."""
+    joined = "".join(wanted.words)
+    equal = [name for name, s in others.items() if "".join(s.words) == joined]
+    if equal:
+        return equal[0]
+    near = [
+        name
+        for name, s in others.items()
+        if s.words and wanted.words and (variant(wanted.words, s.words) or variant(s.words, wanted.words))
+    ]
+    near += [name for name, s in others.items() if not s.words and variant(wanted.words, ())]
+    return max(near, key=lambda n: len(set(others[n].words) & set(wanted.words)), default=None)
+
+
+def _with_primaries(found: list[tuple[str, str]], stems: dict[str, Stem]) -> list[Match]:
+    """Say of each pair whether it is the one that its forward's name stands for."""
+    matches = []
+    for forward, backward in found:
+        shared = [b for f, b in found if f == forward]
+        same = [b for b in shared if stems[b].words == stems[forward].words]
+        matches.append(Match(forward, backward, primary=backward == (same or shared)[0]))
+    return matches

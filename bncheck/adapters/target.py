@@ -1,0 +1,148 @@
+"""Target and Session over any reading: canonical arrays in and out, whatever the user's layout and parameter shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
+from bncheck.adapters.protocol import Parameters, Reading, Run
+from bncheck.model import Conventions, Gradients, Setup
+
+if TYPE_CHECKING:
+    from bncheck.model import Array
+
+
+@dataclass(frozen=True)
+class Way:
+    """How data of one number of axes is handed to the user's code.
+
+    Attributes
+    ----------
+    layout : Layout
+        The user's order of axes.
+    shape : tuple of int or None
+        Shape of gamma and beta with -1 for C; None for (C,).
+
+    """
+
+    layout: Layout
+    shape: tuple[int, ...] | None
+
+
+class FoundTarget:
+    """A user's implementation, understood."""
+
+    def __init__(self, name: str, conventions: Conventions, reading: Reading, ways: Mapping[int, Way]) -> None:
+        self._name, self._conventions = name, conventions
+        self._reading = reading
+        first = next(iter(ways.values()))
+        # Data that the target was not found to take is offered in the canonical order; its own code may refuse it.
+        self._ways = {ndim: ways.get(ndim, Way(layout(CANONICAL[ndim]), first.shape)) for ndim in CANONICAL}
+
+    @property
+    def name(self) -> str:
+        """How reports call the target."""
+        return self._name
+
+    @property
+    def conventions(self) -> Conventions:
+        """What discovery found out."""
+        return self._conventions
+
+    def open(self, setup: Setup) -> FoundSession:
+        """Return a fresh session."""
+        return FoundSession(self._reading, self._ways, setup)
+
+
+class FoundSession:
+    """One fresh layer or cache; the user's constructor runs at the first forward, when the number of axes is known."""
+
+    __slots__ = ("_given", "_reading", "_run", "_setup", "_way", "_ways")
+
+    def __init__(self, reading: Reading, ways: Mapping[int, Way], setup: Setup) -> None:
+        self._reading, self._ways, self._setup = reading, ways, setup
+        self._run: Run | None = None
+        self._given: dict[str, tuple[Any, Any]] = {}
+
+    def forward(self, x: Array, mode: str = "train") -> Any:
+        """Run the user's forward; return y in the canonical layout, or what came if its shape does not fit."""
+        run = self._run
+        if run is None:
+            self._way = self._ways[x.ndim]
+            run = self._run = start(self._reading, self._way, self._setup)
+        place = self._way.layout
+        given = in_memory(place.user(x), self._setup.memory)
+        self._given["x"] = (x, given)
+        return canonical(run.forward(given, mode == "train"), place, given.shape)
+
+    def backward(self, dy: Array) -> Gradients:
+        """Run the user's backward; return dx in the canonical layout and the parameters' gradients as (C,)."""
+        run = self._run
+        if run is None:
+            raise RuntimeError("backward was called before forward")
+        place = self._way.layout
+        given = in_memory(place.user(dy), self._setup.memory)
+        self._given["dy"] = (dy, given)
+        dx, dgamma, dbeta = run.backward(given)
+        size = self._setup.gamma.size
+        return Gradients(canonical(dx, place, given.shape), per_channel(dgamma, size), per_channel(dbeta, size))
+
+    def handed_over(self) -> Mapping[str, tuple[Array, Array]]:
+        """Return each array given to user code (name: before, now)."""
+        found = {name: (before, self._way.layout.canonical(now)) for name, (before, now) in self._given.items()}
+        if self._run is not None:
+            found["gamma"] = (self._setup.gamma, np.reshape(self._run.gamma, -1))
+            found["beta"] = (self._setup.beta, np.reshape(self._run.beta, -1))
+        return found
+
+
+def start(reading: Reading, way: Way, setup: Setup) -> Run:
+    """Return a fresh run of user code, with copies of gamma and beta in the user's shape."""
+    gamma, beta = setup.gamma.copy(), setup.beta.copy()
+    if way.shape is not None:
+        gamma, beta = gamma.reshape(way.shape), beta.reshape(way.shape)
+    if setup.memory == "readonly":
+        gamma.flags.writeable = beta.flags.writeable = False
+    return reading.start(Parameters(gamma, beta, setup.eps, setup.momentum))
+
+
+def canonical(value: Any, place: Layout, shape: tuple[int, ...]) -> Any:
+    """Return a copy of a result in the canonical layout if it is like an array of that shape, else what came.
+
+    A copy, because some code hands out the same buffer at each call.
+    """
+    if not isinstance(value, np.ndarray):
+        array = as_array(value)
+        if array is None or array.shape != shape:
+            return value
+        return np.array(place.canonical(array))
+    if value.shape != shape:
+        return value
+    return np.array(place.canonical(value))
+
+
+def per_channel(value: Any, size: int) -> Any:
+    """Return a copy of a parameter's gradient as (C,) if its shape is that up to ones, else what came."""
+    array = value if isinstance(value, np.ndarray) else as_array(value)
+    if array is None or array.size != size:
+        return value
+    if array.shape == (size,):
+        return np.array(array)
+    if [n for n in array.shape if n != 1] != [n for n in (size,) if n != 1]:
+        return value
+    return np.array(array).reshape(size)
+
+
+def as_array(value: Any) -> Any:
+    """Return an array of what is like one (a list, a tensor, a number), None of what is not."""
+    if value is None or isinstance(value, str | bytes | dict):
+        return None
+    try:
+        array = np.asarray(value)
+    except Exception:
+        return None
+    return array if array.dtype.kind in "fiuc" else None

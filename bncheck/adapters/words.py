@@ -1,0 +1,257 @@
+"""Identifiers read by their words: what an argument is for, whose gradient a name is, what a function's name promises.
+
+Names are split into words (snake_case, camelCase, digits) and the words are judged, so that ``d_gamma``, ``gradGamma``
+and ``dgamma`` read the same, and no list of whole names has to be complete.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from functools import cache
+from typing import NamedTuple
+
+
+class Role(StrEnum):
+    """What an argument or a result is for."""
+
+    X = "x"
+    GAMMA = "gamma"
+    BETA = "beta"
+    EPS = "eps"
+    MOMENTUM = "momentum"
+    MODE = "mode"
+    PARAMS = "params"
+    CACHE = "cache"
+    RUNNING_MEAN = "running_mean"
+    RUNNING_VAR = "running_var"
+    DY = "dy"
+    SIZE = "size"
+
+
+class Kind(StrEnum):
+    """What the name of a function or class says that it is."""
+
+    BN = "batch norm"
+    OTHER_NORM = "another norm"
+    UNKNOWN = "unknown"
+
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_GAMMA = {"gamma": 3, "gam": 3, "scale": 2, "weight": 2, "weights": 2, "gain": 2, "bw": 2, "g": 1, "w": 1}
+_BETA = {"beta": 3, "bet": 3, "shift": 2, "bias": 2, "biases": 2, "offset": 2, "bb": 2, "b": 1}
+_X = frozenset(
+    "x xs a z h u v data input inputs inp in images image img fmap features activations activation act prev batch".split()
+)
+_Y = frozenset("y out output outputs yhat o res result".split())
+_EPS = frozenset({"eps", "epsilon", "epsi"})
+_MOMENTUM = frozenset({"momentum", "decay", "rho", "mom"})
+_TRAIN = frozenset("train training trn trains istrain istraining".split())
+_TEST = frozenset("test testing inference infer eval evaluate evaluation predict deterministic".split())
+_MODE = frozenset({"mode", "phase"}) | _TRAIN | _TEST
+_RUNNING = frozenset("running moving mov run global pop population ema exp tracked avg".split())
+_MEAN = frozenset("mean means mu avg average m expectation".split())
+_VAR = frozenset("var variance vars std sigma v sigma2".split())
+_PARAMS = frozenset("param params parameters config cfg conf options opts opt settings hyperparams hparams".split())
+_CACHE = frozenset("cache caches cached ctx context memory mem saved tape memo stash intermediates residuals".split())
+_SIZE = frozenset(
+    "features feature num n nb number size sizes dim dims dimension dimensions channel channels units d c in out width "
+    "shape hidden neurons nodes layer input inputs output outputs".split()
+)
+# Words that say nothing about the role beside them ("bn_gamma", "gamma_vec").
+_NEUTRAL = frozenset("bn vec vector param parameter value the batchnorm".split())
+_GRADIENT_MARKS = frozenset("d dl ld dloss grad grads gradient gradients delta deriv derivative der".split())
+_UPSTREAM = frozenset("upstream top error err delta dvalues dnext dcurrent dprev".split())
+
+
+@cache
+def words(identifier: str) -> tuple[str, ...]:
+    """Return the words of an identifier in lower case: "dgammaOut_2" gives ("dgamma", "out", "2")."""
+    return tuple(word.lower() for word in _WORD.findall(identifier))
+
+
+def _parameter(found: tuple[str, ...]) -> tuple[Role, int] | None:
+    """Return GAMMA or BETA and how clearly the words say so."""
+    said = [word for word in found if word not in _NEUTRAL and not word.isdigit()]
+    for role, table in ((Role.GAMMA, _GAMMA), (Role.BETA, _BETA)):
+        if said and all(word in table for word in said):
+            return role, max(table[word] for word in said)
+    return None
+
+
+@cache
+def argument_role(name: str) -> Role | None:
+    """Return what an argument called `name` is for; None where the name does not say."""
+    found = words(name)
+    some = frozenset(found)
+    if some & _EPS:
+        return Role.EPS
+    if some & _MOMENTUM:
+        return Role.MOMENTUM
+    if name in ("rm", "rv"):
+        return Role.RUNNING_MEAN if name == "rm" else Role.RUNNING_VAR
+    running, statistic = some & _RUNNING, some & (_MEAN | _VAR)
+    if running and statistic and len(running | statistic) > 1:
+        return Role.RUNNING_VAR if some & _VAR else Role.RUNNING_MEAN
+    parameter = _parameter(found)
+    if parameter is not None:
+        return parameter[0]
+    if some & _CACHE:
+        return Role.CACHE
+    if some & _MODE:
+        return Role.MODE
+    if some & _PARAMS:
+        return Role.PARAMS
+    return Role.X if found and some <= _X else None
+
+
+@cache
+def size_like(name: str) -> bool:
+    """Tell whether `name` may stand for the number of channels in a constructor."""
+    return any(word in _SIZE for word in words(name))
+
+
+@cache
+def train_is_true(name: str) -> bool:
+    """Tell whether a mode flag called `name` is true in training ("training") rather than in inference ("test_mode")."""
+    some = set(words(name))
+    return not some & _TEST or bool(some & _TRAIN)
+
+
+def says_train_or_test(name: str) -> bool:
+    """Tell whether a mode argument's name itself is a yes-or-no question, unlike "mode" or "phase"."""
+    return bool(set(words(name)) & (_TRAIN | _TEST))
+
+
+def _without_mark(found: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the words of a gradient's name without those that say "gradient of"; None if no word says so."""
+    rest = tuple(word for word in found if word not in _GRADIENT_MARKS)
+    if len(rest) < len(found):
+        return rest
+    if found and len(found[0]) > 1 and found[0].startswith("d"):
+        return (found[0][1:], *found[1:])
+    return None
+
+
+class GradientName(NamedTuple):
+    """Whose gradient a name reads as ("dx", "dgamma", "dbeta"), and how clearly."""
+
+    of: str
+    clarity: int
+
+
+@cache
+def gradient_name(name: str, *, marked: bool = True) -> GradientName | None:
+    """Return whose gradient `name` is; with `marked` false a plain "gamma" counts too (keys of a dict of gradients)."""
+    found = words(name)
+    rest = _without_mark(found)
+    if rest is None:
+        if marked:
+            return None
+        rest = found
+    parameter = _parameter(rest)
+    if parameter is not None:
+        return GradientName(f"d{parameter[0].value}", parameter[1])
+    said = [word for word in rest if word not in _NEUTRAL]
+    return GradientName("dx", 1) if said and all(word in _X for word in said) else None
+
+
+@cache
+def upstream_like(name: str) -> bool:
+    """Tell whether an argument of a backward reads as the upstream gradient."""
+    found = words(name)
+    return bool(found) and (_without_mark(found) is not None or bool(set(found) & _UPSTREAM))
+
+
+@cache
+def output_like(name: str) -> bool:
+    """Tell whether a name reads as the result of a forward."""
+    found = words(name)
+    return bool(found) and all(word in _Y for word in found)
+
+
+# ------------------------------------------------------------------------------------------- names of functions, classes
+
+_FORWARD = frozenset("forward forwards fwd fprop fw forwardprop".split())
+_BACKWARD = frozenset(
+    "backward backwards bwd bprop bw back backprop backpropagation backpropagate grad grads gradient gradients vjp "
+    "derivative deriv".split()
+)
+# Long enough to be cut off a glued word ("bnforward") without cutting words that only begin alike ("background").
+_CUT = ("forward", "fprop", "fwd", "backward", "backprop", "bprop", "bwd", "gradient")
+_FILLER = frozenset("pass prop propagate propagation step compute calc calculate get func fn function np numpy my".split())
+_FORWARD_FILLER = frozenset({"train", "training", "apply", "feed"})
+_BATCH_NORM = re.compile(r"(?:mini_?)?batch_?norm(?:ali[sz](?:e|ed|er|ing|ation))?(?=_|$|\d)|(?<![a-z])b_?norm(?=_|$|\d)")
+_OTHER_NORM = re.compile(
+    r"(?:layer|group|instance|weight|spectral|rms|l2|power|filter|response|switchable)_?norm|(?<![a-z])(?:ln|gn|lrn)(?=_|$)"
+)
+_OTHER_LAYER = frozenset(
+    "conv convolution affine linear dense fc relu leaky sigmoid tanh softmax svm dropout pool pooling maxpool max lstm "
+    "rnn gru attention embedding loss ln layernorm groupnorm layer group instance spatial".split()
+)
+
+
+class Stem(NamedTuple):
+    """A function's name taken apart: "forward", "backward" or "" (neither), and its other words."""
+
+    direction: str
+    words: tuple[str, ...]
+
+
+@cache
+def stem(name: str) -> Stem:
+    """Take a function's name apart; every spelling of batch normalization becomes the one word "bn"."""
+    found = [part for word in words(name) for part in _cut(word)]
+    direction = ""
+    if found and found[0] == "d" and len(found) > 1 and kind("_".join(found[1:])) is Kind.BN:
+        direction, found = "backward", found[1:]
+    if any(word in _BACKWARD for word in found):
+        direction = "backward"
+    elif any(word in _FORWARD for word in found):
+        direction = "forward"
+    drop = _FORWARD | _BACKWARD | _FILLER | (_FORWARD_FILLER if direction != "backward" else frozenset())
+    rest = "_".join(word for word in found if word not in drop)
+    return Stem(direction, tuple(_BATCH_NORM.sub("bn", rest).split("_")) if rest else ())
+
+
+def _cut(word: str) -> tuple[str, ...]:
+    for cut in _CUT:
+        if word.endswith(cut) and word != cut:
+            return (word[: -len(cut)], cut)
+        if word.startswith(cut) and word not in _FORWARD | _BACKWARD:
+            return (cut, word[len(cut) :])
+    if word.startswith("d") and (word == "dbn" or _BATCH_NORM.fullmatch(word[1:])):
+        return ("d", word[1:])
+    return (word,)
+
+
+def variant(longer: tuple[str, ...], shorter: tuple[str, ...]) -> bool:
+    """Tell whether `longer` names a variant of `shorter`: the same words and a few more that name no other layer."""
+    extra = list(longer)
+    for word in shorter:
+        if word not in extra:
+            return False
+        extra.remove(word)
+    return not set(extra) & _OTHER_LAYER
+
+
+@cache
+def kind(name: str, doc: str = "") -> Kind:
+    """Return what a name, or failing that the first line of a docstring, reads as."""
+    joined = "_".join(words(name))
+    if _BATCH_NORM.search(joined) or "bn" in words(name) or re.search(r"(?:^|_)bn\d*(?:_|d|$)", joined):
+        return Kind.BN
+    some = set(words(name))
+    if some & {"batch", "minibatch"} and any(word.startswith("norm") for word in some):
+        return Kind.BN
+    if _OTHER_NORM.search(joined):
+        return Kind.OTHER_NORM
+    if some & _OTHER_LAYER:
+        return Kind.UNKNOWN
+    summary = "_".join(words(doc.strip().split("\n\n")[0]))
+    return Kind.BN if _BATCH_NORM.search(summary) and not _OTHER_NORM.search(summary) else Kind.UNKNOWN
+
+
+def composite(name: str) -> bool:
+    """Tell whether a name joins batch normalization with another layer ("affine_bn_relu_forward")."""
+    return bool(set(words(name)) & (_OTHER_LAYER - {"layer", "spatial"}))

@@ -1,0 +1,86 @@
+"""The Python front: ``bncheck.verify(...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bncheck import pipeline
+from bncheck.errors import StubError, TargetError, UsageError
+from bncheck.model import Report, TargetSpec, Verdict
+from bncheck.settings import Settings
+
+
+def verify(
+    forward: Callable[..., Any] | type | str,
+    backward: Callable[..., Any] | None = None,
+    *,
+    layout: str | None = None,
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
+    **options: Any,
+) -> Report:
+    """Verify a Batch Normalization and return the report, which is truthy when everything is right.
+
+    Live objects run in this process; a file runs in a process of its own, as on the command line.
+
+    Parameters
+    ----------
+    forward : callable, class or str
+        The forward function of a pair; or a layer class; or a target as the command line takes it ("my_bn.py",
+        "my_bn.py::batchnorm_forward", "package.module:name").
+    backward : callable, optional
+        The backward function of the pair.
+    layout : str, optional
+        "NC", "CN", "NCHW" or "NHWC"; detected when left out.
+    select, ignore : str or sequence of str
+        Codes or prefixes of checks to run, or to leave out: "BN2", ["BN101", "BN503"].
+    **options
+        The other fields of :class:`bncheck.settings.Settings`: cases, seed, dtype, timeout, strict.
+
+    Returns
+    -------
+    Report
+        With ``verdict``, ``targets`` and ``raise_for_failure()``.
+
+    Raises
+    ------
+    UsageError
+        If an option, a check or a dtype does not exist.
+    TargetError
+        If the target cannot be loaded or understood (StubError if it is not filled in yet).
+
+    Examples
+    --------
+    >>> import bncheck
+    >>> report = bncheck.verify("bncheck/samples/right.py")
+    >>> bool(report)
+    True
+
+    """
+    try:
+        settings = Settings(select=_several(select), ignore=_several(ignore), layout=layout, **options)
+    except TypeError as error:
+        raise UsageError(str(error).replace("Settings.__init__()", "verify()")) from error
+    report = pipeline.run([_spec(forward, backward, layout)], settings)
+    if report.verdict is Verdict.ERROR:
+        broken = next(target for target in report.targets if target.verdict is Verdict.ERROR)
+        raise (StubError if broken.stub else TargetError)(broken.error)
+    return report
+
+
+def _spec(forward: Callable[..., Any] | type | str, backward: Callable[..., Any] | None, layout: str | None) -> TargetSpec:
+    if isinstance(forward, str):
+        if backward is not None:
+            raise UsageError("a target given as text has its backward in it; leave out the second argument")
+        return TargetSpec(forward, layout=layout)
+    live = (forward,) if backward is None else (forward, backward)
+    if not all(callable(item) for item in live):
+        raise UsageError("verify() takes a forward and a backward function, a layer class, or a target as text")
+    if backward is None and not isinstance(forward, type):
+        raise UsageError("verify(forward) needs the backward function too, unless it is given a layer class")
+    return TargetSpec(getattr(forward, "__qualname__", type(forward).__name__), live, layout)
+
+
+def _several(codes: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(filter(None, codes.split(","))) if isinstance(codes, str) else tuple(codes)

@@ -1,0 +1,1 @@
+"""Pure judgements of evidence: one decorated function per promise that a Batch Normalization makes."""

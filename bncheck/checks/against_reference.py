@@ -1,0 +1,187 @@
+"""The user's results against the reference, element by element, within a rounding bound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from bncheck.checks.catalogue import Seen, check
+from bncheck.core.tolerance import UNIT_ROUNDOFF, within
+from bncheck.core.truth import allowances, truth
+from bncheck.model import Case, Judgement, Outcome
+
+
+@check("BN101", "y-matches-reference", tensor="y", oracle="reference")
+def y_matches_reference(case: Case, seen: Seen) -> Judgement:
+    """y is the batch-normalised x, scaled and shifted.
+
+    Promise
+    -------
+    ``y = gamma * (x - mu) / sqrt(var + eps) + beta``, with the mean and the biased variance (divided by m) of each
+    channel over the batch and the spatial axes.
+
+    Why it matters
+    --------------
+    Everything downstream, the gradients included, is right or wrong with it.
+
+    Evidence
+    --------
+    One training forward, compared with the reference element by element. The allowance is a bound on the rounding
+    error of any right two-pass evaluation in the dtype. An error that a one-pass variance ``mean(x**2) - mean(x)**2``
+    explains is BN401's warning, not this failure.
+
+    Typical causes
+    --------------
+    The unbiased variance (``ddof=1``, the default of torch.var); eps outside the root; statistics over the wrong axis;
+    beta added before the scaling; gamma or beta left out.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 1.
+    """
+    return _judge(case, seen, "y")
+
+
+@check("BN211", "dx-matches-reference", tensor="dx", oracle="reference", follows=("BN201", "BN101"))
+def dx_matches_reference(case: Case, seen: Seen) -> Judgement:
+    """dx is the gradient of a right Batch Normalization.
+
+    Promise
+    -------
+    ``dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))``, in any algebraic form.
+
+    Why it matters
+    --------------
+    Together with BN201 it tells a wrong backward from a wrong forward whose backward is consistent with it.
+
+    Evidence
+    --------
+    One training step, dx compared with the reference element by element within a rounding bound.
+
+    Typical causes
+    --------------
+    See BN201; or the forward is not Batch Normalization (BN101).
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    return _judge(case, seen, "dx")
+
+
+@check("BN212", "dgamma-matches-reference", tensor="dgamma", oracle="reference", follows=("BN202", "BN101"))
+def dgamma_matches_reference(case: Case, seen: Seen) -> Judgement:
+    """dgamma is the gradient of a right Batch Normalization.
+
+    Promise
+    -------
+    ``dgamma = sum(dy * xhat)``, one entry per channel, summed over the batch and the spatial axes.
+
+    Why it matters
+    --------------
+    See BN211.
+
+    Evidence
+    --------
+    One training step, dgamma compared with the reference within a rounding bound.
+
+    Typical causes
+    --------------
+    See BN202; or the forward's xhat is another one (BN101).
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    return _judge(case, seen, "dgamma")
+
+
+@check("BN213", "dbeta-matches-reference", tensor="dbeta", oracle="reference", follows=("BN203", "BN101"))
+def dbeta_matches_reference(case: Case, seen: Seen) -> Judgement:
+    """dbeta is the gradient of a right Batch Normalization.
+
+    Promise
+    -------
+    ``dbeta = sum(dy)``, one entry per channel, summed over the batch and the spatial axes.
+
+    Why it matters
+    --------------
+    See BN211.
+
+    Evidence
+    --------
+    One training step, dbeta compared with the reference within a rounding bound.
+
+    Typical causes
+    --------------
+    See BN203.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    return _judge(case, seen, "dbeta")
+
+
+@check("BN401", "variance-keeps-its-digits", tensor="y", oracle="reference", severity="warning", follows=("BN101",))
+def variance_keeps_its_digits(case: Case, seen: Seen) -> Judgement:
+    """y does not lose digits to a variance computed in one pass.
+
+    Promise
+    -------
+    The error of y grows with the condition number ``k = max|x| / sqrt(var + eps)`` like ``k u``, as that of
+    ``mean((x - mean(x))**2)`` does, and not like ``k**2 u``.
+
+    Why it matters
+    --------------
+    ``mean(x**2) - mean(x)**2`` cancels when the mean is large against the spread: at x = 1e4 ± 1 in float32 nothing but
+    noise is left of it, and it can turn negative (NaN under the root).
+
+    Evidence
+    --------
+    y against the reference: an error above the bound of two-pass evaluations and within that of one-pass ones.
+
+    Typical causes
+    --------------
+    ``np.mean(x**2) - np.mean(x)**2``, often taken for speed.
+
+    References
+    ----------
+    Higham 2002, Accuracy and Stability of Numerical Algorithms, section 1.9.
+    """
+    two_pass = _compare(case, seen, "y")
+    if two_pass.outcome is not Outcome.FAIL:
+        return two_pass
+    if _compare(case, seen, "y", one_pass=True).outcome is Outcome.FAIL:
+        return Judgement(Outcome.SKIP, "y is wrong by more than digits (see BN101)", "y")
+    lost = np.log10(max(float(two_pass.error or 0.0) / UNIT_ROUNDOFF[case.spec.dtype], 1.0))
+    message = f"y has lost about {lost:.0f} digits, as a one-pass variance E[x²] - E[x]² does"
+    return replace(two_pass, outcome=Outcome.WARN, message=message)
+
+
+def _judge(case: Case, seen: Seen, tensor: str) -> Judgement:
+    """Compare within the two-pass bound; what exceeds it within the one-pass bound is BN401's to report."""
+    judgement = _compare(case, seen, tensor)
+    if judgement.outcome is not Outcome.FAIL:
+        return judgement
+    one_pass = _compare(case, seen, tensor, one_pass=True)
+    if one_pass.outcome is Outcome.FAIL:
+        return judgement
+    return replace(one_pass, message=f"{tensor} errs no more than a one-pass variance makes it (see BN401)")
+
+
+def _compare(case: Case, seen: Seen, tensor: str, *, one_pass: bool = False) -> Judgement:
+    found = seen["training"].arrays.get(tensor)
+    if found is None:
+        return Judgement(Outcome.SKIP, f"no {tensor} of the right shape was returned", tensor)
+    want, allowed = truth(case).tensor(tensor), getattr(allowances(case, one_pass=one_pass), tensor)
+    if not (np.isfinite(found).all() and np.isfinite(want).all()):
+        return Judgement(Outcome.SKIP, f"{tensor} is not finite (see BN503)", tensor)
+    outcome, at = within(found, want, allowed)
+    error, limit = float(np.abs(found[at] - want[at])), float(allowed[at])
+    message = {
+        Outcome.PASS: f"{tensor} agrees with the reference",
+        Outcome.FAIL: f"{tensor} differs from the reference",
+    }.get(outcome, f"rounding may move {tensor} too far for a comparison")
+    return Judgement(outcome, message, tensor, error, limit, at, float(found[at]), float(want[at]))

@@ -1,0 +1,106 @@
+"""The registry of checks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bncheck.errors import UsageError
+from bncheck.model import Case, Evidence, Judgement
+from bncheck.registry import Registry, did_you_mean
+
+Seen = Mapping[str, Evidence]
+Judge = Callable[[Case, Seen], Judgement]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise, and the function that judges whether a case's evidence keeps it.
+
+    Attributes
+    ----------
+    code, name : str
+        "BN201", "dx-matches-numeric".
+    needs : tuple of str
+        The experiments whose evidence it reads.
+    confirm : tuple of str
+        Further experiments that the driver runs before a FAIL is final; it then judges again.
+    tensor : str or None
+        The tensor that is judged.
+    oracle : str
+        "reference", "numeric" (derivative of the user's own forward) or "contract" (needs no oracle).
+    severity : str
+        "error", or "warning" for a check that never says more than WARN.
+    follows : tuple of str
+        Codes whose failure explains a failure of this check: it is then folded under the first of them that fails.
+    judge : callable
+        ``(case, seen) -> Judgement``; pure.
+
+    """
+
+    code: str
+    name: str
+    needs: tuple[str, ...]
+    confirm: tuple[str, ...]
+    tensor: str | None
+    oracle: str
+    severity: str
+    follows: tuple[str, ...]
+    judge: Judge
+
+    @property
+    def doc(self) -> str:
+        """The page of the check: promise, why it matters, evidence, typical causes, references."""
+        return inspect.getdoc(self.judge) or ""
+
+
+CHECKS: Registry[Check] = Registry("check", "bncheck.checks")
+
+
+def check(
+    code: str,
+    name: str,
+    *,
+    needs: tuple[str, ...] = ("training",),
+    confirm: tuple[str, ...] = (),
+    tensor: str | None = None,
+    oracle: str = "contract",
+    severity: str = "error",
+    follows: tuple[str, ...] = (),
+) -> Callable[[Judge], Judge]:
+    """Register a judge ``(case, seen) -> Judgement`` under `code`."""
+
+    def register(judge: Judge) -> Judge:
+        CHECKS.add(code, Check(code, name, needs, confirm, tensor, oracle, severity, follows, judge))
+        return judge
+
+    return register
+
+
+def selected(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Check]:
+    """Return the checks whose code or name starts with one of `select` (all, if empty) and with none of `ignore`.
+
+    Raises
+    ------
+    UsageError
+        If some entry fits no check, or none is left.
+
+    """
+    every = [item for _, item in CHECKS.items()]
+
+    def fits(item: Check, prefix: str) -> bool:
+        return item.code.startswith(prefix.upper()) or item.name == prefix
+
+    for prefix in (*select, *ignore):
+        if not any(fits(item, prefix) for item in every):
+            known = [text for item in every for text in (item.code, item.name)]
+            raise UsageError(f"no check's code starts with {prefix!r}. {did_you_mean(prefix, known)}")
+    chosen = [
+        item
+        for item in every
+        if (not select or any(fits(item, p) for p in select)) and not any(fits(item, p) for p in ignore)
+    ]
+    if not chosen:
+        raise UsageError("no check is left after --select and --ignore")
+    return chosen

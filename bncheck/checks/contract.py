@@ -1,0 +1,261 @@
+"""Promises that need no oracle: shapes, dtypes, finite numbers, untouched inputs, the same answer twice, no surprises."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bncheck.checks.catalogue import Seen, check
+from bncheck.core.tolerance import UNIT_ROUNDOFF
+from bncheck.core.truth import truth
+from bncheck.model import TENSORS, Case, Judgement, Outcome
+
+
+@check("BN501", "shapes-fit")
+def shapes_fit(case: Case, seen: Seen) -> Judgement:
+    """Every result has the shape of what it belongs to.
+
+    Promise
+    -------
+    y and dx have the shape of x; dgamma has the shape of gamma and dbeta that of beta, one entry per channel.
+
+    Why it matters
+    --------------
+    ``gamma -= lr * dgamma`` with an unsummed dgamma of shape (N, C) broadcasts without a word and grows gamma to a
+    matrix.
+
+    Evidence
+    --------
+    The shapes that one training step returned; results that are missing, or no arrays.
+
+    Typical causes
+    --------------
+    A sum over the batch forgotten; a sum over all axes; a gradient not returned.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    training = seen["training"]
+    want = dict(zip(TENSORS, (case.x.shape, case.x.shape, case.gamma.shape, case.beta.shape), strict=True))
+    for name, shape in training.facts["shapes"].items():
+        if shape is None:
+            got = training.facts["types"][name]
+            what = "is missing (None)" if got == "NoneType" else f"is a {got}, not an array"
+            return Judgement(Outcome.FAIL, f"{name} {what}", name)
+        if tuple(shape) != tuple(want[name]):
+            axes = "(C,)" if name in ("dgamma", "dbeta") else "(N, C)" if case.x.ndim == 2 else "(N, C, ...)"
+            message = f"{name} has shape {tuple(shape)} where {axes} is {tuple(want[name])}"
+            return Judgement(Outcome.FAIL, message, name)
+    if not training.facts["shapes"]:
+        return Judgement(Outcome.SKIP, "nothing was returned (see BN506)")
+    return Judgement(Outcome.PASS, "all shapes fit")
+
+
+@check("BN502", "dtype-kept")
+def dtype_kept(case: Case, seen: Seen) -> Judgement:
+    """Results come in the dtype of the input.
+
+    Promise
+    -------
+    float64 in, float64 out; float32 in, float32 out.
+
+    Why it matters
+    --------------
+    A float32 step inside a float64 chain costs nine digits without a word; a float64 result of float32 input doubles
+    the memory of everything after it.
+
+    Evidence
+    --------
+    The dtypes that one training step returned. Fewer digits than the input has are a failure, more are a warning.
+
+    Typical causes
+    --------------
+    ``np.zeros(...)`` (float64) as a buffer; parameters kept in float32; ``astype(np.float32)``.
+
+    References
+    ----------
+    NumPy, "Data type promotion in NumPy".
+    """
+    own = UNIT_ROUNDOFF[case.spec.dtype]
+    wider = ""
+    for name, dtype in seen["training"].facts["dtypes"].items():
+        if dtype == case.spec.dtype:
+            continue
+        if UNIT_ROUNDOFF.get(dtype, 1.0) > own:
+            return Judgement(Outcome.FAIL, f"{name} is {dtype} for {case.spec.dtype} input", name)
+        wider = wider or name
+    if wider:
+        got = seen["training"].facts["dtypes"][wider]
+        return Judgement(Outcome.WARN, f"{wider} is {got} for {case.spec.dtype} input", wider)
+    return Judgement(Outcome.PASS, "dtypes are kept")
+
+
+@check("BN503", "results-finite")
+def results_finite(case: Case, seen: Seen) -> Judgement:
+    """Finite input gives finite results.
+
+    Promise
+    -------
+    With eps > 0, y and the gradients are finite, for a constant channel and for one value per channel too.
+
+    Why it matters
+    --------------
+    One NaN in a forward pass ends a training run.
+
+    Evidence
+    --------
+    The results of one training step where the right ones are finite in the dtype.
+
+    Typical causes
+    --------------
+    eps missing or outside the reach of the root; m - 1 in a denominator; a one-pass variance below zero.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3 ("eps is added for numerical stability").
+    """
+    largest = float(np.finfo(case.spec.dtype).max)
+    for name in TENSORS:
+        found = seen["training"].arrays.get(name)
+        if found is None or np.isfinite(found).all():
+            continue
+        want = truth(case).tensor(name)
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
+        # A result beyond the dtype's range is infinite in any implementation.
+        if not np.isfinite(want[at]) or abs(float(want[at])) > largest:
+            continue
+        figures = (name, None, None, at, float(found[at]), float(want[at]))
+        return Judgement(Outcome.FAIL, f"{name} is {found[at]} for finite input", *figures)
+    return Judgement(Outcome.PASS, "all results are finite")
+
+
+@check("BN504", "inputs-untouched")
+def inputs_untouched(case: Case, seen: Seen) -> Judgement:
+    """The arrays handed over are as they were.
+
+    Promise
+    -------
+    forward and backward do not write into x, gamma, beta or dy.
+
+    Why it matters
+    --------------
+    The caller's next layer, or the residual branch, reads the same arrays.
+
+    Evidence
+    --------
+    x, gamma, beta and dy, compared with copies after one training step.
+
+    Typical causes
+    --------------
+    ``x -= mu``, ``dout *= gamma``: in-place operators on an argument.
+
+    References
+    ----------
+    NumPy, "Copies and views".
+    """
+    changed = seen["training"].facts["changed"]
+    if changed:
+        return Judgement(Outcome.FAIL, f"{' and '.join(changed)} changed in place", changed[0])
+    return Judgement(Outcome.PASS, "inputs are untouched")
+
+
+@check("BN505", "same-twice", needs=("training", "training-again"))
+def same_twice(case: Case, seen: Seen) -> Judgement:
+    """The same training step in a fresh layer returns the same bits.
+
+    Promise
+    -------
+    y and the gradients depend on the arguments alone: not on earlier calls, not on a random generator.
+
+    Why it matters
+    --------------
+    What depends on hidden state cannot be verified, and cannot be reproduced.
+
+    Evidence
+    --------
+    The same case twice, each in a fresh session, compared bit for bit.
+
+    Typical causes
+    --------------
+    A cache or running statistics in a global or a default argument; gradients that accumulate; noise.
+
+    References
+    ----------
+    Python FAQ, "Why are default values shared between objects?".
+    """
+    first, second = seen["training"], seen["training-again"]
+    if (first.fault is None) != (second.fault is None):
+        fault = first.fault or second.fault
+        return Judgement(Outcome.FAIL, f"only one of two equal steps works: {fault}")
+    for name in TENSORS:
+        one, two = first.arrays.get(name), second.arrays.get(name)
+        if one is None or two is None or np.array_equal(one, two, equal_nan=True):
+            continue
+        at = tuple(int(i) for i in np.argwhere(one != two)[0])
+        error = float(abs(one[at] - two[at]))
+        message = f"{name} differs between two equal steps"
+        return Judgement(Outcome.FAIL, message, name, error, 0.0, at, float(two[at]), float(one[at]))
+    return Judgement(Outcome.PASS, "the same step gives the same bits")
+
+
+@check("BN506", "survives")
+def survives(case: Case, seen: Seen) -> Judgement:
+    """forward and backward come back.
+
+    Promise
+    -------
+    No exception, no exit, no crash, no endless loop, for any batch. A clear refusal of one value per channel is fine.
+
+    Why it matters
+    --------------
+    A layer that falls over on the last, odd batch of an epoch ends the run there.
+
+    Evidence
+    --------
+    One training step; a worker process that dies or falls silent on a case is reported here too.
+
+    Typical causes
+    --------------
+    A batch size remembered from the first call; ``reshape`` that assumes even sizes; names gone from NumPy.
+
+    References
+    ----------
+    PyTorch, "Expected more than 1 value per channel when training".
+    """
+    fault = seen["training"].fault
+    if fault is None:
+        return Judgement(Outcome.PASS, "forward and backward came back")
+    refusal = case.spec.m == 1 and fault.stage == "forward" and fault.kind not in ("SystemExit", "NameError")
+    if refusal:
+        return Judgement(Outcome.PASS, f"refuses one value per channel: {fault.message}")
+    return Judgement(Outcome.FAIL, str(fault))
+
+
+@check("BN507", "prints-nothing", severity="warning")
+def prints_nothing(case: Case, seen: Seen) -> Judgement:
+    """forward and backward print nothing.
+
+    Promise
+    -------
+    Nothing is written to standard output or standard error.
+
+    Why it matters
+    --------------
+    A forgotten print in a layer floods the log of a training run.
+
+    Evidence
+    --------
+    What was written to sys.stdout and sys.stderr during one training step.
+
+    Typical causes
+    --------------
+    A print left over from debugging.
+
+    References
+    ----------
+    Python documentation, the logging HOWTO.
+    """
+    printed = seen["training"].facts["printed"]
+    if printed:
+        return Judgement(Outcome.WARN, f"{printed} characters were printed in one step", error=float(printed))
+    return Judgement(Outcome.PASS, "nothing was printed")

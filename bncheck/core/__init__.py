@@ -1,0 +1,1 @@
+"""The mathematics: reference equations, line probe, tolerances. Calls no user code."""

@@ -1,0 +1,45 @@
+"""The right answer for one case, computed once and shared by whoever asks for it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bncheck.core import reference
+from bncheck.core.tolerance import UNIT_ROUNDOFF
+from bncheck.model import Case
+
+Array = NDArray[np.float64]
+
+
+class Truth(NamedTuple):
+    """The reference's forward and gradients for a case."""
+
+    forward: reference.Forward
+    gradients: reference.Gradients
+
+    def tensor(self, name: str) -> Array:
+        """Return y, dx, dgamma or dbeta."""
+        return self.forward.y if name == "y" else getattr(self.gradients, name)  # type: ignore[no-any-return]
+
+
+# A case is judged by several checks in a row and then forgotten: two places hold it, and the one before it.
+@lru_cache(maxsize=2)
+def truth(case: Case) -> Truth:
+    """Return the reference's answer for `case`, in float64."""
+    with np.errstate(all="ignore"):  # eps = 0 on a constant channel is the target's matter, not ours
+        fwd = reference.forward(case.x, case.gamma, case.beta, case.spec.eps, case.axes)
+        return Truth(fwd, reference.backward(case.dy, fwd, case.gamma, case.axes))
+
+
+@lru_cache(maxsize=4)
+def allowances(case: Case, *, one_pass: bool = False) -> reference.Bounds:
+    """Return how far rounding in the case's dtype may carry a right two-pass (or a one-pass) evaluation."""
+    u = UNIT_ROUNDOFF[case.spec.dtype]
+    with np.errstate(all="ignore"):
+        return reference.rounding_bounds(
+            case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, one_pass=one_pass
+        )

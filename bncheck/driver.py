@@ -1,0 +1,274 @@
+"""The driver loop: run experiments, judge, confirm, shrink, show. It owns every re-run, and runs where user code runs.
+
+A :class:`Task` is plain data and can cross a process boundary; :func:`perform` does it and tells of :data:`Event` values,
+plain data too. Executors differ only in where they call :func:`perform`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bncheck import guard
+from bncheck.adapters import resolve
+from bncheck.cases.arrays import build
+from bncheck.cases.plan import plan
+from bncheck.cases.shrink import Shrunk, shrink
+from bncheck.checks.catalogue import CHECKS, Check, selected
+from bncheck.core.tolerance import K
+from bncheck.core.truth import allowances, truth
+from bncheck.diagnose import diagnose
+from bncheck.errors import StubError, TargetError
+from bncheck.experiments.catalogue import in_order
+from bncheck.model import (
+    GRADIENTS,
+    TENSORS,
+    ArrayData,
+    Case,
+    CaseResult,
+    CaseSpec,
+    Comparison,
+    Conventions,
+    Diagnosis,
+    Evidence,
+    Exhibit,
+    Judgement,
+    Outcome,
+    Target,
+    TargetCard,
+    TargetSpec,
+)
+from bncheck.settings import Settings
+
+# ------------------------------------------------------------------------------------------------------ tasks and events
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of work on one target. `kind` is "discover", "sweep" or "exhibit".
+
+    `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`; an empty code asks for the
+    case as it is, with every tensor shown.
+    """
+
+    kind: str
+    spec: TargetSpec
+    settings: Settings
+    target: str = ""
+    cases: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """The targets that a source holds."""
+
+    cards: tuple[TargetCard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The source cannot be loaded or understood; the message is for the user."""
+
+    message: str
+    stub: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """User code is about to run on this case: whoever falls silent or dies after this did it here."""
+
+    case: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A case is done."""
+
+    result: CaseResult
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A failing check's smallest case: the exhibit, the judgement there, and where failing begins, in words."""
+
+    code: str
+    exhibit: Exhibit
+    judgement: Judgement | None
+    boundary: str
+    diagnoses: tuple[Diagnosis, ...]
+    evaluations: int
+
+
+Event = Discovered | Refused | Begun | Judged | Shown
+
+
+Tell = Callable[[Event], None]
+
+
+def perform(task: Task, tell: Tell) -> None:
+    """Do a task where user code may run, and tell what happens. Prints and warnings of user code are silenced."""
+    with guard.quiet():
+        try:
+            if task.kind == "discover":
+                tell(Discovered(tuple(resolve.cards(task.spec))))
+                return
+            target = resolve.target(task.spec, task.target)
+        except TargetError as error:
+            tell(Refused(str(error), isinstance(error, StubError)))
+            return
+        if task.kind == "sweep":
+            checks = selected(task.settings.select, task.settings.ignore)
+            for case_id in task.cases:
+                tell(Begun(case_id))
+                tell(Judged(judge(target, CaseSpec.parse(case_id), checks)[0]))
+        else:
+            for code, case_id in zip(task.codes, task.cases, strict=True):
+                tell(_show(target, CaseSpec.parse(case_id), code, tell))
+
+
+def cases_for(conventions: Conventions, settings: Settings) -> list[CaseSpec]:
+    """Return the cases that a target of these conventions is verified on, small ones first."""
+    ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
+    return plan(settings.cases, settings.seed, settings.dtype, ranks, conventions.eps)
+
+
+# --------------------------------------------------------------------------------------------------------------- judging
+
+
+def judge(target: Target, spec: CaseSpec, checks: list[Check]) -> tuple[CaseResult, Case, dict[str, Evidence]]:
+    """Run the experiments that the checks need on one case, judge, and confirm what fails."""
+    case = build(spec)
+    seen: dict[str, Evidence] = {}
+    _gather(target, case, tuple(name for check in checks for name in check.needs), seen)
+    reason = _nothing_to_say(target, case)
+    judgements = {}
+    for check in checks:
+        judgement = Judgement(Outcome.SKIP, reason, check.tensor) if reason else check.judge(case, seen)
+        if judgement.outcome is Outcome.FAIL and check.confirm:
+            _gather(target, case, check.confirm, seen)
+            judgement = check.judge(case, seen)
+        judgements[check.code] = judgement
+    evaluations = sum(int(evidence.facts.get("evaluations", 0)) for evidence in seen.values())
+    return CaseResult(spec.id, _without_contradiction(judgements), evaluations), case, seen
+
+
+def _gather(target: Target, case: Case, names: tuple[str, ...], seen: dict[str, Evidence]) -> None:
+    for experiment in in_order(names):
+        if experiment.name not in seen:
+            # Where the training step raised there is nothing to probe; its fault stands for all that follows.
+            fault = seen["training"].fault if "training" in seen else None
+            seen[experiment.name] = (
+                Evidence(experiment.name, fault=fault) if fault else experiment.run(target, case, seen)
+            )
+
+
+def _nothing_to_say(target: Target, case: Case) -> str:
+    """Return why a case cannot be judged: a constant channel divides 0 by 0 where the implementation has no eps."""
+    if case.spec.eps == 0.0 and bool((truth(case).forward.var == 0.0).any()):
+        return "a constant channel without eps is 0/0"
+    return ""
+
+
+def _without_contradiction(judgements: dict[str, Judgement]) -> dict[str, Judgement]:
+    """Withdraw a failure of the numerical derivative where forward and gradient both equal the reference.
+
+    Then the gradient is right to within rounding, whatever the probe saw; the two figures contradict each other.
+    """
+    y = judgements.get("BN101")
+    for numeric, reference in (("BN201", "BN211"), ("BN202", "BN212"), ("BN203", "BN213")):
+        suspect, exact = judgements.get(numeric), judgements.get(reference)
+        if suspect is None or exact is None or y is None or suspect.outcome is not Outcome.FAIL:
+            continue
+        if y.outcome is Outcome.PASS and exact.outcome is Outcome.PASS:
+            message = (
+                f"{suspect.tensor} equals the reference (error {exact.error:.1e} of {exact.allowed:.1e} allowed), but the "
+                f"line probe is outside its bar (error {suspect.error:.1e} of {suspect.allowed:.1e} allowed)"
+            )
+            judgements[numeric] = replace(suspect, outcome=Outcome.INCONCLUSIVE, message=message)
+    return judgements
+
+
+# --------------------------------------------------------------------------------------------------------------- showing
+
+# A shrunk failure should be plain to see: its error stays this many times the allowed one, or as clear as it was.
+_PLAIN = 1e3
+# Cases up to this many elements are measured element by element, with 16 forwards each.
+_MEASURED_ELEMENTS = 64
+
+
+def _show(target: Target, spec: CaseSpec, code: str, tell: Tell) -> Shown:
+    tell(Begun(spec.id))
+    if not code:
+        result, case, seen = judge(target, spec, selected((), ()))
+        return Shown("", _exhibit(target, case, seen, None), None, "", (), result.evaluations)
+    check = CHECKS.get(code)
+    evaluations = 0
+    related = [item for _, item in CHECKS.items() if item is check or item.oracle in ("reference", "numeric")]
+    checks = related if check.oracle == "numeric" else [check]
+
+    def judged(candidate: CaseSpec) -> tuple[Judgement, Case, dict[str, Evidence]]:
+        nonlocal evaluations
+        result, case, seen = judge(target, candidate, checks)
+        evaluations += result.evaluations
+        return result.judgements[code], case, seen
+
+    original, case, seen = judged(spec)
+    boundary = ""
+    if original.outcome in (Outcome.FAIL, Outcome.WARN):
+        plain = min(original.ratio / 2, _PLAIN)
+
+        def fails(candidate: CaseSpec) -> bool:
+            tell(Begun(candidate.id))
+            found = judged(candidate)[0]
+            return found.outcome is original.outcome and found.ratio >= plain
+
+        conventions = target.conventions
+        ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
+        shrunk = shrink(spec, fails, ranks, conventions.eps is not None)
+        boundary = _in_words(shrunk)
+        original, case, seen = judged(shrunk.spec)
+    exhibit = _exhibit(target, case, seen, check)
+    return Shown(code, exhibit, original, boundary, diagnose(case, seen), evaluations)
+
+
+def _in_words(shrunk: Shrunk) -> str:
+    return ", ".join(f"fails at {b.parameter}={b.fails} and passes at {b.passes}" for b in shrunk.boundaries)
+
+
+def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check | None) -> Exhibit:
+    """Return the case's arrays beside expected and found values of the check's tensor (of all tensors without one)."""
+    tensors = TENSORS if check is None else (check.tensor,) if check.tensor else ()
+    found = seen["training"].arrays if "training" in seen else {}
+    comparisons = []
+    for tensor in tensors:
+        if tensor not in found:
+            continue
+        expected, allowed, oracle = truth(case).tensor(tensor), getattr(allowances(case), tensor), "reference"
+        if check is not None and check.oracle == "numeric" and case.x.size <= _MEASURED_ELEMENTS:
+            _gather(target, case, ("element-probes",), seen)
+            measured = seen["element-probes"].arrays
+            if tensor in measured:
+                expected, allowed, oracle = measured[tensor], K * measured[f"{tensor}.bar"], "numeric"
+        comparisons.append(Comparison(tensor, oracle, _data(expected), _data(found[tensor]), _data(allowed)))
+    inputs = {"x": case.x, "gamma": case.gamma, "beta": case.beta, "dy": case.dy}
+    if check is not None and check.tensor not in GRADIENTS:
+        del inputs["dy"]
+    small = case.x.size <= _EXHIBITED_ELEMENTS
+    return Exhibit(
+        case.spec.id,
+        case.spec.eps,
+        {name: _data(array) for name, array in inputs.items()} if small else {},
+        tuple(comparisons) if small else (),
+    )
+
+
+# Larger cases than this are not carried in reports; their replay id gives them back.
+_EXHIBITED_ELEMENTS = 4096
+
+
+def _data(array: np.ndarray) -> ArrayData:  # type: ignore[type-arg]
+    flat = np.asarray(array, dtype=np.float64)
+    return ArrayData(tuple(flat.shape), tuple(flat.ravel().tolist()))

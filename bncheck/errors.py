@@ -1,0 +1,27 @@
+"""What can go wrong, as one small family of exceptions."""
+
+from __future__ import annotations
+
+
+class BncheckError(Exception):
+    """Base of every error that bncheck raises on purpose; its text is fit to be shown to the user."""
+
+
+class UsageError(BncheckError):
+    """The user asked for something that does not exist or does not fit (exit code 2)."""
+
+
+class TargetError(BncheckError):
+    """The target cannot be loaded or understood: nothing was executed (exit code 2)."""
+
+
+class StubError(TargetError):
+    """The target is an exercise stub that is not filled in yet (exit code 2)."""
+
+
+class ShapeError(BncheckError, ValueError):
+    """Arrays whose shapes do not fit each other were handed to the reference."""
+
+
+class VerificationFailure(BncheckError, AssertionError):
+    """Raised by :meth:`bncheck.Report.raise_for_failure` when the verdict is not PASS."""

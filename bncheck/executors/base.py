@@ -1,0 +1,33 @@
+"""What every executor offers, and what it tells beside the driver's events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from bncheck.driver import Event, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """User code took its process down, or fell silent and was stopped; `case` is None before the first case."""
+
+    case: str | None
+    how: str
+
+
+Hear = Callable[[Event | Died], None]
+
+
+class Executor(Protocol):
+    """Performs tasks. A sweep always comes to its end: a case that kills its worker is told as Died and left out."""
+
+    def run(self, task: Task, hear: Hear) -> None:
+        """Perform `task` and pass on what happens, in order."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Leave nothing running."""

@@ -1,0 +1,50 @@
+"""The isolated worker's side: reads tasks on its standard input, writes events on its standard output.
+
+Before any user code runs, both are moved away: user code that reads standard input finds it empty, and what it prints
+below Python, from C, goes to standard error, which the parent reads and bounds.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+from typing import BinaryIO
+
+from bncheck.driver import Event, perform
+from bncheck.executors.wire import event_line, read_task
+
+# A line of this text ends a task.
+DONE = b"done\n"
+
+
+def main() -> None:
+    """Serve tasks until standard input ends."""
+    tasks, events = _private_streams()
+    # A crash prints the Python line it happened on; so does the parent's SIGUSR1 before it stops a silent worker.
+    faulthandler.enable(file=sys.__stderr__ or 2)
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2)
+
+    def tell(event: Event) -> None:
+        events.write(event_line(event))
+        events.flush()
+
+    for line in tasks:
+        perform(read_task(line), tell)
+        events.write(DONE)
+        events.flush()
+
+
+def _private_streams() -> tuple[BinaryIO, BinaryIO]:
+    tasks, events = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    os.dup2(2, 1)
+    return tasks, events
+
+
+if __name__ == "__main__":
+    main()

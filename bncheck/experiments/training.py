@@ -1,0 +1,69 @@
+"""One training step, and the same once more: what the user's code returns, and what it does to its inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bncheck.experiments.catalogue import Seen, experiment
+from bncheck.guard import faults_of, printing_counted
+from bncheck.model import GRADIENTS, Case, Evidence, Fault, Setup, Target
+
+
+@experiment("training")
+def training_step(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Open, forward, backward."""
+    return _step("training", target, case)
+
+
+@experiment("training-again")
+def training_step_again(target: Target, case: Case, seen: Seen) -> Evidence:
+    """The same in a fresh session: a right implementation returns the same bits."""
+    return _step("training-again", target, case)
+
+
+def setup(case: Case) -> Setup:
+    """Return what a session of this case is opened with; the arrays are copies that user code may spoil."""
+    spec = case.spec
+    return Setup(case.gamma.copy(), case.beta.copy(), spec.eps, spec.momentum, spec.memory)
+
+
+def _step(name: str, target: Target, case: Case) -> Evidence:
+    faults: list[Fault] = []
+    raw: dict[str, Any] = {}
+    changed: list[str] = []
+    with printing_counted() as printed:
+        with faults_of("forward", faults):
+            session = target.open(setup(case))
+            raw["y"] = session.forward(case.x.copy())
+        if not faults:
+            # A forward that hands out its own buffer may overwrite it later: keep the value that it returned.
+            raw["y"] = _copied(raw["y"])
+            with faults_of("backward", faults):
+                raw.update(zip(GRADIENTS, session.backward(case.dy.copy()), strict=True))
+            changed = [k for k, (before, now) in session.handed_over().items() if not _same(before, now)]
+    facts = {
+        "shapes": {k: np.shape(v) if isinstance(v, np.ndarray | np.generic | float | int) else None
+                   for k, v in raw.items()},
+        "dtypes": {k: str(v.dtype) for k, v in raw.items() if isinstance(v, np.ndarray | np.generic)},
+        "types": {k: type(v).__name__ for k, v in raw.items()},
+        "changed": changed,
+        "printed": printed.characters,
+        "evaluations": 2,
+    }
+    wanted = {"y": case.x.shape, "dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.gamma.shape}
+    arrays = {k: np.asarray(v, dtype=np.float64) for k, v in raw.items() if _is_tensor(v, wanted[k])}
+    return Evidence(name, arrays, facts, faults[0] if faults else None)
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _same(before: Any, now: Any) -> bool:
+    return bool(np.array_equal(before, now, equal_nan=True))
+
+
+def _is_tensor(value: Any, shape: tuple[int, ...]) -> bool:
+    return isinstance(value, np.ndarray | np.generic) and value.shape == shape and value.dtype.kind in "fiub"

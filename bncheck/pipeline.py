@@ -1,0 +1,225 @@
+"""From targets to a report: discover, sweep, judge, show. The same whichever executor runs the user's code."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+
+from bncheck import verdict
+from bncheck.checks.catalogue import selected
+from bncheck.driver import Discovered, Event, Judged, Refused, Shown, Task, cases_for
+from bncheck.errors import UsageError
+from bncheck.executors.base import Died, Executor
+from bncheck.executors.in_process import InProcess
+from bncheck.executors.isolated import Isolated
+from bncheck.model import (
+    CaseResult,
+    CaseSpec,
+    Finding,
+    Judgement,
+    Outcome,
+    Progress,
+    Report,
+    TargetCard,
+    TargetReport,
+    TargetSpec,
+    Verdict,
+)
+from bncheck.settings import Settings
+
+Show = Callable[[Progress], None]
+
+
+def run(
+    specs: Sequence[TargetSpec], settings: Settings, progress: Show | None = None, executor: Executor | None = None
+) -> Report:
+    """Verify targets.
+
+    Parameters
+    ----------
+    specs : sequence of TargetSpec
+        Where the targets are; one source may hold several.
+    settings : Settings
+        What to do.
+    progress : callable, optional
+        Called with a Progress after every case.
+    executor : Executor, optional
+        Where user code runs. Without one: in an isolated process, or in this one if a spec holds live objects.
+
+    Raises
+    ------
+    UsageError
+        If the settings name a check that does not exist.
+
+    """
+    return _run(specs, settings, executor, lambda job, card: job.verify(card, progress))
+
+
+def replay(specs: Sequence[TargetSpec], case_id: str, settings: Settings, executor: Executor | None = None) -> Report:
+    """Verify one case alone, and show every tensor of it whether it fails or not."""
+    case = CaseSpec.parse(case_id)
+    settings = replace(settings, dtype=case.dtype)
+    return _run(specs, settings, executor, lambda job, card: job.replay(card, case))
+
+
+def _run(
+    specs: Sequence[TargetSpec],
+    settings: Settings,
+    executor: Executor | None,
+    do: Callable[[_Job, TargetCard], TargetReport],
+) -> Report:
+    selected(settings.select, settings.ignore)  # a wrong code should cost no time
+    live = any(spec.live for spec in specs)
+    reports: list[TargetReport] = []
+    interrupted = False
+    with executor or (InProcess() if live else Isolated(settings.timeout)) as place:
+        try:
+            for spec in specs:
+                job = _Job(replace(spec, layout=spec.layout or settings.layout), settings, place)
+                found = job.discover()
+                if isinstance(found, TargetReport):
+                    reports.append(found)
+                    continue
+                for card in found:
+                    reports.append(do(job, card))
+                    interrupted = reports[-1].verdict is Verdict.INTERRUPTED
+                    if interrupted:
+                        raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            interrupted = True
+    # A stub beside something that is filled in is left out of the verdict.
+    filled = [report for report in reports if not report.stub] or reports
+    verdicts = [report.verdict for report in filled] + [Verdict.INTERRUPTED] * interrupted
+    return Report(tuple(reports), verdict.overall(verdicts), _version(), settings.seed, settings.dtype)
+
+
+@dataclass
+class _Job:
+    """One source, and where its code runs."""
+
+    spec: TargetSpec
+    settings: Settings
+    executor: Executor
+    evaluations: int = 0
+    results: list[CaseResult] = field(default_factory=list)
+    start: float = field(default_factory=time.perf_counter)
+
+    def discover(self) -> tuple[TargetCard, ...] | TargetReport:
+        answers: list[Event | Died] = []
+        self.executor.run(Task("discover", self.spec, self.settings), answers.append)
+        answer = answers[0]
+        if isinstance(answer, Discovered):
+            return answer.cards
+        if isinstance(answer, Refused):
+            return TargetReport(self.spec.source, Verdict.ERROR, error=answer.message, stub=answer.stub)
+        if isinstance(answer, Died):
+            # Discovery imports the file and tries the functions in it: which of the two it was, the line tells.
+            return TargetReport(self.spec.source, Verdict.FAIL, findings=(_fatal(answer.how),))
+        raise UsageError(f"unexpected answer to discovery: {answer}")
+
+    def verify(self, card: TargetCard, progress: Show | None) -> TargetReport:
+        if card.stub is not None or card.conventions is None:
+            return TargetReport(card.name, Verdict.ERROR, error=card.stub or "", stub=True)
+        cases = [case.id for case in cases_for(card.conventions, self.settings)]
+        return self._report(card, self._sweep(card, cases, progress), None)
+
+    def replay(self, card: TargetCard, case: CaseSpec) -> TargetReport:
+        if card.stub is not None or card.conventions is None:
+            return TargetReport(card.name, Verdict.ERROR, error=card.stub or "", stub=True)
+        if card.conventions.eps is not None:
+            case = replace(case, eps=card.conventions.eps)
+        return self._report(card, self._sweep(card, [case.id], None), case.id)
+
+    def _sweep(self, card: TargetCard, cases: list[str], progress: Show | None) -> bool:
+        """Judge the cases into `self.results`; return whether the user interrupted."""
+        self.results, self.evaluations, self.start = [], 0, time.perf_counter()
+        failures = 0
+
+        def hear(event: Event | Died) -> None:
+            nonlocal failures
+            if isinstance(event, Died):
+                how = Judgement(Outcome.FAIL, event.how)
+                self.results.append(CaseResult(event.case or cases[0], {"BN506": how}))
+            elif isinstance(event, Judged):
+                self.results.append(event.result)
+                self.evaluations += event.result.evaluations
+            else:
+                return
+            failures += any(j.outcome is Outcome.FAIL for j in self.results[-1].judgements.values())
+            if progress is not None:
+                progress(Progress(card.name, len(self.results), len(cases), failures))
+
+        try:
+            self.executor.run(Task("sweep", self.spec, self.settings, card.name, tuple(cases)), hear)
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def _report(self, card: TargetCard, interrupted: bool, one_case: str | None) -> TargetReport:
+        found = verdict.findings(self.results)
+        shown: list[Shown] = []
+        if not interrupted:
+            wanted = {"": one_case} if one_case else self._exhibited(found)
+            task = Task("exhibit", self.spec, self.settings, card.name, tuple(wanted.values()), tuple(wanted))
+            if wanted:
+                self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
+        by_code = {show.code: show for show in shown}
+        found = tuple(_with_exhibit(finding, by_code.get(finding.code)) for finding in found)
+        oracles = verdict.oracle_table(found)
+        outcome = verdict.verdict(found, oracles, strict=self.settings.strict)
+        exhibited = next((show.exhibit.case for show in shown), None)
+        return TargetReport(
+            name=card.name,
+            verdict=Verdict.INTERRUPTED if interrupted else outcome,
+            conventions=card.conventions,
+            oracles=oracles,
+            findings=found,
+            diagnoses=tuple(diagnosis for show in shown for diagnosis in show.diagnoses),
+            exhibits=tuple(show.exhibit for show in shown),
+            cases=len(self.results),
+            evaluations=self.evaluations + sum(show.evaluations for show in shown),
+            seconds=time.perf_counter() - self.start,
+            replay=_replay_command(exhibited, self.spec, card) if exhibited else "",
+        )
+
+    def _exhibited(self, found: Sequence[Finding]) -> dict[str, str]:
+        """Return the case to show for each failure that follows from no other."""
+        wanted = {}
+        for finding in found:
+            if finding.outcome in (Outcome.FAIL, Outcome.WARN) and finding.follows_from is None:
+                case = verdict.representative(finding.code, finding.outcome, self.results)
+                # A case that took the worker down is not run again to be shrunk.
+                if case is not None and finding.code != "BN506":
+                    wanted[finding.code] = case
+        return wanted
+
+
+def _with_exhibit(finding: Finding, shown: Shown | None) -> Finding:
+    if shown is None or shown.judgement is None:
+        return finding
+    there = shown.judgement
+    return replace(
+        finding, message=there.message, tensor=there.tensor, error=there.error, allowed=there.allowed, index=there.index,
+        got=there.got, want=there.want, case=shown.exhibit.case, boundary=shown.boundary,
+    )
+
+
+def _fatal(how: str) -> Finding:
+    return Finding("BN506", "survives", Outcome.FAIL, "error", how, counts={"fail": 1})
+
+
+def _replay_command(case: str, spec: TargetSpec, card: TargetCard) -> str:
+    folder, _, _ = spec.source.partition("::")
+    _, _, name = card.name.partition("::")
+    target = f"{folder}::{name}" if name and folder.endswith(".py") else spec.source
+    return f"bncheck replay {shlex.quote(case)} {shlex.quote(target)}"
+
+
+def _version() -> str:
+    try:
+        return version("bncheck")
+    except PackageNotFoundError:
+        return "unknown"

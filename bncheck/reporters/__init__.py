@@ -1,0 +1,37 @@
+"""Reporters: each turns a report into a text. A module here that registers one is all that a new format needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bncheck.model import Report
+from bncheck.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What the reader's screen can show.
+
+    Attributes
+    ----------
+    width : int
+        Columns; only the replay command may be longer, so that it can be copied whole.
+    color : bool
+        Whether ANSI colours are understood.
+    ascii : bool
+        Whether only ASCII can be shown.
+    verbose : bool
+        Whether to show what passed, and every number.
+
+    """
+
+    width: int = 80
+    color: bool = False
+    ascii: bool = False
+    verbose: bool = False
+
+
+Reporter = Callable[[Report, Style], str]
+
+REPORTERS: Registry[Reporter] = Registry("format", "bncheck.reporters")

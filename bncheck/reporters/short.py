@@ -1,0 +1,31 @@
+"""One line per target, for ``--quiet`` and for logs."""
+
+from __future__ import annotations
+
+from bncheck.model import Outcome, Report, TargetReport, Verdict
+from bncheck.reporters import REPORTERS, Style
+from bncheck.reporters.wording import clean, count, to_ascii, verdict_in_words
+
+
+@REPORTERS.register("short")
+def short(report: Report, style: Style) -> str:
+    """Logs: one line per target, however long."""
+    text = "".join(
+        f"{verdict_in_words(t)} {clean(t.name, style.ascii)}: {clean(in_one_line(t), style.ascii)}\n"
+        for t in report.targets
+    )
+    return to_ascii(text) if style.ascii else text
+
+
+def in_one_line(target: TargetReport) -> str:
+    """Return what a target's verdict rests on, as one phrase."""
+    if target.error:
+        return target.error
+    wanted = Outcome.INCONCLUSIVE if target.verdict is Verdict.INCONCLUSIVE else Outcome.FAIL
+    roots = [f for f in target.findings if f.outcome is wanted and f.follows_from is None]
+    roots = roots or [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]
+    if roots and target.verdict is not Verdict.PASS:
+        return ", ".join(f"{f.code} {f.name}" for f in roots)
+    passed = sum(f.outcome is Outcome.PASS for f in target.findings)
+    warned = f", {count(len(roots), 'warning')}" if roots else ""
+    return f"{count(passed, 'check')} passed on {count(target.cases, 'case')}{warned}"

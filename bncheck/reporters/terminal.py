@@ -1,0 +1,302 @@
+"""The report for people: one screen per target, readable with and without colour. Run it to see a specimen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from itertools import groupby
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bncheck.model import TENSORS, Diagnosis, Finding, Outcome, Report, TargetReport, Verdict
+from bncheck.reporters import REPORTERS, Style
+from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
+from bncheck.reporters.short import in_one_line
+from bncheck.reporters.wording import (
+    DASH,
+    TIMES,
+    cases_in_words,
+    clean,
+    conventions_in_words,
+    count,
+    decided_share,
+    excess,
+    number,
+    share_in_words,
+    to_ascii,
+    verdict_in_words,
+    verdict_sign,
+)
+
+# Only the terminal's own sixteen colours, and no yellow or white: they follow the reader's light or dark theme.
+VERDICT_COLORS = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "bold magenta"}
+OUTCOME_SIGNS = {Outcome.PASS: "✔", Outcome.FAIL: "✘", Outcome.WARN: "!", Outcome.INCONCLUSIVE: "?", Outcome.SKIP: DASH}
+OUTCOME_COLORS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.WARN: "magenta", Outcome.INCONCLUSIVE: "magenta"}
+LOUD = (Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE)
+# More messages, notes or findings than these push the verdict off the screen; --verbose shows them all.
+MOST_MESSAGES, MOST_NOTES, MOST_FINDINGS = 3, 2, 8
+
+
+@REPORTERS.register("rich")
+def terminal(report: Report, style: Style) -> str:
+    """People: the verdict, the two oracles, the findings and the smallest failing case, in colour on a terminal."""
+    blocks: list[list[RenderableType]] = []
+    if len(report.targets) > 1:
+        blocks.append(list(_summary(report, style)))
+    shown = [t for t in report.targets if len(report.targets) == 1 or style.verbose or not _is_plain_pass(t)]
+    blocks += [list(_target(target, report, style)) for target in shown]
+    out = StringIO()
+    console = _console(out, style)
+    for i, block in enumerate(blocks):
+        if i:
+            console.print(Text("─" * style.width, style="dim"))
+        for part in block:
+            console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
+    lines = out.getvalue() if style.color else "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return to_ascii(lines) if style.ascii else lines
+
+
+def _console(out: StringIO, style: Style) -> Console:
+    return Console(
+        file=out,
+        width=style.width,
+        force_terminal=style.color,
+        color_system="standard" if style.color else None,
+        no_color=not style.color,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def _is_plain_pass(target: TargetReport) -> bool:
+    return target.verdict is Verdict.PASS and all(f.outcome in (Outcome.PASS, Outcome.SKIP) for f in target.findings)
+
+
+# ---------------------------------------------------------------------------------------------------------- one target
+
+
+def _target(target: TargetReport, report: Report, style: Style) -> Iterator[RenderableType]:
+    yield _verdict_line(target, style)
+    if target.error:
+        yield indented(Text(clean(target.error, style.ascii, keep_lines=True)))
+    elif target.stub:
+        yield indented(Text("It returns nothing or raises NotImplementedError. Fill it in, then verify it again."))
+    if target.verdict is Verdict.PASS:
+        yield indented(_what_was_verified(target, report))
+    if target.verdict is Verdict.INTERRUPTED:
+        yield indented(Text(f"Stopped after {count(target.cases, 'case')}; nothing is known about the others."))
+    if target.verdict is Verdict.FAIL and not any(f.outcome is Outcome.FAIL for f in target.findings):
+        yield indented(Text("Nothing is wrong, but --strict asks that nothing is warned of either."))
+    if target.conventions is not None:
+        yield from _conventions(target, style)
+    if target.oracles is not None and target.verdict is not Verdict.PASS:
+        yield from _oracles(target, style)
+    for diagnosis in target.diagnoses:
+        yield from _diagnosis(diagnosis, style)
+    yield from _findings(target, style)
+    if target.verdict is Verdict.INCONCLUSIVE:
+        yield from _what_helps(report)
+    for exhibit in target.exhibits if style.verbose else target.exhibits[:1]:
+        yield from show_exhibit(exhibit, target.findings, style)
+    if target.replay:
+        yield from _replay(target, style)
+
+
+def _verdict_line(target: TargetReport, style: Style) -> RenderableType:
+    color = VERDICT_COLORS.get(target.verdict, "bold magenta")
+    head = Text.assemble((f"{verdict_sign(target.verdict)} {verdict_in_words(target)}", color))
+    head.append(f"  {clean(target.name, style.ascii)}", style="bold")
+    facts = f"{count(target.cases, 'case')} · {target.seconds:.1f} s" if target.cases else ""
+    line = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    line.add_column(ratio=1, overflow="fold")
+    line.add_column(justify="right", no_wrap=True)
+    line.add_row(head, Text(facts, style="dim"))
+    return line
+
+
+def _what_was_verified(target: TargetReport, report: Report) -> Text:
+    passed = [f for f in target.findings if f.outcome is Outcome.PASS]
+    share = decided_share(target)
+    decided = "" if share is None else f"; {share_in_words(share)} of all answers were decided"
+    text = Text(f"{target.oracles.conclusion} " if target.oracles is not None else "")
+    text.append(f"{count(len(passed), 'check')} passed on {count(target.cases, 'case')} in {report.dtype}{decided}.")
+    measured = [(ratio, f) for f in passed if (ratio := excess(f)) is not None]
+    if measured:
+        ratio, worst = max(measured, key=lambda pair: pair[0])
+        text.append(f" The largest error is {number(worst.error, 2)}, {number(ratio, 2)} of what rounding explains")
+        text.append(f" ({worst.code} {worst.name}).")
+    return text
+
+
+def _conventions(target: TargetReport, style: Style) -> Iterator[RenderableType]:
+    assert target.conventions is not None
+    phrases = [clean(p, style.ascii) for p in conventions_in_words(target.conventions)]
+    yield indented(Text(" · ".join(phrases), style="dim"))
+    notes = target.conventions.notes
+    shown = notes if style.verbose else notes[:MOST_NOTES]
+    for note in shown:
+        yield indented(Text(f"note: {clean(note, style.ascii)}", style="dim"))
+    if len(notes) > len(shown):
+        yield indented(Text(f"{count(len(notes) - len(shown), 'more note')}: -v shows all", style="dim"))
+
+
+# -------------------------------------------------------------------------------------------------------- two oracles
+
+
+def _oracles(target: TargetReport, style: Style) -> Iterator[RenderableType]:
+    oracles = target.oracles
+    assert oracles is not None
+    long = style.width >= ROOMY
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3 + len(TENSORS)):
+        grid.add_column(no_wrap=True)
+    grid.add_row(*(Text(t, style="dim") for t in ("agrees with", "forward", "backward", *TENSORS)))
+    rows = (
+        ("A  Batch Normalization" if long else "A  reference", "reference", oracles.forward_is_reference),
+        ("B  derivative of your forward" if long else "B  derivative", "numeric", None),
+    )
+    backward = {"reference": oracles.backward_is_reference, "numeric": oracles.backward_is_own_derivative}
+    for label, oracle, forward in rows:
+        cells = [_tensor_cell(target.findings, tensor, oracle) for tensor in TENSORS]
+        grid.add_row(Text(label), _answer(forward), _answer(backward[oracle]), *cells)
+    yield Text()
+    yield indented(grid)
+    yield indented(Text(f"→ {clean(oracles.conclusion, style.ascii)}", style="bold"))
+
+
+def _answer(answer: str | None) -> Text:
+    color = {"yes": "green", "no": "bold red"}.get(answer or "", "dim")
+    return Text(DASH if answer is None else "?" if answer == "unknown" else clean(answer), style=color)
+
+
+def _tensor_cell(findings: Sequence[Finding], tensor: str, oracle: str) -> Text:
+    """Return what the check ``<tensor>-matches-<oracle>`` says, as a word."""
+    outcome = next((f.outcome for f in findings if f.name == f"{tensor}-matches-{oracle}"), None)
+    if outcome is Outcome.FAIL:
+        return Text("WRONG", style="bold red")
+    if outcome in (Outcome.PASS, Outcome.WARN):
+        return Text("ok", style="green")
+    return Text("?" if outcome is Outcome.INCONCLUSIVE else DASH, style="dim")
+
+
+# ------------------------------------------------------------------------------------------------ diagnoses, findings
+
+
+def _diagnosis(diagnosis: Diagnosis, style: Style) -> Iterator[RenderableType]:
+    head = Text(f"{diagnosis.code} {diagnosis.name}: ", style="bold red")
+    head.append(clean(diagnosis.title, style.ascii), style="bold")
+    share = share_in_words(diagnosis.explained)
+    condition = f"; {clean(diagnosis.condition, style.ascii)}" if diagnosis.condition else ""
+    yield Text()
+    yield indented(head)
+    yield indented(Text(f"It explains {share} of the error in {diagnosis.tensor}{condition}."), 4)
+    yield indented(Text(clean(diagnosis.explanation, style.ascii, keep_lines=True)), 4)
+
+
+def _findings(target: TargetReport, style: Style) -> Iterator[RenderableType]:
+    rank = (*LOUD, Outcome.PASS, Outcome.SKIP)
+    roots = [f for outcome in rank for f in target.findings if f.outcome is outcome and f.follows_from is None]
+    shown = roots if style.verbose else [f for f in roots if f.outcome in LOUD][:MOST_FINDINGS]
+    folded = [f for f in target.findings if f.follows_from is not None]
+    if shown or folded:
+        yield Text()
+    for i, finding in enumerate(shown):
+        yield _finding_line(finding, style)
+        if style.verbose or i < MOST_MESSAGES:
+            yield from _finding_message(finding, style)
+    for root, followers in groupby(sorted(folded, key=lambda f: f.follows_from or ""), lambda f: f.follows_from):
+        names = ", ".join(f"{f.code} {f.name}" for f in followers)
+        yield indented(Text(f"follows from {root}: {names}", style="dim"), 4)
+    rest = _rest_in_words([f for f in roots if f not in shown])
+    if rest and (shown or target.verdict is not Verdict.PASS):
+        yield indented(Text(f"{rest} (-v lists them)", style="dim"))
+
+
+def _rest_in_words(findings: Sequence[Finding]) -> str:
+    words = {Outcome.PASS: ("check passes", "checks pass"), Outcome.SKIP: ("does not apply", "do not apply")}
+    parts = []
+    for outcome, same in groupby(findings, lambda f: f.outcome):  # already in order of outcome
+        n = len(list(same))
+        one, many = words.get(outcome, (f"more {outcome.value}", f"more {outcome.value}"))
+        parts.append(f"{n} {one if n == 1 else many}")
+    return ", ".join(parts)
+
+
+def _finding_line(finding: Finding, style: Style) -> RenderableType:
+    color = OUTCOME_COLORS.get(finding.outcome, "dim")
+    line = Text(f"{OUTCOME_SIGNS[finding.outcome]} ", style=color)
+    line.append(finding.code, style=f"bold {color}")
+    line.append(f" {finding.name}", style="default")
+    cases = cases_in_words(finding)
+    ratio = excess(finding)
+    figures = [cases if finding.outcome is not Outcome.SKIP else ""]
+    if ratio is not None and style.width >= ROOMY:
+        figures.append(f"error {number(ratio, 2)} {TIMES} allowed")
+    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    grid.add_column(ratio=1, overflow="fold")
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_row(line, Text(" · ".join(filter(None, figures)), style="dim"))
+    return indented(grid)
+
+
+def _finding_message(finding: Finding, style: Style) -> Iterator[RenderableType]:
+    said = (finding.message, finding.boundary) if finding.outcome is not Outcome.PASS else ()
+    parts = [clean(text, style.ascii) for text in said if text]
+    if parts:
+        yield indented(Text("; ".join(parts)), 4)
+
+
+def _what_helps(report: Report) -> Iterator[RenderableType]:
+    advice = "Neither right nor wrong has been shown: rounding hid the answer wherever it was sought. "
+    helps = "--dtype float64 makes rounding smaller; " if report.dtype != "float64" else ""
+    yield Text()
+    yield indented(Text(f"{advice}What may help: {helps}--cases makes more cases, --seed others."))
+
+
+# ------------------------------------------------------------------------------------------------------ replay, summary
+
+
+def _replay(target: TargetReport, style: Style) -> Iterator[RenderableType]:
+    """Yield the command on a line of its own, which is never wrapped: a command that is copied has to be whole."""
+    roots = [f.code for f in target.findings if f.outcome is Outcome.FAIL and f.follows_from is None]
+    yield Text()
+    if roots:
+        yield indented(Text(f"why it matters: bncheck explain {clean(roots[0])}", style="dim"))
+    yield indented(Text("run this case again:", style="dim"))
+    yield Text(f"  {clean(target.replay, style.ascii)}", style="bold", no_wrap=True)
+
+
+def _summary(report: Report, style: Style) -> Iterator[RenderableType]:
+    names = {Verdict.PASS: "right", Verdict.FAIL: "wrong", Verdict.INCONCLUSIVE: "undecided", Verdict.ERROR: "not run"}
+    tally = [(sum(t.verdict is verdict for t in report.targets), word) for verdict, word in names.items()]
+    yield Text.assemble(
+        (count(len(report.targets), "target"), "bold"), f": {', '.join(f'{n} {word}' for n, word in tally if n)}"
+    )
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold", max_width=style.width // 2)
+    grid.add_column(no_wrap=True, overflow="ellipsis")
+    for target in report.targets:
+        word = "STUB" if target.stub else verdict_in_words(target)
+        head = Text(f"{verdict_sign(target.verdict)} {word}", VERDICT_COLORS.get(target.verdict, "bold magenta"))
+        grid.add_row(head, Text(clean(target.name, style.ascii)), Text(clean(in_one_line(target), style.ascii), "dim"))
+    yield indented(grid)
+
+
+def _main() -> None:
+    """Print the specimen as this terminal shows it."""
+    import shutil
+    import sys
+
+    from bncheck.reporters.specimen import specimen
+
+    width = shutil.get_terminal_size((80, 24)).columns
+    sys.stdout.write(terminal(specimen(), Style(width=width, color=sys.stdout.isatty())))
+
+
+if __name__ == "__main__":
+    _main()

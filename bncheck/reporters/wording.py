@@ -1,0 +1,134 @@
+"""How reports say things: numbers, cases and names in words, and foreign text made harmless."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from bncheck.errors import UsageError
+from bncheck.model import CaseSpec, Conventions, Exhibit, Finding, Outcome, TargetReport, Verdict
+
+# Foreign text longer than this says no more; an exception's message can hold a whole array.
+LONGEST = 400
+DASH = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+# One character for one, so that ASCII keeps every column where it was.
+_ASCII = str.maketrans(f"✔✘·{DASH}—{TIMES}→…─≤≥±◀²³", "+x|--x>~-<>~<23")
+_HARMLESS_CONTROL = {"\n": " ", "\r": " ", "\t": " "}
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def clean(text: str, ascii_only: bool = False, keep_lines: bool = False) -> str:
+    """Return foreign `text` on one line, short, and without a character that a terminal would obey or hide."""
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 1] + "…"
+    if ascii_only:
+        text = text.translate(_ASCII)
+    return "".join(_visible(character, ascii_only, keep_lines) for character in text)
+
+
+def to_ascii(text: str) -> str:
+    """Return `text`, already clean, with the house's own signs replaced by ASCII ones of the same width."""
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number with so many significant digits, or a dash where there is none."""
+    return DASH if value is None else f"{value:.{digits}g}"
+
+
+def count(how_many: int, what: str) -> str:
+    """Return "1 case" or "2 cases"."""
+    return f"{how_many:,} {what}" if how_many == 1 else f"{how_many:,} {what}s"
+
+
+def several(names: Sequence[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def verdict_in_words(target: TargetReport) -> str:
+    """Return the word that stands first in a target's report."""
+    if target.stub:
+        return "NOT IMPLEMENTED YET"
+    return target.verdict.value.upper()
+
+
+def verdict_sign(verdict: Verdict) -> str:
+    """Return the sign before a verdict."""
+    return {Verdict.PASS: "✔", Verdict.FAIL: "✘", Verdict.INCONCLUSIVE: "?"}.get(verdict, "!")
+
+
+def conventions_in_words(conventions: Conventions) -> list[str]:
+    """Return what discovery found, as short phrases."""
+    eps = "eps" if conventions.eps is None else f"eps {number(conventions.eps, 6)}"
+    source = {"fixed": "hard-coded", "argument": "an argument", "attribute": "an attribute"}
+    return [
+        f"layout {' or '.join(conventions.layouts)}",
+        f"gamma, beta {conventions.parameter_shape}",
+        f"{eps}: {source.get(conventions.eps_source, conventions.eps_source)}",
+        f"returns {conventions.returns}",
+    ]
+
+
+def case_in_words(exhibit: Exhibit) -> str:
+    """Return the parameters of the exhibited case: the sizes, eps, and all that is out of the ordinary."""
+    try:
+        spec = CaseSpec.parse(exhibit.case)
+    except UsageError:
+        return exhibit.case
+    axes = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}.get(len(spec.spatial), ())
+    sizes = [f"N={spec.n}", f"C={spec.c}", *(f"{a}={s}" for a, s in zip(axes, spec.spatial, strict=False))]
+    usual = CaseSpec()
+    gammas = {"zero": "first gamma 0", "negative": "first gamma negative", "one": "every gamma 1"}
+    orders = {"F": "Fortran order", "strided": "non-contiguous arrays", "readonly": "read-only arrays"}
+    unusual = [
+        (spec.mean != usual.mean, f"mean {number(spec.mean)}"),
+        (spec.sd != usual.sd, f"standard deviation {number(spec.sd)}"),
+        (spec.constant > 0, f"{count(spec.constant, 'constant channel')}"),
+        (spec.gamma in gammas, gammas.get(spec.gamma, "")),
+        (spec.dy_scale != usual.dy_scale, f"dy times {number(spec.dy_scale)}"),
+        (spec.memory in orders, orders.get(spec.memory, "")),
+    ]
+    usual_parts = [*sizes, f"eps={number(exhibit.eps, 6)}", spec.dtype]
+    return ", ".join([*usual_parts, *(words for is_so, words in unusual if is_so)])
+
+
+def cases_in_words(finding: Finding) -> str:
+    """Return in how many cases of how many a finding holds."""
+    here, judged = finding.counts.get(finding.outcome.value, 0), judged_cases(finding)
+    return f"{here:,} of {judged:,} cases" if judged else ""
+
+
+def judged_cases(finding: Finding) -> int:
+    """Return how many cases the check applied to."""
+    return sum(n for outcome, n in finding.counts.items() if outcome != Outcome.SKIP)
+
+
+def excess(finding: Finding) -> float | None:
+    """Return the worst error over what is allowed, or None where there is no such quotient."""
+    if finding.error is None or not finding.allowed:
+        return None
+    return finding.error / finding.allowed
+
+
+def decided_share(target: TargetReport) -> float | None:
+    """Return which share of all judgements was a decision, or None where nothing was counted."""
+    judged = sum(judged_cases(f) for f in target.findings)
+    undecided = sum(f.counts.get(Outcome.INCONCLUSIVE, 0) for f in target.findings)
+    return 1 - undecided / judged if judged else None
+
+
+def share_in_words(share: float) -> str:
+    """Return a share as a percentage that says 100 only where it is all of it."""
+    return "100%" if share == 1 else f"{min(share * 100, 99.9):.1f}%"
+
+
+def _visible(character: str, ascii_only: bool, keep_lines: bool) -> str:
+    if character == "\n" and keep_lines:
+        return character
+    if character in _HARMLESS_CONTROL:
+        return _HARMLESS_CONTROL[character]
+    if unicodedata.category(character) in _HIDDEN or (ascii_only and not character.isascii()):
+        return character.encode("unicode_escape").decode("ascii")
+    return character

@@ -1,0 +1,1 @@
+"""Two small implementations that ``bncheck demo`` verifies: one is right, one holds a misprinted formula."""

@@ -1,0 +1,125 @@
+"""From judgements of cases to findings, the two-oracle table and a verdict. Pure: calls no user code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bncheck.checks.catalogue import CHECKS, Check
+from bncheck.model import CaseResult, CaseSpec, Finding, Judgement, OracleTable, Outcome, Verdict
+
+# What a check says about a target is the gravest thing it says about any case.
+_GRAVITY = (Outcome.FAIL, Outcome.WARN, Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.SKIP)
+
+# The rows of the two-oracle table, by (forward = reference, backward = derivative of own forward, backward = reference).
+_CONCLUSIONS = {
+    ("yes", "yes", "yes"): "Forward and backward are right.",
+    ("yes", "no", "no"): "The backward is wrong; the forward is right.",
+    ("no", "yes", "no"): "The forward is wrong; the backward is consistent with it.",
+    ("no", "no", "yes"): "The forward is wrong; the backward is that of a right one.",
+    ("no", "yes", "yes"): "The forward is off by something that has no derivative (a constant).",
+    ("no", "no", "no"): "The forward and the backward are wrong, or the backward was derived for yet another forward.",
+    ("yes", "no", "yes"): "Contradiction: the backward equals the reference but not the measured derivative.",
+}
+
+
+def findings(results: Sequence[CaseResult]) -> tuple[Finding, ...]:
+    """Return one finding per check that judged a case, failures first, consequences marked."""
+    by_code: dict[str, list[tuple[str, Judgement]]] = {}
+    for result in results:
+        for code, judgement in result.judgements.items():
+            by_code.setdefault(code, []).append((result.case, judgement))
+    drafts = {code: _finding(CHECKS.get(code), judged) for code, judged in by_code.items()}
+    failed = {code for code, finding in drafts.items() if finding.outcome is Outcome.FAIL}
+    marked = [_marked(finding, CHECKS.get(code), failed) for code, finding in drafts.items()]
+    return tuple(sorted(marked, key=lambda f: (_GRAVITY.index(f.outcome), f.follows_from is not None, f.code)))
+
+
+def representative(code: str, outcome: Outcome, results: Sequence[CaseResult]) -> str | None:
+    """Return the replay id of the smallest case on which the check said so, the first of equals."""
+    cases = [r.case for r in results if code in r.judgements and r.judgements[code].outcome is outcome]
+    return min(cases, key=_size) if cases else None
+
+
+def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
+    """Return the headline, or None when no oracle was asked."""
+    by_code = {finding.code: finding for finding in found}
+    not_finite = by_code.get("BN503")
+    broken = not_finite.tensor if not_finite and not_finite.outcome is Outcome.FAIL else None
+
+    def answer(*codes: str) -> str:
+        asked = [by_code[code] for code in codes if code in by_code]
+        outcomes = {finding.outcome for finding in asked}
+        if Outcome.FAIL in outcomes or any(f.tensor == broken for f in asked if broken):
+            return "no"
+        return "yes" if Outcome.PASS in outcomes else "unknown"
+
+    answers = (
+        answer("BN101"), answer("BN201", "BN202", "BN203"), answer("BN211", "BN212", "BN213")
+    )
+    if set(answers) == {"unknown"}:
+        return None
+    unsure = "Not everything could be decided."
+    return OracleTable(*answers, _CONCLUSIONS.get(answers, unsure))
+
+
+def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bool) -> Verdict:
+    """Return what the findings come to."""
+    outcomes = {finding.outcome for finding in found}
+    if Outcome.FAIL in outcomes or (strict and Outcome.WARN in outcomes):
+        return Verdict.FAIL
+    # An oracle that was asked and could not answer leaves the question open.
+    undecided = any(f.outcome is Outcome.INCONCLUSIVE for f in found)
+    if undecided or Outcome.PASS not in outcomes or (oracles and oracles.conclusion.startswith("Contradiction")):
+        return Verdict.INCONCLUSIVE
+    return Verdict.PASS
+
+
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict of several targets: wrong before error before inconclusive before right."""
+    for grave in (Verdict.INTERRUPTED, Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS):
+        if grave in verdicts:
+            return grave
+    return Verdict.ERROR
+
+
+def _finding(check: Check, judged: list[tuple[str, Judgement]]) -> Finding:
+    counts = Counter(judgement.outcome for _, judgement in judged)
+    outcome = next(o for o in _GRAVITY if counts[o])
+    case, judgement = min(
+        ((case, j) for case, j in judged if j.outcome is outcome),
+        # The smallest failing case speaks for a failure, the worst ratio for a pass.
+        key=lambda item: _size(item[0]) if outcome is not Outcome.PASS else (-_ratio(item[1]), 0),
+    )
+    return Finding(
+        code=check.code,
+        name=check.name,
+        outcome=outcome,
+        severity=check.severity,
+        message=judgement.message,
+        tensor=judgement.tensor,
+        error=judgement.error,
+        allowed=judgement.allowed,
+        case=case,
+        index=judgement.index,
+        got=judgement.got,
+        want=judgement.want,
+        counts={o.value: counts[o] for o in _GRAVITY if counts[o]},
+    )
+
+
+def _marked(finding: Finding, check: Check, failed: set[str]) -> Finding:
+    if finding.outcome not in (Outcome.FAIL, Outcome.WARN):
+        return finding
+    cause = next((code for code in check.follows if code in failed), None)
+    return replace(finding, follows_from=cause)
+
+
+def _ratio(judgement: Judgement) -> float:
+    return judgement.ratio if judgement.error is not None and judgement.allowed else 0.0
+
+
+def _size(case: str) -> tuple[float, float]:
+    spec = CaseSpec.parse(case)
+    return spec.m * spec.c, spec.c

@@ -1,0 +1,52 @@
+"""Decisions from errors and bars."""
+
+import numpy as np
+import pytest
+
+from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, decide, within
+from bncheck.model import Outcome
+
+
+@pytest.mark.parametrize("dtype", UNIT_ROUNDOFF)
+def test_unit_roundoff_is_half_a_step_above_one(dtype):
+    assert UNIT_ROUNDOFF[dtype] == np.finfo(dtype).eps / 2
+
+
+def test_an_error_above_k_bars_fails_whatever_the_others():
+    outcome, worst = decide(np.array([0.0, K * 1e-3 * 1.01, 0.0]), np.full(3, 1e-3), np.full(3, 10.0))
+    assert (outcome, worst) == (Outcome.FAIL, 1)
+
+
+def test_an_error_within_k_bars_passes_if_the_bar_is_small_enough_to_decide():
+    assert decide(np.array([K * 0.9e-6]), np.array([1e-6]), np.array([1.0]))[0] is Outcome.PASS
+
+
+def test_a_bar_too_wide_to_see_one_per_cent_decides_nothing():
+    assert decide(np.zeros(2), np.full(2, 1.1 * DECIDABLE / K), np.ones(2))[0] is Outcome.INCONCLUSIVE
+
+
+def test_one_entry_that_decides_is_enough():
+    assert decide(np.zeros(2), np.array([1.0, 1e-9]), np.ones(2))[0] is Outcome.PASS
+
+
+def test_no_error_within_no_bar_is_right_and_any_error_is_wrong():
+    assert decide(np.array([0.0]), np.array([0.0]), np.array([1.0]))[0] is Outcome.PASS
+    assert decide(np.array([1e-300]), np.array([0.0]), np.array([1.0]))[0] is Outcome.FAIL
+
+
+def test_within_names_the_worst_element_relative_to_its_own_allowance():
+    want = np.array([[1.0, 2.0], [3.0, 4.0]])
+    got = want + np.array([[1e-6, 0.0], [0.0, 2e-6]])
+    allowed = np.array([[1e-7, 1e-5], [1e-5, 1e-5]])
+    assert within(got, want, allowed) == (Outcome.FAIL, (0, 0))
+    assert within(got, want, np.full((2, 2), 1e-5))[0] is Outcome.PASS
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_not_finite_fails(bad):
+    assert within(np.array([1.0, bad]), np.ones(2), np.full(2, 0.1)) == (Outcome.FAIL, (1,))
+
+
+def test_an_allowance_as_large_as_the_values_compares_nothing():
+    assert within(np.ones(2), np.ones(2), np.full(2, 0.02))[0] is Outcome.INCONCLUSIVE
+    assert within(np.zeros(2), np.zeros(2), np.full(2, 1e-16))[0] is Outcome.PASS
