@@ -72,10 +72,13 @@ def test_imports_go_downward(unit, path):
 
 @pytest.mark.parametrize(("unit", "path"), modules())
 def test_heavy_libraries_stay_where_they_belong(unit, path):
-    text = path.read_text()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):  # what only the type checker reads costs nothing
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
     roots = {
         name.split(".")[0]
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree)
         for name in (
             [a.name for a in node.names] if isinstance(node, ast.Import)
             else [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level
@@ -106,4 +109,10 @@ def test_samples_and_fixtures_never_import_bncheck():
     repository = ROOT.parent
     for folder in (ROOT / SAMPLES, repository / "fixtures"):
         for path in folder.rglob("*.py"):
-            assert "bncheck" not in path.read_text().replace("bncheck verify", ""), path
+            if path.name != "syntax_error.py":
+                imported = {
+                    (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) or ""
+                    for node in ast.walk(ast.parse(path.read_text()))
+                    if isinstance(node, ast.Import | ast.ImportFrom)
+                }
+                assert not [name for name in imported if name.startswith("bncheck")], path

@@ -7,8 +7,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bncheck.adapters.plans import backward_plans, forward_plans, spelled
-from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Parameters, Reading, Run
+from bncheck.adapters.plans import Plan, backward_plans, forward_plans, spelled
+from bncheck.adapters.protocol import (
+    ADAPTERS,
+    ArityError,
+    Candidate,
+    EpsPlace,
+    Namespace,
+    Parameters,
+    Reading,
+    Run,
+)
 from bncheck.adapters.results import gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.stems import match
@@ -25,10 +34,9 @@ class FunctionReading:
         self._forward, self._backward, self._calling = forward, backward, calling
 
     @property
-    def eps_source(self) -> str | None:
+    def eps(self) -> EpsPlace | None:
         """An eps argument is one; a dict of options may be read or not."""
-        keys = self._calling.forward.keys
-        return "argument" if "eps" in keys else "maybe" if "params" in keys else None
+        return eps_argument(self._calling.forward)
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
@@ -72,6 +80,12 @@ class FunctionPair:
                     for cache, place in cache_choices(returned, "cache" in backward.keys):
                         calling = Calling(forward, backward, order, cache, place, keys)
                         yield FunctionReading(self._forward, self._backward, calling)
+
+
+def eps_argument(plan: Plan) -> EpsPlace | None:
+    """Return how a call plan hands eps over, None if it does not."""
+    keys = plan.keys
+    return EpsPlace("argument", True) if "eps" in keys else EpsPlace("argument", False) if "params" in keys else None
 
 
 def cache_choices(returned: tuple[str | None, ...] | None, asked: bool) -> list[tuple[str, int]]:

@@ -35,6 +35,13 @@ class Results(NamedTuple):
     dbeta: Any
 
 
+class EpsPlace(NamedTuple):
+    """How eps may be set: `source` is "argument" or "attribute"; where it is not `certain`, trying has to tell."""
+
+    source: str
+    certain: bool
+
+
 class Run(Protocol):
     """One fresh layer or cache of the user's code, spoken to in the user's layout."""
 
@@ -61,8 +68,8 @@ class Reading(Protocol):
     """One way of calling a candidate."""
 
     @property
-    def eps_source(self) -> str | None:
-        """How eps reaches the code: "argument"; "maybe" where trying has to tell; None if it cannot be set."""
+    def eps(self) -> EpsPlace | None:
+        """How eps reaches the code; None if it cannot be set."""
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""

@@ -119,10 +119,10 @@ def canonical(value: Any, place: Layout, shape: tuple[int, ...]) -> Any:
         array = as_array(value)
         if array is None or array.shape != shape:
             return value
-        return np.array(place.canonical(array))
+        return np.array(place.canonical(array), order="C")
     if value.shape != shape:
         return value
-    return np.array(place.canonical(value))
+    return np.array(place.canonical(value), order="C")
 
 
 def per_channel(value: Any, size: int) -> Any:

@@ -18,12 +18,16 @@ HALF_MAX = 65504.0
 HALF_SUM = HALF_MAX / 2
 # eps below 6.1e-5 has no full precision, or is 0; and with 1e-3 a constant channel has inv_std**3 = 31623 < 65504.
 HALF_EPS = 1e-3
-# 0.1 makes the smallest variance 0.0033 (see _smallest_variance), above eps; the squares of 10 * 5.75 are finite.
+# u is uniform in [-2, 2), of variance 4/3, and the smallest spread is sd/2.
+LEAST_VARIANCE = 1 / 3
+# 0.1 makes the least variance 0.0033, above eps; the squares of 10 * 5.75 are finite.
 HALF_SD = (0.1, 10.0)
 # What 1e6 is to float32 (its unit roundoff 6e-8 takes 6% of sd), 100 is to float16 (4.9e-4, 5%).
 HALF_MEAN_TO_SD = 100.0
 # The smallest non-zero |dy| is dy_scale/1024: 1e-4 for 0.1, a normal number.
 HALF_DY = 0.1
+# Below as many values a variance near 0 comes about by chance.
+FEW = 8
 # m * 16/3 (the largest variance for sd = 1) <= HALF_SUM for m <= 6141.
 HALF_M = 4096
 
@@ -73,9 +77,12 @@ def _fit_axes(spec: CaseSpec, ranks: tuple[int, ...]) -> tuple[int, ...] | None:
 
 
 def _fit_half(spec: CaseSpec) -> CaseSpec | None:
-    m = spec.m
-    if m > HALF_M:
+    if spec.m > HALF_M:
         return None
+    if spec.eps < HALF_EPS:
+        # A fixed eps that is too small for a variance of 0 or, by chance, near 0: see HALF_EPS.
+        spec = replace(spec, constant=0, sd=max(spec.sd, 1.0), n=FEW if spec.m < FEW else spec.n)
+    m = spec.m
     sd = min(max(spec.sd, HALF_SD[0]), HALF_SD[1])
     # sum of (x - mu)**2, the largest variance being 16/3 sd**2
     if m * 6 * sd * sd > HALF_SUM:
@@ -83,15 +90,13 @@ def _fit_half(spec: CaseSpec) -> CaseSpec | None:
     # sum of x; a channel's mean is off by at most 2 * 7/8 sd from the case's
     most = min(HALF_SUM / m - 2 * sd, HALF_MEAN_TO_SD * sd)
     mean = math.copysign(_at_most(abs(spec.mean), most), spec.mean) if spec.mean else 0.0
-    # gamma * inv_std * (m * dy) before it is divided by m, with gamma < 2 and |dy| < 1.5 dy_scale
-    inv_std = 1 / math.sqrt(_smallest_variance(spec, sd) + spec.eps)
-    scale = _at_most(max(abs(spec.dy_scale), HALF_DY), HALF_MAX / (2 * 1.5 * m * inv_std))
+    variance = 0.0 if spec.constant or m < FEW else sd * sd * LEAST_VARIANCE
+    inv_std = 1 / math.sqrt(variance + max(spec.eps, HALF_EPS))
+    # m * dy - sum(dy) - xhat * sum(dy * xhat), three terms with |dy| < 1.5 dy_scale; the same times gamma * inv_std before
+    # it is divided by m, with gamma < 2; and sum(dy * gamma * (x - mu)), below 3.4 m sd dy_scale by Cauchy and Schwarz
+    most = HALF_SUM / (3 * 1.5 * m * max(1.0, 2 * inv_std, sd))
+    scale = _at_most(max(abs(spec.dy_scale), HALF_DY), most)
     return replace(spec, sd=sd, mean=mean, dy_scale=math.copysign(scale, spec.dy_scale))
-
-
-def _smallest_variance(spec: CaseSpec, sd: float) -> float:
-    """Return about the smallest variance: u is uniform in [-2, 2) (variance 4/3) and the smallest spread is sd/2."""
-    return 0.0 if spec.constant or spec.m == 1 else sd * sd / 3
 
 
 def _at_most(value: float, limit: float) -> float:

@@ -66,14 +66,14 @@ def forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, eps: float, axes: A
     gamma, beta : array, shape of x without the reduced axes
         Scale and shift, one entry per channel.
     eps : float
-        Added to the variance, inside the root, in units of x squared.
+        Added to the variance, inside the root, in units of x squared. With 0 a constant channel is 0/0: NaN.
     axes : tuple of int
         The axes to average over.
 
     Raises
     ------
     ShapeError
-        If gamma or beta do not have one entry per channel.
+        If gamma or beta do not have one entry per channel, the batch is empty, or the axes are not axes of x.
 
     """
     rows = _Rows(x, axes)
@@ -82,8 +82,7 @@ def forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, eps: float, axes: A
     shifted = rows.data - x0
     mu_shifted = shifted.mean(axis=1, keepdims=True)
     xc = shifted - mu_shifted
-    # The rounding error of mu_shifted is common to the whole channel: it is the mean of xc, so subtract its square.
-    var = (xc * xc).mean(axis=1, keepdims=True) - xc.mean(axis=1, keepdims=True) ** 2
+    var = (xc * xc).mean(axis=1, keepdims=True)
     inv_std = 1.0 / np.sqrt(var + eps)
     xhat = xc * inv_std
     y = g * xhat + b
@@ -193,12 +192,15 @@ class RunningRule:
         Whether running_var takes var * m / (m - 1) (Bessel) instead of var.
     start_var : float
         Start of running_var; running_mean starts at 0.
+    one_value : float
+        The unbiased variance of one value per channel (m = 1), which is 0/0: NaN, or 0 where m - 1 is kept above 0.
 
     """
 
     fraction: str
     unbiased: bool
     start_var: float
+    one_value: float = math.nan
 
 
 # Source of each: the library's own documentation of its update. CS231n: assignment 2, layers.py.
@@ -207,7 +209,7 @@ RUNNING_RULES = {
     "keras": RunningRule("kept", unbiased=False, start_var=1.0),
     "flax": RunningRule("kept", unbiased=False, start_var=1.0),
     "cs231n": RunningRule("kept", unbiased=False, start_var=0.0),
-    "chainer": RunningRule("kept", unbiased=True, start_var=1.0),
+    "chainer": RunningRule("kept", unbiased=True, start_var=1.0, one_value=0.0),
     "paper": RunningRule("average", unbiased=True, start_var=0.0),
 }
 
@@ -226,19 +228,24 @@ def start_running(rule: RunningRule, shape: tuple[int, ...]) -> Running:
 
 
 def update_running(running: Running, fwd: Forward, rule: RunningRule, momentum: float) -> Running:
-    """Return the statistics after one training forward.
-
-    With one value per channel (m = 1) the unbiased variance m/(m-1) * var is 0/0: NaN, which is why PyTorch refuses it.
-    """
-    bessel = (fwd.m / (fwd.m - 1) if fwd.m > 1 else math.nan) if rule.unbiased else 1.0
+    """Return the statistics after one training forward; `momentum` as the rule's `fraction` reads it."""
+    var = fwd.var
+    if rule.unbiased:
+        var = fwd.var * (fwd.m / (fwd.m - 1)) if fwd.m > 1 else np.full_like(fwd.var, rule.one_value)
     batches = running.batches + 1
-    new = {"new": momentum, "kept": 1.0 - momentum, "average": 1.0 / batches}[rule.fraction]
-    mean = (1.0 - new) * running.mean + new * fwd.mu
-    var = (1.0 - new) * running.var + new * bessel * fwd.var
-    return Running(mean, var, batches)
+    kept, new = {
+        "new": (1.0 - momentum, momentum),
+        "kept": (momentum, 1.0 - momentum),
+        "average": ((batches - 1) / batches, 1.0 / batches),
+    }[rule.fraction]
+    return Running(kept * running.mean + new * fwd.mu, kept * running.var + new * var, batches)
 
 
 # ------------------------------------------------------------------------------------------------------- rounding bounds
+
+
+# Stands for "no bound": large, and finite, so that products with 0 stay 0.
+UNBOUNDED = 1e100
 
 
 class Bounds(NamedTuple):
@@ -259,6 +266,7 @@ def rounding_bounds(
     u: float,
     axes: Axes = (0,),
     *,
+    tiny: float = 0.0,
     one_pass: bool = False,
 ) -> Bounds:
     """Bound the rounding error of any right two-pass evaluation in an arithmetic of unit roundoff `u`.
@@ -269,46 +277,58 @@ def rounding_bounds(
         As in :func:`forward` and :func:`backward`.
     u : float
         Unit roundoff of the evaluation under judgement (2**-53 for float64).
+    tiny : float
+        Smallest number above 0 in that arithmetic: what underflow may cost one operation.
     one_pass : bool
         Bound an evaluation of the variance as ``mean(x**2) - mean(x)**2`` instead.
 
+    Raises
+    ------
+    ShapeError
+        If the arrays do not fit each other.
+
     Notes
     -----
-    First order in u, for sums in any order: a sum of m terms errs by at most ``g * sum|terms|`` with ``g = (m + 2) u``
-    (Higham, eq. 4.4; the 2 pays for the division by m and the product inside). Then, per channel:
+    For sums in any order: a sum of m terms errs by at most ``g * sum|terms|`` with ``g = v / (1 - v)``, ``v = (m + 2) u``
+    (Higham, eq. 4.4 and section 3.1; the 2 pays for the division by m and the product inside). Then, per channel:
 
     * mean: ``d_mu = g mean|x|``;
     * deviations: ``d_xc = d_mu + u |xc|``;
     * two-pass variance: the common error d_mu meets ``mean(xc) = 0``, so it enters squared:
       ``d_var = (g + 4u) var + d_mu**2``; one-pass: ``d_var = 2 g mean(x**2)``;
-    * ``r = d_var / (2 (var + eps)) + 3u`` bounds the relative error of inv_std;
+    * with ``q = d_var / (var + eps)``, ``r = (1 - q)**(-1/2) - 1 + 3u`` bounds the relative error of inv_std;
     * ``d_xhat = d_xc inv_std + |xhat| (r + u)``;
     * ``d_y = |gamma| d_xhat + 3u |gamma| inv_std (|x| + |mu|) + 2u (|gamma xhat| + |beta|)``; the middle term pays for
       the folded form ``y = (gamma inv_std) x + (beta - mu gamma inv_std)``;
     * with ``A = mean|dy|`` and ``D = mean|dy xhat|``, ``d_dbeta = m g A``, ``d_dgamma = m g D + sum(|dy| d_xhat)``;
     * ``d_dx = |gamma| inv_std (g A + d_xhat D + |xhat| (g D + mean(|dy| d_xhat)) + d_mu inv_std D
       + (3r + 4u) (|dy| + A + |xhat| D))``: mean(dy), xhat, mean(dy xhat), the paper's second term of dmu (zero but for
-      rounding), and inv_std, which the staged form takes to the third power.
+      rounding), and inv_std, which the staged form takes to the third power;
+    * underflow adds up to `tiny` to any product; the staged form multiplies the smallest ones by inv_std**3 and xc.
 
     The result is twice that: second-order terms, the reference's own float64 rounding, and the final rounding to the
-    dtype are all far below the first copy.
+    dtype are all far below the first copy. Where v or q reach 1/2 nothing is left of the result, and the bound is
+    ``UNBOUNDED``.
     """
     rows = _Rows(x, axes)
     fwd = forward(x, gamma, beta, eps, axes)
     g_, b_ = np.abs(rows.parameter("gamma", gamma)), np.abs(rows.parameter("beta", beta))
     mu, var, inv_std = (rows.parameter("statistics", p) for p in (fwd.mu, fwd.var, fwd.inv_std))
     xhat, x_abs = np.abs(_Rows(fwd.xhat, axes).data), np.abs(rows.data)
+    if np.shape(dy) != np.shape(x):
+        raise ShapeError(f"dy has shape {np.shape(dy)}, but x has shape {np.shape(x)}")
     dy_abs = np.abs(_Rows(dy, axes).data)
     m = rows.m
-    g = (m + 2) * u
+    g = (m + 2) * u / (1 - (m + 2) * u) if (m + 2) * u < 0.5 else UNBOUNDED
 
     d_mu = g * x_abs.mean(axis=1, keepdims=True)
-    d_var = (g + 4 * u) * var + d_mu**2
+    d_var = (g + 4 * u) * var + d_mu**2 + tiny
     if one_pass:
         d_var = d_var + 2 * g * (x_abs**2).mean(axis=1, keepdims=True)
-    r = 0.5 * d_var * inv_std**2 + 3 * u
+    q = d_var * inv_std**2
+    r = np.where(q < 0.5, 1 / np.sqrt(1 - np.minimum(q, 0.5)) - 1, UNBOUNDED) + 3 * u
     d_xhat = d_mu * inv_std + xhat * (r + 2 * u)
-    d_y = g_ * d_xhat + 3 * u * g_ * inv_std * (x_abs + np.abs(mu)) + 2 * u * (g_ * xhat + b_)
+    d_y = g_ * d_xhat + 3 * u * g_ * inv_std * (x_abs + np.abs(mu)) + 2 * u * (g_ * xhat + b_) + 2 * tiny * (1 + g_)
 
     mean_dy = dy_abs.mean(axis=1, keepdims=True)
     mean_dy_xhat = (dy_abs * xhat).mean(axis=1, keepdims=True)
@@ -317,6 +337,8 @@ def rounding_bounds(
     d_dgamma = m * (g * mean_dy_xhat + mean_dy_d_xhat)
     d_bracket = g * mean_dy + (d_xhat + d_mu * inv_std) * mean_dy_xhat + xhat * (g * mean_dy_xhat + mean_dy_d_xhat)
     d_dx = g_ * inv_std * (d_bracket + (3 * r + 4 * u) * (dy_abs + mean_dy + xhat * mean_dy_xhat))
+    d_dbeta, d_dgamma = d_dbeta + m * tiny, d_dgamma + m * tiny * (1 + inv_std)
+    d_dx = d_dx + 2 * tiny * (1 + g_) * (1 + inv_std) ** 2 * (1 + xhat * (1 + inv_std))
     return Bounds(
         rows.back(2 * d_y), rows.back(2 * d_dx), rows.per_channel(2 * d_dgamma), rows.per_channel(2 * d_dbeta)
     )
@@ -330,7 +352,11 @@ class _Rows:
 
     def __init__(self, x: ArrayLike, axes: Axes) -> None:
         array = np.asarray(x, dtype=np.float64)
+        if not all(-array.ndim <= axis < array.ndim for axis in axes):
+            raise ShapeError(f"axes {axes} are not all axes of an array of shape {array.shape}")
         reduced = tuple(axis % array.ndim for axis in axes)
+        if len(set(reduced)) != len(reduced) or array.size == 0:
+            raise ShapeError(f"axes {axes} repeat, or the array of shape {array.shape} is empty")
         kept = tuple(axis for axis in range(array.ndim) if axis not in reduced)
         moved = array.transpose(kept + reduced)
         self._inverse = tuple(int(i) for i in np.argsort(kept + reduced))

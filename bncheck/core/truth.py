@@ -39,7 +39,8 @@ def truth(case: Case) -> Truth:
 def allowances(case: Case, *, one_pass: bool = False) -> reference.Bounds:
     """Return how far rounding in the case's dtype may carry a right two-pass (or a one-pass) evaluation."""
     u = UNIT_ROUNDOFF[case.spec.dtype]
+    tiny = float(np.finfo(case.spec.dtype).smallest_subnormal)
     with np.errstate(all="ignore"):
         return reference.rounding_bounds(
-            case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, one_pass=one_pass
+            case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, tiny=tiny, one_pass=one_pass
         )

@@ -1,0 +1,135 @@
+"""Finding eps: can it be set, and if it is hard-coded, what is its value?
+
+y is affine in x with slope ``gamma * inv_std``. With gamma = 1, ``1 / slope**2 = var + eps`` for eps inside the root,
+whatever the variance. Measured at variances from 1e-24 to 1, the smallest gives eps almost without error, and the
+others say whether that form holds at all.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bncheck.adapters.protocol import Parameters, Reading
+from bncheck.adapters.target import Way, canonical
+from bncheck.adapters.trials import EPS, MOMENTUM
+
+# From 1e-8 on, what a check may meet; below, so that a tiny eps such as 1e-32 is told from none at all.
+_VARIANCES = (1e-24, 1e-20, 1e-16, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# Relative accuracy asked of a form: float64 code first (32 elements lose about 1e-15), then code that is float32 inside.
+_ACCURACIES = (1e-12, 1e-9, 1e-5)
+_SIZES = {2: (8, 3), 3: (4, 3, 2), 4: (4, 3, 2, 5), 5: (4, 3, 2, 2, 5)}
+_FALLBACK = 1e-5
+
+
+class Eps(NamedTuple):
+    """How eps reaches the code ("argument", "attribute", "fixed"), its value if it is fixed, and a note."""
+
+    source: str
+    value: float | None
+    note: str = ""
+
+
+class _Form(NamedTuple):
+    """One way in which eps may enter: ``slope ** -power = scale * var ** exponent + eps``."""
+
+    power: int
+    exponent: float
+    note: str
+
+
+_FORMS = (
+    _Form(2, 1.0, ""),
+    _Form(1, 0.5, "eps seems to sit outside the root: y is divided by sqrt(var) + eps"),
+    _Form(1, 1.0, "y seems to be divided by var + eps, without the root"),
+)
+
+
+def find_eps(reading: Reading, way: Way) -> Eps:
+    """Return how eps reaches the code of a reading that works with `way`."""
+    place = reading.eps
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        if place is not None and (place.certain or _responds(reading, way)):
+            return Eps(place.source, None)
+        try:
+            return _infer(reading, way)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return Eps("fixed", _FALLBACK, f"eps could not be measured; {_FALLBACK:g} is assumed")
+
+
+def _responds(reading: Reading, way: Way) -> bool:
+    """Tell whether y depends on the eps that is handed over."""
+    try:
+        small, large = (_forward(reading, way, 1.0, eps)[1] for eps in (EPS, 1.0))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return True  # code that cannot stand another eps has read it
+    return not np.allclose(small, large, rtol=1e-6, atol=0.0, equal_nan=True)
+
+
+def _forward(reading: Reading, way: Way, variance: float, eps: float) -> tuple[Any, Any]:
+    """Return x and y in the canonical layout for channels of the given variance, gamma = 1 and beta = 0."""
+    sizes = _SIZES[len(way.layout.name)]
+    x = np.random.default_rng(7).normal(0.0, 1.0, sizes)
+    axes = (0, *range(2, len(sizes)))
+    x -= x.mean(axis=axes, keepdims=True)
+    x *= np.sqrt(variance / np.mean(x * x, axis=axes, keepdims=True))
+    shape = way.shape or (-1,)
+    gamma, beta = np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape)
+    given = np.ascontiguousarray(way.layout.user(x))
+    y = reading.start(Parameters(gamma, beta, eps, MOMENTUM)).forward(given, True)
+    return x, np.asarray(canonical(y, way.layout, given.shape), dtype=float)
+
+
+def _infer(reading: Reading, way: Way) -> Eps:
+    """Return the fixed eps that the slopes of y against x speak for."""
+    variances, slopes = [], []
+    for variance in _VARIANCES:
+        x, y = _forward(reading, way, variance, EPS)
+        rows = tuple(np.moveaxis(a, 1, 0).reshape(a.shape[1], -1) for a in (x, y))
+        xc, yc = (a - a.mean(axis=1, keepdims=True) for a in rows)
+        variances.append(np.mean(xc * xc, axis=1))
+        slopes.append(np.sum(xc * yc, axis=1) / np.sum(xc * xc, axis=1))
+    var, slope = np.array(variances), np.array(slopes)
+    for accuracy in _ACCURACIES:
+        for form in _FORMS:
+            for scaled in (False, True):
+                found = _consistent(var, slope, form, accuracy, scaled)
+                if found is not None:
+                    return _describe(found, form, accuracy, scaled)
+    return Eps("fixed", _FALLBACK, f"eps could not be inferred from the forward; {_FALLBACK:g} is assumed")
+
+
+def _consistent(var: Any, slope: Any, form: _Form, accuracy: float, scaled: bool) -> float | None:
+    """Return the one eps that `form` gives at every variance, None if it gives several.
+
+    `scaled` allows one factor on the variance, such as m / (m - 1) for the unbiased one.
+    """
+    left, spread = slope ** -float(form.power), var**form.exponent
+    scale = (left[-1] - left[0]) / (spread[-1] - spread[0]) if scaled else 1.0
+    estimates = left - scale * spread
+    eps = float(np.median(estimates[0]))
+    if not np.isfinite(estimates).all() or not np.all(np.asarray(scale) > 0):
+        return None
+    allowed = accuracy * (np.abs(scale * spread) + abs(eps))
+    if np.any(np.abs(estimates - eps) > allowed):
+        return None
+    # What is lost in the rounding of the smallest variance is no eps.
+    return 0.0 if abs(eps) <= float(np.max(allowed[0])) or eps < 0 else eps
+
+
+def _describe(eps: float, form: _Form, accuracy: float, scaled: bool) -> Eps:
+    notes = [form.note] if form.note and eps else []
+    if scaled:
+        notes.append("the variance carries a constant factor (unbiased?)")
+    if not eps:
+        notes.append("no eps at all: a constant channel divides by zero")
+        return Eps("fixed", 0.0, "; ".join(notes))
+    nice = next((n for n in (float(f"{eps:.{d}e}") for d in range(3)) if abs(n - eps) <= 10 * accuracy * eps), eps)
+    return Eps("fixed", nice, "; ".join(notes))

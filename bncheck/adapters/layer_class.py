@@ -1,0 +1,219 @@
+"""Adapter for a class with a forward and a backward method; gradients are returned, or kept as attributes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+from bncheck.adapters.function_pair import cache_choices, dict_keys, eps_argument
+from bncheck.adapters.plans import Plan, backward_plans, constructor_plans, forward_plans, spelled
+from bncheck.adapters.protocol import (
+    ADAPTERS,
+    ArityError,
+    Candidate,
+    EpsPlace,
+    Namespace,
+    Parameters,
+    Reading,
+    Run,
+)
+from bncheck.adapters.results import attribute_names, gradient_order, returned_names
+from bncheck.adapters.runs import Calling, CallRun
+from bncheck.adapters.stems import match
+from bncheck.adapters.words import Role, argument_role, composite, gradient_name, kind, train_is_true, words
+
+NAME = "layer-class"
+# Methods that only mention gradients ("zero_grad") are no backward where one of these is there.
+_BACKWARD = frozenset("backward backwards bwd bprop backprop backpropagation backpropagate".split())
+
+
+class LayerRun(CallRun):
+    """One fresh layer. Its parameters are set before the first forward, or after it where it creates them."""
+
+    __slots__ = ("_furnished", "_in_place")
+
+    def __init__(self, calling: Calling, layer: Any, names: tuple[str, str], values: dict[str, Any], how: str) -> None:
+        super().__init__(calling, getattr(layer, names[0]), getattr(layer, names[1]), values, layer)
+        self._in_place = how == "in place"
+        self._furnished = how == "given" or self._furnish()
+
+    def forward(self, x: Any, train: bool) -> Any:
+        """Call the layer's forward, after a first one if that creates the parameters."""
+        if not self._furnished:
+            if callable(build := getattr(self._layer, "build", None)):
+                build(x.shape)
+            if not self._furnish():
+                super().forward(x.copy(), train)
+                self._furnish()
+            self._furnished = True
+        return super().forward(x, train)
+
+    def _furnish(self) -> bool:
+        """Give the layer's attributes gamma and beta their values; tell whether both were there."""
+        names = parameter_attributes(self._layer)
+        for key, name in names.items():
+            given, own = self._values[key], getattr(self._layer, name)
+            if isinstance(own, np.ndarray) and own.size == given.size:
+                given = given.reshape(own.shape)
+            if self._in_place and isinstance(own, np.ndarray) and own.shape == given.shape:
+                own[...] = given
+                given = own
+            else:
+                setattr(self._layer, name, given)
+            self._values[key] = given
+        return len(names) == 2
+
+    def _set_mode(self, train: bool) -> None:
+        super()._set_mode(train)
+        for name in attribute_names(self._layer):
+            if argument_role(name) is Role.MODE and isinstance(getattr(self._layer, name, None), bool):
+                setattr(self._layer, name, train if train_is_true(name) else not train)
+
+
+def parameter_attributes(layer: Any) -> dict[str, str]:
+    """Return the attributes that hold gamma and beta, by key; the clearest name wins."""
+    found: dict[str, str] = {}
+    for name in attribute_names(layer):
+        role = argument_role(name)
+        if role not in (Role.GAMMA, Role.BETA) or gradient_name(name) is not None:
+            continue
+        value = getattr(layer, name, None)
+        if isinstance(value, bool | str) or callable(value):
+            continue
+        key = role.value
+        if key not in found or (key in words(name) and key not in words(found[key])):
+            found[key] = name
+    return found
+
+
+class LayerReading:
+    """One way of constructing and calling a layer."""
+
+    def __init__(self, cls: type, names: tuple[str, str], constructor: Plan, calling: Calling, how: str) -> None:
+        self._cls, self._names, self._constructor, self._calling, self._how = cls, names, constructor, calling, how
+        self._eps_attribute: str | None = None
+        self._mode_attributes: list[str] | None = None
+
+    @property
+    def eps(self) -> EpsPlace | None:
+        """An argument of the constructor or of forward; else an attribute, once a layer has been seen to have it."""
+        declared = eps_argument(self._calling.forward)
+        if "eps" in self._constructor.keys:
+            return EpsPlace("argument", True)
+        return declared or (EpsPlace("attribute", False) if self._eps_attribute else None)
+
+    def start(self, parameters: Parameters) -> Run:
+        """Construct a layer, in training mode."""
+        values = self._calling.values(parameters)
+        values["size"] = size = parameters.gamma.size
+        values["sizes"] = (size,)
+        layer = self._constructor.call(self._cls, values)
+        if self._mode_attributes is None:
+            self._look(layer)
+        for name in self._mode_attributes or ():
+            setattr(layer, name, train_is_true(name))
+        if self._eps_attribute is not None:
+            setattr(layer, self._eps_attribute, parameters.eps)
+        return LayerRun(self._calling, layer, self._names, values, self._how)
+
+    def _look(self, layer: Any) -> None:
+        """Note, once, which attributes say what mode the layer is in, and which holds eps if no argument does."""
+        names = vars(layer) if hasattr(layer, "__dict__") else ()
+        self._mode_attributes = [
+            n for n in names if argument_role(n) is Role.MODE and getattr(layer, n) is not train_is_true(n)
+            and isinstance(getattr(layer, n), bool)
+        ]
+        if "eps" not in self._constructor.keys | self._calling.forward.keys:
+            numbers = [n for n in names if isinstance(getattr(layer, n), float | int | np.floating)]
+            self._eps_attribute = next((n for n in numbers if argument_role(n) is Role.EPS), None)
+
+
+class LayerClass:
+    """A class that may be a Batch Normalization layer."""
+
+    adapter = NAME
+
+    def __init__(self, name: str, cls: type, names: tuple[str, str]) -> None:
+        self.name = name
+        self.forward_name, self.backward_name = (f"{cls.__name__}.{n}" for n in names)
+        self.aliases = frozenset({name, cls.__name__, self.forward_name, self.backward_name})
+        self.kind = kind(cls.__name__, cls.__dict__.get("__doc__") or "")
+        self.composite = composite(cls.__name__)
+        self._cls, self._names = cls, names
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the ways of constructing and calling the layer, most likely first."""
+        forward, backward = (_unbound(self._cls, name) for name in self._names)
+        returned = returned_names(forward)
+        constructors, forwards, backwards = self._plans(forward, backward, returned)
+        order = gradient_order(backward)
+        for constructor in constructors:
+            for forward_plan in forwards:
+                given = "gamma" in constructor.keys | forward_plan.keys
+                for how in ("given",) if given else ("set", "in place"):
+                    for keys in dict_keys(forward) if "params" in forward_plan.keys else [()]:
+                        for backward_plan in backwards:
+                            for cache, place in cache_choices(returned, "cache" in backward_plan.keys):
+                                calling = Calling(forward_plan, backward_plan, order, cache, place, keys)
+                                yield LayerReading(self._cls, self._names, constructor, calling, how)
+
+    def _plans(self, forward: Any, backward: Any, returned: Any) -> tuple[list[Plan], list[Plan], list[Plan]]:
+        """Return the plans for constructor, forward and backward, or raise ArityError that says what was expected."""
+        cls = self._cls.__name__
+        wanted = [
+            (constructor_plans, (self._cls,), f"{cls}(num_features, eps, momentum) or {cls}(gamma, beta, eps)"),
+            (lambda f: forward_plans(f, own=True), (forward,), f"{self.forward_name}(x)"),
+            (backward_plans, (backward, returned), f"{self.backward_name}(dout)"),
+        ]
+        plans: list[list[Plan]] = []
+        for make, given, expected in wanted:
+            try:
+                plans.append(list(make(*given)))
+            except ArityError:
+                name = expected.split("(")[0]
+                raise ArityError(f"{name}{spelled(given[0])}: expected something like {expected}.") from None
+        return plans[0], plans[1], plans[2]
+
+
+def _unbound(cls: type, name: str) -> Any:
+    """Return a method whose signature has no self, without constructing a layer."""
+    static = inspect.getattr_static(cls, name)
+    return MethodType(static, object()) if inspect.isfunction(static) else getattr(cls, name)
+
+
+def method_pairs(cls: type) -> list[tuple[str, tuple[str, str]]]:
+    """Return (name, (forward, backward)) of every pair of methods; the plain pair is called after the class."""
+    names: dict[str, None] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        names.update(dict.fromkeys(n for n in vars(base) if not n.startswith("_") and callable(getattr(cls, n, None))))
+    strong = [name for name in names if set(words(name)) & _BACKWARD]
+    weak = [n for n in names if {"grad", "grads", "gradient", "gradients"} & set(words(n)) and n not in strong]
+    methods = [name for name in names if not (strong and name in weak)]
+    pairs = match(methods)
+    if not pairs and callable(getattr(cls, "__call__", None)) and "__call__" in dir(cls):
+        pairs = [p._replace(forward="__call__") for p in match([*methods, "forward"])]
+    return [(cls.__name__ if p.primary else f"{cls.__name__}.{p.backward}", p[:2]) for p in pairs]
+
+
+class _LayerClasses:
+    """Finds classes with a forward and a backward."""
+
+    def candidates(self, namespace: Namespace) -> list[Candidate]:
+        """Return the layers in a namespace."""
+        classes = [thing for thing in namespace.things.values() if inspect.isclass(thing)]
+        found: list[Candidate] = [LayerClass(name, cls, pair) for cls in classes for name, pair in method_pairs(cls)]
+        return found
+
+    def live(self, name: str, objects: tuple[Any, ...]) -> Candidate | None:
+        """Return the layer that one class is."""
+        if len(objects) != 1 or not inspect.isclass(objects[0]):
+            return None
+        pairs = method_pairs(objects[0])
+        return LayerClass(name, objects[0], pairs[0][1]) if pairs else None
+
+
+ADAPTERS.add(NAME, _LayerClasses())

@@ -1,0 +1,198 @@
+"""The entrance of discovery: from a target's reference to its cards, and to a Target that can be run."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from bncheck.adapters.epsilon import find_eps
+from bncheck.adapters.loading import Source, load, parse
+from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace
+from bncheck.adapters.target import FoundTarget
+from bncheck.adapters.trials import Found, examine
+from bncheck.adapters.words import Kind
+from bncheck.errors import StubError, TargetError
+from bncheck.model import Conventions, Target, TargetCard, TargetSpec
+from bncheck.registry import did_you_mean
+
+# How many functions and classes a message lists.
+_MAX_LISTED = 12
+_cache: dict[tuple[TargetSpec, int], list[Entry]] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate after it was tried: a target, or the reason why there is none."""
+
+    name: str
+    target: FoundTarget | None = None
+    stub: str | None = None
+    error: TargetError | None = None
+
+
+def cards(spec: TargetSpec) -> list[TargetCard]:
+    """Return one card for every Batch Normalization that a reference names.
+
+    A card with neither conventions nor a stub text belongs to code that reads as Batch Normalization but could not be
+    run: :func:`target` raises the reason.
+
+    Raises
+    ------
+    TargetError
+        If it cannot be loaded, or nothing in it can be run; the message says what to do.
+    StubError
+        If all that it names is not written yet.
+
+    """
+    entries = _entries(spec)
+    if not any(entry.target for entry in entries):
+        raise _nothing(entries)
+    return [TargetCard(e.name, e.target.conventions if e.target else None, e.stub) for e in entries]
+
+
+def target(spec: TargetSpec, name: str) -> Target:
+    """Return the target of the card of that name.
+
+    Raises
+    ------
+    TargetError
+        If there is no such card, or it belongs to code that could not be run.
+    StubError
+        If it is not written yet.
+
+    """
+    entries = {entry.name: entry for entry in _entries(spec)}
+    if name not in entries:
+        raise TargetError(f"{spec.source} has no target {name!r}. {did_you_mean(name, entries)}")
+    entry = entries[name]
+    if entry.target is None:
+        raise entry.error or StubError(f"{name}: {entry.stub}")
+    return entry.target
+
+
+def _nothing(entries: list[Entry]) -> TargetError:
+    """Return the one error for a reference of which nothing can be run."""
+    errors = [entry.error for entry in entries if entry.error]
+    if errors:
+        return errors[0]
+    return StubError("; ".join(f"{entry.name}: {entry.stub}" for entry in entries))
+
+
+def _entries(spec: TargetSpec) -> list[Entry]:
+    """Try every candidate of a reference, once per process."""
+    if spec.live:
+        candidates, label = [_live(spec)], ""
+    else:
+        source = parse(spec.source)
+        namespace = load(source)
+        key = (spec, id(namespace.module))
+        if key in _cache:
+            return _cache[key]
+        candidates, label = _chosen(namespace, source), namespace.label
+    tried = [(candidate, _examined(candidate, label + candidate.name, spec.layout)) for candidate in candidates]
+    # What is not surely batch norm and does not run is something else, as long as something is left.
+    sure = [e for c, e in tried if not e.error or (c.kind is Kind.BN and not c.composite)]
+    entries = sure or [e for _, e in tried]
+    if not spec.live:
+        _cache[key] = entries
+    return entries
+
+
+def _examined(candidate: Candidate, name: str, layout: str | None) -> Entry:
+    try:
+        found = examine(candidate, layout)
+    except StubError as error:
+        return Entry(name, stub=str(error))
+    except TargetError as error:
+        text = str(error)
+        return Entry(name, error=TargetError(text if text.startswith(name) else f"{name}: {text}"))
+    return Entry(name, target=_found_target(candidate, name, found))
+
+
+def _found_target(candidate: Candidate, name: str, found: Found) -> FoundTarget:
+    first = next(iter(found.fits.values()))
+    eps = find_eps(found.reading, first.way)
+    conventions = Conventions(
+        adapter=candidate.adapter,
+        layouts=tuple(fit.way.layout.name for fit in found.fits.values()),
+        parameter_shape=first.parameter_shape,
+        eps_source=eps.source,
+        eps=eps.value,
+        returns=next((fit.returns for fit in found.fits.values() if fit.returns), "unknown: backward raised"),
+        notes=(*found.notes, *([eps.note] if eps.note else [])),
+    )
+    return FoundTarget(name, conventions, found.reading, {n: fit.way for n, fit in found.fits.items()})
+
+
+# ------------------------------------------------------------------------------------------------------ choosing candidates
+
+
+def _live(spec: TargetSpec) -> Candidate:
+    """Return the candidate that live objects are."""
+    for _, adapter in ADAPTERS.items():
+        name = spec.source or str(getattr(spec.live[0], "__name__", "target"))
+        candidate = adapter.live(name, spec.live)
+        if candidate is not None:
+            return candidate
+    shown = ", ".join(_shown(thing) for thing in spec.live)
+    raise TargetError(
+        f"nothing to verify in ({shown}): give two callables, forward and backward, or one class with methods forward "
+        "and backward (the class itself, not a layer made from it)."
+    )
+
+
+def _shown(thing: Any) -> str:
+    return thing.__name__ if hasattr(thing, "__name__") else f"an object of class {type(thing).__name__}"
+
+
+def _chosen(namespace: Namespace, source: Source) -> list[Candidate]:
+    """Return the candidates that a reference means: the one named, or all that read as batch norm, or the only one."""
+    found = [candidate for _, adapter in ADAPTERS.items() for candidate in adapter.candidates(namespace)]
+    order = list(namespace.things)
+    found.sort(key=lambda c: _place(c, order))
+    if source.name:
+        return _named(found, namespace, source.name)
+    certain = [c for c in found if c.kind is Kind.BN]
+    if certain:
+        return certain
+    others = [c for c in found if c.kind is Kind.UNKNOWN]
+    primary = [c for c in others if "." not in c.name]
+    if len(primary) == 1 or len({c.forward_name for c in others}) == 1:
+        return others
+    raise TargetError(_nothing_found(namespace, found))
+
+
+def _place(candidate: Candidate, order: list[str]) -> int:
+    head = candidate.name.split(".")[0]
+    return order.index(head) if head in order else len(order)
+
+
+def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Candidate]:
+    chosen = [c for c in found if c.name == name] or [c for c in found if name in c.aliases]
+    if chosen:
+        return chosen
+    label = namespace.label.rstrip(":")
+    if name in namespace.things:
+        needed = "methods forward and backward" if inspect.isclass(namespace.things[name]) else (
+            "a function beside it that is its other half, named alike (batchnorm_forward, batchnorm_backward)"
+        )
+        raise TargetError(f"{label}: {name} is there, but no pair of forward and backward was found: it needs {needed}.")
+    known = sorted({c.name for c in found}) or list(namespace.things)
+    raise TargetError(f"{label} has no {name!r}. {did_you_mean(name, known)}" if known else f"{label} is empty.")
+
+
+def _nothing_found(namespace: Namespace, found: list[Candidate]) -> str:
+    """Return what to say when nothing in a module reads as batch norm."""
+    label = namespace.label.rstrip(":")
+    things = list(namespace.things)
+    if not things:
+        return f"{label}: nothing in it looks like batch normalization: it defines no function and no class."
+    listed = ", ".join(things[:_MAX_LISTED]) + (", ..." if len(things) > _MAX_LISTED else "")
+    if len(found) > 1:
+        advice = f"Say which one to verify: {namespace.label}{found[0].name}."
+    else:
+        advice = (
+            "Expected two functions like batchnorm_forward and batchnorm_backward, or a class with forward and backward."
+        )
+    return f"{label}: nothing in it looks like batch normalization. Found: {listed}. {advice}"

@@ -1,0 +1,95 @@
+"""Replay ids: every case that is ever made can be spelled and read back, and nothing else is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from bncheck.cases.plan import draw
+from bncheck.cases.recipes import RECIPES
+from bncheck.errors import UsageError
+from bncheck.model import CaseSpec
+
+
+def test_recipes_read_back() -> None:
+    for _, recipe in RECIPES.items():
+        for spec in recipe():
+            assert CaseSpec.parse(spec.id) == spec
+            assert CaseSpec.parse(spec.id).id == spec.id
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_draws_read_back(dtype: str) -> None:
+    for index in range(1000):
+        spec = draw(index, 17, dtype, (0, 1, 2, 3))
+        assert CaseSpec.parse(spec.id) == spec
+        assert CaseSpec.parse(spec.id).id == spec.id
+
+
+def test_ids_are_short() -> None:
+    lengths = [len(draw(index, 0, "float64", (0, 2)).id) for index in range(1000)]
+    assert max(lengths) <= 140
+    assert sum(lengths) / len(lengths) < 80
+
+
+def test_surrounding_space_and_order_do_not_matter() -> None:
+    assert CaseSpec.parse(" v1:custom:c=5,n=2,seed=9\n") == CaseSpec(seed=9, n=2, c=5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "v1",
+        "v1:",
+        "v1:custom",
+        "v2:custom:seed=0,n=4,c=3",
+        "V1:custom:seed=0",
+        "v1::seed=0",
+        "v1:Custom:seed=0",
+        "v1:../x:seed=0",
+        f"v1:{'a' * 41}:seed=0",
+        "v1:custom:sed=0",
+        "v1:custom:recipe=x",
+        "v1:custom:n",
+        "v1:custom:n=",
+        "v1:custom:n=4,n=5",
+        "v1:custom:n=0",
+        "v1:custom:n=-1",
+        "v1:custom:n=4.0",
+        "v1:custom:n=1e3",
+        "v1:custom:n=1_000",
+        "v1:custom:n=٣",
+        "v1:custom:n= 4",
+        "v1:custom:n=999999999999",
+        "v1:custom:c=0",
+        "v1:custom:seed=-1",
+        "v1:custom:seed=18446744073709551616",
+        "v1:custom:seed=0x10",
+        "v1:custom:constant=-1",
+        "v1:custom:spatial=",
+        "v1:custom:spatial=0x3",
+        "v1:custom:spatial=3x",
+        "v1:custom:spatial=1x2x3x4x5",
+        "v1:custom:spatial=(2, 3)",
+        "v1:custom:dtype=float128",
+        "v1:custom:dtype=object",
+        "v1:custom:gamma=Zero",
+        "v1:custom:memory=c",
+        "v1:custom:eps=nan",
+        "v1:custom:eps=inf",
+        "v1:custom:eps=-1e-5",
+        "v1:custom:eps=1e999",
+        "v1:custom:eps=1e-5;x",
+        "v1:custom:sd=-1.0",
+        "v1:custom:momentum=-0.1",
+        "v1:custom:mean=1e301",
+        "v1:custom:mean=--1",
+        "v1:custom:mean=__import__('os')",
+        f"v1:custom:mean={'1' * 5000}",
+        "v1:custom:dy_scale=1e",
+    ],
+)
+def test_hostile_ids_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        CaseSpec.parse(text)
+    assert len(str(refusal.value)) < 400
