@@ -1,4 +1,4 @@
-"""bncheck: is this Batch Normalization right, and if not, which line is wrong?
+"""Is this Batch Normalization right, and if not, which line is wrong.
 
 The public names are loaded at first use, so that ``import bncheck`` costs nothing.
 """
@@ -29,8 +29,8 @@ __all__ = [
 
 _HOMES = {
     "verify": "bncheck.api",
-    **dict.fromkeys(("BncheckError", "StubError", "TargetError", "UsageError", "VerificationFailure"), "bncheck.errors"),
-    **dict.fromkeys(("Finding", "Outcome", "Report", "TargetReport", "Verdict"), "bncheck.model"),
+    **{name: "bncheck.errors" for name in __all__ if name.endswith(("Error", "Failure"))},
+    **{name: "bncheck.model" for name in ("Finding", "Outcome", "Report", "TargetReport", "Verdict")},
 }
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import rich_click as click
+from click.exceptions import Exit
 
 from bncheck.errors import BncheckError, UsageError
 from bncheck.model import DTYPES, CaseSpec, Report, TargetSpec, Verdict
@@ -32,14 +33,11 @@ EXIT_CODES = {
     Verdict.INTERRUPTED: 130,
 }
 OUR_FAULT = 3
-EXIT_HELP = """\b
-Exit codes:
-  0  right            3  a fault of bncheck's own
-  1  wrong            4  inconclusive
-  2  usage, or a target that cannot be loaded"""
+EXIT_HELP = (
+    "Exit codes: 0 right, 1 wrong, 2 usage or a target that cannot be loaded, 3 a fault of bncheck's own, "
+    "4 inconclusive, 130 interrupted."
+)
 DEFAULTS = Settings()
-# Tables wider than this are hard to read; narrower than that, numbers no longer fit.
-NARROWEST, WIDEST, IN_A_FILE = 40, 120, 100
 LISTS = {
     "adapters": ("bncheck.adapters.protocol", "ADAPTERS"),
     "bugs": ("bncheck.bugs.catalogue", "BUGS"),
@@ -47,13 +45,20 @@ LISTS = {
     "recipes": ("bncheck.cases.recipes", "RECIPES"),
     "reporters": ("bncheck.reporters", "REPORTERS"),
 }
+DEMO = (
+    "Two samples of Batch Normalization by hand: right.py is right, and the dx of misprinted.py follows a formula that "
+    "many have copied from a page where it is misprinted. The first report should say PASS; the second that dx alone "
+    "is wrong, against both oracles, with the numbers of a small case."
+)
 VERBOSE = "bncheck.verbose"
 
 
 class Group(click.RichGroup):
     """The commands, and the exit code of everything that goes wrong in one."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command, or say which one is near."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
@@ -65,7 +70,7 @@ class Group(click.RichGroup):
         """Run a command; turn what it raises into one line and an exit code."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, Exit, click.Abort):
             raise
         except BncheckError as error:
             _stop(2, f"bncheck: {_one_line(error)}")
@@ -81,24 +86,43 @@ class Group(click.RichGroup):
             _stop(OUR_FAULT, f"bncheck itself failed, your code is not to blame: {said}\n{_where_to_report()}{more}")
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_HELP)
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, p, v: _print_version(c, v),
-              help="Show the version and exit.")
-def cli() -> None:
-    """Is this Batch Normalization right, and if not, which line is wrong?
+def _examples(*lines: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds examples to a command's help, each on a line of its own."""
 
-    \b
-    Examples:
-      bncheck verify my_layers.py
-      bncheck explain BN201
-      bncheck demo
+    def decorate(function: Any) -> Any:
+        # \b tells click to leave the line breaks of the paragraph alone.
+        examples = "\n".join(f"  {line}" for line in lines)
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n\b\nExamples:\n{examples}"
+        return function
+
+    return decorate
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_HELP)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _, wanted: _print_version(ctx, wanted),
+    help="Show the version and exit.",
+)
+@_examples(
+    "bncheck verify my_layers.py",
+    "bncheck explain BN201",
+    "bncheck demo",
+)
+def cli() -> None:
+    """Tell whether a Batch Normalization written by hand is right, and if not, which line is wrong.
+
+    bncheck runs your code on many small cases, and compares it with the equations and with its own derivative.
     """
 
 
 # ------------------------------------------------------------------------------------------------------------- options
 
 
-class FormatName(click.ParamType):
+class FormatName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """The name of a reporter; the registry is asked only when it is needed."""
 
     name = "format"
@@ -134,15 +158,24 @@ SETTINGS_OPTIONS = (
     click.option("--layout", metavar="[NC|CN|NCHW|NHWC]", help="Layout of x; found out when left out."),
     click.option("--select", multiple=True, callback=_codes, metavar="CODES", help="Only these checks: BN2,BN503."),
     click.option("--ignore", multiple=True, callback=_codes, metavar="CODES", help="Leave these checks out."),
-    click.option("--timeout", type=float, metavar="SECONDS",
-                 help=f"Stop code that gives no sign of life for so long. [default: {DEFAULTS.timeout:g}]"),
+    click.option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"Stop code that gives no sign of life for so long. [default: {DEFAULTS.timeout:g}]",
+    ),
     click.option("--strict/--no-strict", default=None, help="Whether warnings fail. [default: no-strict]"),
 )
 OUTPUT_OPTIONS = (
     click.option("--format", "form", type=FormatName(), help="How to report. [default: rich; with -q: short]"),
     click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there."),
-    click.option("--verbose", "-v", is_flag=True, callback=_remember_verbose,
-                 help="Show all: what passed, every tensor, tracebacks."),
+    click.option(
+        "--verbose",
+        "-v",
+        is_flag=True,
+        callback=_remember_verbose,
+        help="Show all: what passed, every tensor, tracebacks.",
+    ),
     click.option("--quiet", "-q", is_flag=True, help="No progress, and one line per target."),
 )
 
@@ -167,28 +200,28 @@ def _with(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
 @click.option("--seed", type=int, metavar="S", help=f"Seed of the random cases. [default: {DEFAULTS.seed}]")
 @click.option("--dtype", metavar=f"[{'|'.join(DTYPES)}]", help=f"dtype of the arrays. [default: {DEFAULTS.dtype}]")
 @_with(SETTINGS_OPTIONS, OUTPUT_OPTIONS)
+@_examples(
+    "bncheck verify my_layers.py",
+    "bncheck verify my_layers.py::batchnorm_backward --dtype float32",
+    "bncheck verify my_package.layers:BatchNorm --select BN2 --strict",
+    "bncheck verify layers.py --format json > report.json",
+)
 def verify(
     targets: tuple[str, ...], form: str | None, output: Path | None, verbose: bool, quiet: bool, **options: Any
 ) -> None:
     """Verify hand-written Batch Normalization.
 
     TARGET is file.py, file.py::name or package.module:name. Defaults stand in [tool.bncheck] of pyproject.toml.
-
-    \b
-    Examples:
-      bncheck verify my_layers.py
-      bncheck verify my_layers.py::batchnorm_backward --dtype float32
-      bncheck verify my_package.layers:BatchNorm --select BN2 --strict
-      bncheck verify layers.py --format json > report.json
     """
     from bncheck import pipeline
+    from bncheck.reporters.destination import opened, style_for
 
     settings = _settings(options)
     specs = [TargetSpec(target) for target in targets]
-    with _output(output) as write:
+    with opened(output) as write:
         with _progress(quiet) as show:
             report = pipeline.run(specs, settings, show)
-        write(_rendered(report, form or ("short" if quiet else "rich"), _style(verbose, output)))
+        write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose)))
     _finish(report, output, quiet)
 
 
@@ -196,6 +229,10 @@ def verify(
 @click.argument("case_id", metavar="ID")
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @_with(SETTINGS_OPTIONS, OUTPUT_OPTIONS)
+@_examples(
+    "bncheck replay 'v1:plain:seed=0,n=2,c=1' my_layers.py",
+    "bncheck replay 'v1:plain:seed=0,n=65,c=3,eps=0.1' my_layers.py",
+)
 def replay(
     case_id: str,
     targets: tuple[str, ...],
@@ -208,32 +245,26 @@ def replay(
     """Run one case again, and show every tensor of it.
 
     ID is what a report gives; it holds every parameter of the case, and you may change them.
-
-    \b
-    Examples:
-      bncheck replay 'v1:plain:seed=0,n=2,c=1' my_layers.py
-      bncheck replay 'v1:plain:seed=0,n=65,c=3,eps=0.1' my_layers.py::batchnorm_backward
     """
     from bncheck import pipeline
+    from bncheck.reporters.destination import opened, style_for
 
     settings = _settings(options)
     case = CaseSpec.parse(case_id)
-    with _output(output) as write:
+    with opened(output) as write:
         report = pipeline.replay([TargetSpec(target) for target in targets], case.id, settings)
-        write(_rendered(report, form or ("short" if quiet else "rich"), _style(True, output)))
+        write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose=True)))
     _finish(report, output, quiet)
 
 
 @cli.command()
 @click.argument("codes", nargs=-1, required=True, metavar="CODE...")
+@_examples(
+    "bncheck explain BN201",
+    "bncheck explain dx-matches-numeric",
+)
 def explain(codes: tuple[str, ...]) -> None:
-    """Explain a check: what it promises, why that matters, what usually breaks it.
-
-    \b
-    Examples:
-      bncheck explain BN201
-      bncheck explain dx-matches-numeric
-    """
+    """Explain a check: what it promises, why that matters, what usually breaks it."""
     from bncheck.checks.catalogue import CHECKS
 
     checks = [check for _, check in CHECKS.items()]
@@ -243,64 +274,58 @@ def explain(codes: tuple[str, ...]) -> None:
         if name not in by_name:
             near = did_you_mean(name if name[:2] == "BN" else code.lower(), by_name)
             raise UsageError(f"no check is called {code!r}. {near}")
-    pages = [_page(by_name[name]) for name in wanted]
-    _print("\n".join(pages))
+    from bncheck.reporters.destination import width, write_out
+    from bncheck.reporters.pages import page
+
+    found = [by_name[name] for name in wanted]
+    write_out("\n".join(page(f"{check.code} {check.name}", check.doc, width()) for check in found))
 
 
 @cli.command("list")
 @click.argument("what", metavar=f"[{'|'.join(LISTS)}]")
+@_examples(
+    "bncheck list checks",
+    "bncheck list recipes",
+)
 def list_(what: str) -> None:
-    """List what bncheck knows, one line each.
-
-    \b
-    Examples:
-      bncheck list checks
-      bncheck list recipes
-    """
+    """List what bncheck knows, one line each."""
     import importlib
+
+    from bncheck.reporters.destination import width, write_out
+    from bncheck.reporters.pages import columns
 
     if what not in LISTS:
         raise UsageError(f"there is no list of {what!r}. {did_you_mean(what, LISTS)}")
     module, name = LISTS[what]
     registry: Registry[Any] = getattr(importlib.import_module(module), name)
     rows = [(key, getattr(item, "name", ""), _first_line(item)) for key, item in registry.items()]
-    if not rows:
-        _print(f"No {what} are named yet.\n")
-        return
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(row, (*widths, 0), strict=True) if width or text)
-             for row in rows)
-    _print("".join(f"{line.rstrip()}\n" for line in lines))
+    write_out(columns(rows, width()) if rows else f"No {what} are named yet.\n")
 
 
 @cli.command()
 @click.option("--verbose", "-v", is_flag=True, callback=_remember_verbose, help="Show all.")
+@_examples(
+    "bncheck demo",
+    "bncheck demo -v",
+)
 def demo(verbose: bool) -> None:
-    """Verify two small samples, one right and one wrong, to see what a report looks like.
-
-    \b
-    Examples:
-      bncheck demo
-      bncheck demo -v
-    """
+    """Verify two small samples, one right and one wrong, to see what a report looks like."""
     from bncheck import pipeline, samples
+    from bncheck.reporters.destination import style_for, width, write_out
+    from bncheck.reporters.pages import paragraph
 
     folder = Path(str(samples.__file__)).parent
     expected = {"right.py": Verdict.PASS, "misprinted.py": Verdict.FAIL}
-    _print(
-        "Two samples of Batch Normalization by hand follow: right.py is right, and misprinted.py holds a formula for dx\n"
-        "that many have copied from a page where it is misprinted. The first report should say PASS; the second should\n"
-        "say that only dx is wrong, against both oracles, and show it on the smallest case that fails.\n\n"
-    )
+    write_out(paragraph(DEMO, width()) + "\n")
     for name, verdict in expected.items():
         with _progress(quiet=False) as show:
             report = pipeline.run([TargetSpec(str(folder / name))], DEFAULTS, show)
-        _print(_rendered(report, "rich", _style(verbose, None)) + "\n")
+        write_out(_rendered(report, "rich", style_for(None, verbose)) + "\n")
         if report.verdict is Verdict.INTERRUPTED:
             raise KeyboardInterrupt
         if report.verdict is not verdict:
             raise RuntimeError(f"{name} came out as {report.verdict.value}, and should be {verdict.value}")
-    _print("Now yours:  bncheck verify FILE.py\n")
+    write_out("Now yours:  bncheck verify FILE.py\n")
 
 
 # ------------------------------------------------------------------------------------------------ from options to a run
@@ -356,93 +381,13 @@ def exit_code(report: Report) -> int:
     return EXIT_CODES[Verdict.PASS] if verdicts else EXIT_CODES[Verdict.ERROR]
 
 
-# ------------------------------------------------------------------------------------------------------------- output
-
-
-def _style(verbose: bool, output: Path | None) -> Style:
-    """Return what standard output, or a file, can show."""
-    import shutil
-
-    from bncheck.reporters import Style
-
-    if output is not None:
-        return Style(width=IN_A_FILE, verbose=verbose)
-    color = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    if os.environ.get("FORCE_COLOR"):
-        color = True
-    if os.environ.get("NO_COLOR"):
-        color = False
-    width = shutil.get_terminal_size((80, 24)).columns
-    return Style(min(max(width, NARROWEST), WIDEST), color, not _encodes("✔✘◀─→·"), verbose)
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
-
-
 def _rendered(report: Report, form: str, style: Style) -> str:
     from bncheck.reporters import REPORTERS
 
     return REPORTERS.get(form)(report, style)
 
 
-def _print(text: str) -> None:
-    """Write to standard output; end quietly if nobody reads it any more (``| head``)."""
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more when it exits, and would complain; let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """Yield what writes the report: to standard output, or to `path`, whole or not at all.
-
-    A file is opened before the run, so that a wrong path costs no time; it has a temporary name until it is complete.
-    """
-    if path is None:
-        yield _print
-        return
-    path = path.resolve()
-    # A device or a pipe is written to, not replaced.
-    special = path.exists() and not path.is_file()
-    temporary = path if special else path.with_name(f".{path.name[:100]}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w" if special else "x", encoding="utf-8", errors="backslashreplace") as file:
-            yield lambda text: None if file.write(text) else None
-        if not special:
-            temporary.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if not special:
-            temporary.unlink(missing_ok=True)
-
-
-def _page(check: Any) -> str:
-    """Return a check's page: its title, then its sections wrapped to the terminal."""
-    import re
-    import shutil
-    import textwrap
-
-    width = min(max(shutil.get_terminal_size((80, 24)).columns, NARROWEST), IN_A_FILE)
-    lines = [f"{check.code} {check.name}"]
-    for paragraph in re.split(r"\n\s*\n", check.doc.strip()):
-        title, underline, body = (*paragraph.split("\n", 2), "", "")[:3]
-        if underline and set(underline.strip()) == {"-"}:
-            lines += ["", title]
-        else:
-            body = paragraph
-        indent = "  " if body is not paragraph or len(lines) > 1 else ""
-        lines += textwrap.wrap(" ".join(body.split()), width, initial_indent=indent, subsequent_indent=indent)
-    return "\n".join(lines) + "\n"
+# ------------------------------------------------------------------------------------------------------------ wording
 
 
 def _first_line(item: Any) -> str:
@@ -480,5 +425,5 @@ def _print_version(ctx: click.Context, wanted: bool) -> None:
             number = version("bncheck")
         except PackageNotFoundError:
             number = "(not installed)"
-        _print(f"bncheck {number}\n")
+        click.echo(f"bncheck {number}")
         ctx.exit()

@@ -1,13 +1,11 @@
 """The driver loop: run experiments, judge, confirm, shrink, show. It owns every re-run, and runs where user code runs.
 
-A :class:`Task` is plain data and can cross a process boundary; :func:`perform` does it and tells of :data:`Event` values,
-plain data too. Executors differ only in where they call :func:`perform`.
+Executors differ only in where they call :func:`perform`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,82 +29,14 @@ from bncheck.model import (
     CaseSpec,
     Comparison,
     Conventions,
-    Diagnosis,
     Evidence,
     Exhibit,
     Judgement,
     Outcome,
     Target,
-    TargetCard,
-    TargetSpec,
 )
 from bncheck.settings import Settings
-
-# ------------------------------------------------------------------------------------------------------ tasks and events
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A piece of work on one target. `kind` is "discover", "sweep" or "exhibit".
-
-    `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`; an empty code asks for the
-    case as it is, with every tensor shown.
-    """
-
-    kind: str
-    spec: TargetSpec
-    settings: Settings
-    target: str = ""
-    cases: tuple[str, ...] = ()
-    codes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Discovered:
-    """The targets that a source holds."""
-
-    cards: tuple[TargetCard, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The source cannot be loaded or understood; the message is for the user."""
-
-    message: str
-    stub: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """User code is about to run on this case: whoever falls silent or dies after this did it here."""
-
-    case: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A case is done."""
-
-    result: CaseResult
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A failing check's smallest case: the exhibit, the judgement there, and where failing begins, in words."""
-
-    code: str
-    exhibit: Exhibit
-    judgement: Judgement | None
-    boundary: str
-    diagnoses: tuple[Diagnosis, ...]
-    evaluations: int
-
-
-Event = Discovered | Refused | Begun | Judged | Shown
-
-
-Tell = Callable[[Event], None]
-
+from bncheck.tasks import Begun, Discovered, Judged, Refused, Shown, Task, Tell
 
 def perform(task: Task, tell: Tell) -> None:
     """Do a task where user code may run, and tell what happens. Prints and warnings of user code are silenced."""
@@ -147,7 +77,7 @@ def judge(target: Target, spec: CaseSpec, checks: list[Check]) -> tuple[CaseResu
     judgements = {}
     for check in checks:
         judgement = Judgement(Outcome.SKIP, reason, check.tensor) if reason else check.judge(case, seen)
-        if judgement.outcome is Outcome.FAIL and check.confirm:
+        if judgement.suspect:
             _gather(target, case, check.confirm, seen)
             judgement = check.judge(case, seen)
         judgements[check.code] = judgement
@@ -229,9 +159,28 @@ def _show(target: Target, spec: CaseSpec, code: str, tell: Tell) -> Shown:
         ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
         shrunk = shrink(spec, fails, ranks, conventions.eps is not None)
         boundary = _in_words(shrunk)
-        original, case, seen = judged(shrunk.spec)
+        original, case, seen = judged(replace(shrunk.spec, recipe="shrunk"))
     exhibit = _exhibit(target, case, seen, check)
+    if exhibit.comparisons:
+        original = _pointed(original, exhibit.comparisons[0])
     return Shown(code, exhibit, original, boundary, diagnose(case, seen), evaluations)
+
+
+def _pointed(judgement: Judgement, shown: Comparison) -> Judgement:
+    """Let the judgement of an exhibited case point at the worst element of what is shown."""
+    expected, found, allowed = (np.asarray(a.values) for a in (shown.expected, shown.found, shown.allowed))
+    error = np.abs(found - expected)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worst = int(np.nanargmax(np.where(error == 0, 0.0, error / allowed)))
+    index = tuple(int(i) for i in np.unravel_index(worst, shown.expected.shape))
+    return replace(
+        judgement,
+        index=index,
+        error=float(error[worst]),
+        allowed=float(allowed[worst]),
+        got=float(found[worst]),
+        want=float(expected[worst]),
+    )
 
 
 def _in_words(shrunk: Shrunk) -> str:
@@ -269,6 +218,6 @@ def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check
 _EXHIBITED_ELEMENTS = 4096
 
 
-def _data(array: np.ndarray) -> ArrayData:  # type: ignore[type-arg]
+def _data(array: np.ndarray) -> ArrayData:
     flat = np.asarray(array, dtype=np.float64)
     return ArrayData(tuple(flat.shape), tuple(flat.ravel().tolist()))

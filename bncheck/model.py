@@ -340,7 +340,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one check says about one case. `error` and `allowed` are in the same unit; `ratio` is their quotient."""
+    """What one check says about one case. `error` and `allowed` are in the same unit; `ratio` is their quotient.
+
+    A `suspect` failure is not final: the check's confirming experiments have to run, and it judges again.
+    """
 
     outcome: Outcome
     message: str = ""
@@ -350,6 +353,7 @@ class Judgement:
     index: tuple[int, ...] | None = None
     got: float | None = None
     want: float | None = None
+    suspect: bool = False
 
     @property
     def ratio(self) -> float:

@@ -8,9 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
-from bncheck import verdict
-from bncheck.checks.catalogue import selected
-from bncheck.driver import Discovered, Event, Judged, Refused, Shown, Task, cases_for
 from bncheck.errors import UsageError
 from bncheck.executors.base import Died, Executor
 from bncheck.executors.in_process import InProcess
@@ -29,6 +26,7 @@ from bncheck.model import (
     Verdict,
 )
 from bncheck.settings import Settings
+from bncheck.tasks import Discovered, Event, Judged, Refused, Shown, Task
 
 Show = Callable[[Progress], None]
 
@@ -71,11 +69,15 @@ def _run(
     executor: Executor | None,
     do: Callable[[_Job, TargetCard], TargetReport],
 ) -> Report:
-    selected(settings.select, settings.ignore)  # a wrong code should cost no time
     live = any(spec.live for spec in specs)
     reports: list[TargetReport] = []
     interrupted = False
     with executor or (InProcess() if live else Isolated(settings.timeout)) as place:
+        # NumPy and the checks are loaded here while the worker, started by now, loads them too.
+        from bncheck import verdict
+        from bncheck.checks.catalogue import selected
+
+        selected(settings.select, settings.ignore)  # a wrong code should cost no time
         try:
             for spec in specs:
                 job = _Job(replace(spec, layout=spec.layout or settings.layout), settings, place)
@@ -123,6 +125,8 @@ class _Job:
     def verify(self, card: TargetCard, progress: Show | None) -> TargetReport:
         if card.stub is not None or card.conventions is None:
             return TargetReport(card.name, Verdict.ERROR, error=card.stub or "", stub=True)
+        from bncheck.driver import cases_for
+
         cases = [case.id for case in cases_for(card.conventions, self.settings)]
         return self._report(card, self._sweep(card, cases, progress), None)
 
@@ -159,6 +163,8 @@ class _Job:
         return False
 
     def _report(self, card: TargetCard, interrupted: bool, one_case: str | None) -> TargetReport:
+        from bncheck import verdict
+
         found = verdict.findings(self.results)
         shown: list[Shown] = []
         if not interrupted:
@@ -187,6 +193,8 @@ class _Job:
 
     def _exhibited(self, found: Sequence[Finding]) -> dict[str, str]:
         """Return the case to show for each failure that follows from no other."""
+        from bncheck import verdict
+
         wanted = {}
         for finding in found:
             if finding.outcome in (Outcome.FAIL, Outcome.WARN) and finding.follows_from is None:

@@ -12,7 +12,7 @@ FLOORS = {
     "errors": 0, "model": 0, "registry": 0, "codec": 0,
     "settings": 1, "guard": 1, "core": 1, "reporters": 1,
     "cases": 2, "adapters": 2, "experiments": 2, "checks": 2, "bugs": 2,
-    "diagnose": 3, "verdict": 3,
+    "diagnose": 3, "verdict": 3, "tasks": 3,
     "driver": 4,
     "executors": 5,
     "pipeline": 6,

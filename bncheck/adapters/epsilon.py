@@ -1,4 +1,4 @@
-"""Finding eps: can it be set, and if it is hard-coded, what is its value?
+"""Finding eps: whether it can be set, and its value where it is hard-coded.
 
 y is affine in x with slope ``gamma * inv_std``. With gamma = 1, ``1 / slope**2 = var + eps`` for eps inside the root,
 whatever the variance. Measured at variances from 1e-24 to 1, the smallest gives eps almost without error, and the
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck.adapters.probe import EPS, MOMENTUM
 from bncheck.adapters.protocol import Parameters, Reading
 from bncheck.adapters.target import Way, canonical
-from bncheck.adapters.trials import EPS, MOMENTUM
 
 # From 1e-8 on, what a check may meet; below, so that a tiny eps such as 1e-32 is told from none at all.
 _VARIANCES = (1e-24, 1e-20, 1e-16, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-# Relative accuracy asked of a form: float64 code first (32 elements lose about 1e-15), then code that is float32 inside.
+# Relative accuracy asked of a form: of float64 code first (a few elements lose 1e-15), then of float32 inside.
 _ACCURACIES = (1e-12, 1e-9, 1e-5)
-_SIZES = {2: (8, 3), 3: (4, 3, 2), 4: (4, 3, 2, 5), 5: (4, 3, 2, 2, 5)}
+_SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 5), 5: (4, 3, 2, 2, 5)}
 _FALLBACK = 1e-5
 
 
@@ -131,5 +131,6 @@ def _describe(eps: float, form: _Form, accuracy: float, scaled: bool) -> Eps:
     if not eps:
         notes.append("no eps at all: a constant channel divides by zero")
         return Eps("fixed", 0.0, "; ".join(notes))
-    nice = next((n for n in (float(f"{eps:.{d}e}") for d in range(3)) if abs(n - eps) <= 10 * accuracy * eps), eps)
+    error = 10 * accuracy * (eps + _VARIANCES[0])
+    nice = next((n for n in (float(f"{eps:.{d}e}") for d in range(3)) if abs(n - eps) <= error), eps)
     return Eps("fixed", nice, "; ".join(notes))

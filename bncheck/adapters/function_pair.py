@@ -67,7 +67,7 @@ class FunctionPair:
             ) from None
         returned = returned_names(self._forward)
         try:
-            backwards = list(backward_plans(self._backward, returned))
+            backwards = list(backward_plans(self._backward, self._forward, returned))
         except ArityError:
             raise ArityError(
                 f"{self.backward_name}{spelled(self._backward)}: expected a backward like "

@@ -124,7 +124,10 @@ class LayerReading:
         """Note, once, which attributes say what mode the layer is in, and which holds eps if no argument does."""
         names = vars(layer) if hasattr(layer, "__dict__") else ()
         self._mode_attributes = [
-            n for n in names if argument_role(n) is Role.MODE and getattr(layer, n) is not train_is_true(n)
+            n
+            for n in names
+            if argument_role(n) is Role.MODE
+            and getattr(layer, n) is not train_is_true(n)
             and isinstance(getattr(layer, n), bool)
         ]
         if "eps" not in self._constructor.keys | self._calling.forward.keys:
@@ -164,19 +167,22 @@ class LayerClass:
     def _plans(self, forward: Any, backward: Any, returned: Any) -> tuple[list[Plan], list[Plan], list[Plan]]:
         """Return the plans for constructor, forward and backward, or raise ArityError that says what was expected."""
         cls = self._cls.__name__
-        wanted = [
-            (constructor_plans, (self._cls,), f"{cls}(num_features, eps, momentum) or {cls}(gamma, beta, eps)"),
-            (lambda f: forward_plans(f, own=True), (forward,), f"{self.forward_name}(x)"),
-            (backward_plans, (backward, returned), f"{self.backward_name}(dout)"),
-        ]
-        plans: list[list[Plan]] = []
-        for make, given, expected in wanted:
-            try:
-                plans.append(list(make(*given)))
-            except ArityError:
-                name = expected.split("(")[0]
-                raise ArityError(f"{name}{spelled(given[0])}: expected something like {expected}.") from None
-        return plans[0], plans[1], plans[2]
+        expected = f"{cls}(num_features, eps, momentum) or {cls}(gamma, beta, eps)"
+        return (
+            _listed(constructor_plans(self._cls), cls, self._cls, expected),
+            _listed(forward_plans(forward, own=True), self.forward_name, forward, f"{self.forward_name}(x)"),
+            _listed(
+                backward_plans(backward, forward, returned), self.backward_name, backward, f"{self.backward_name}(dout)"
+            ),
+        )
+
+
+def _listed(plans: Iterator[Plan], name: str, called: Any, expected: str) -> list[Plan]:
+    """Return the plans, or raise ArityError that says which signature was found and what was expected."""
+    try:
+        return list(plans)
+    except ArityError:
+        raise ArityError(f"{name}{spelled(called)}: expected something like {expected}.") from None
 
 
 def _unbound(cls: type, name: str) -> Any:
@@ -194,7 +200,7 @@ def method_pairs(cls: type) -> list[tuple[str, tuple[str, str]]]:
     weak = [n for n in names if {"grad", "grads", "gradient", "gradients"} & set(words(n)) and n not in strong]
     methods = [name for name in names if not (strong and name in weak)]
     pairs = match(methods)
-    if not pairs and callable(getattr(cls, "__call__", None)) and "__call__" in dir(cls):
+    if not pairs and any("__call__" in vars(base) for base in cls.__mro__[:-1]):
         pairs = [p._replace(forward="__call__") for p in match([*methods, "forward"])]
     return [(cls.__name__ if p.primary else f"{cls.__name__}.{p.backward}", p[:2]) for p in pairs]
 

@@ -16,6 +16,7 @@ from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.words import (
     Role,
     argument_role,
+    clarity,
     says_train_or_test,
     size_like,
     train_is_true,
@@ -133,7 +134,7 @@ def build(found: list[Argument], keys: dict[str, str]) -> Plan:
 def _known(found: list[Argument]) -> dict[str, str]:
     """Return the keys of the arguments whose roles are known; a role is given to one argument only."""
     keys: dict[str, str] = {}
-    for argument in found:
+    for argument in sorted(found, key=lambda a: -clarity(a.name)):
         key = _key(argument)
         if key is not None and key not in keys.values():
             keys[argument.name] = key
@@ -158,8 +159,8 @@ def forward_plans(function: Callable[..., Any], *, own: bool = False) -> Iterato
     """
     found = arguments(function)
     if found is None:
-        sizes = [["x"]] if own else [["x", "gamma", "beta"], ["x", "gamma", "beta", "eps"], ["x", "gamma", "beta", "params"]]
-        yield from (Plan(tuple(keys)) for keys in sizes)
+        basic = ("x",) if own else ("x", "gamma", "beta")
+        yield from (Plan((*basic, *more)) for more in (((),) if own else ((), ("eps",), ("params",))))
         return
     keys = _known(found)
     _ensure_x(found, keys)
@@ -203,13 +204,17 @@ def constructor_plans(cls: Callable[..., Any]) -> Iterator[Plan]:
         yield build(found, keys | {a.name: key for a, key in zip(unknown, choice, strict=False)})
 
 
-def backward_plans(function: Callable[..., Any], returned: tuple[str | None, ...] | None) -> Iterator[Plan]:
+def backward_plans(
+    function: Callable[..., Any], forward: Callable[..., Any], returned: tuple[str | None, ...] | None
+) -> Iterator[Plan]:
     """Yield the ways of calling a backward, most likely first.
 
     Parameters
     ----------
     function : callable
         The user's backward.
+    forward : callable
+        Its forward: an argument of one letter means the same as there, or nothing.
     returned : tuple of str or None, or None
         The names in the forward's return statement, where they can be read.
 
@@ -223,7 +228,8 @@ def backward_plans(function: Callable[..., Any], returned: tuple[str | None, ...
     if found is None:
         yield from (Plan(("dy", "cache")), Plan(("dy",)))
         return
-    found = [_as_backward(a) for a in found]
+    given = {a.name for a in arguments(forward) or ()}
+    found = [_as_backward(a, given) for a in found]
     keys = {a.name: k for a in found if (k := _key(a)) and a.role is not Role.X}
     places = [a for a in found if a.role in (None, Role.X, Role.GAMMA, Role.BETA) and not a.keyword_only]
     first = next((a for a in places if upstream_like(a.name)), None) or next(
@@ -239,9 +245,14 @@ def backward_plans(function: Callable[..., Any], returned: tuple[str | None, ...
         yield build(found, {**keys, first.name: "cache", open_[0].name: "dy"})
 
 
-def _as_backward(argument: Argument) -> Argument:
-    """Read an argument as a backward's: running statistics and parameters there come from the forward's cache."""
-    if argument.role in (Role.RUNNING_MEAN, Role.RUNNING_VAR) or (argument.role is Role.MODE and argument.required):
+def _as_backward(argument: Argument, given: set[str]) -> Argument:
+    """Read an argument as a backward's: statistics there come from the forward, one letter is no clear name."""
+    letter = len(argument.name) == 1 and argument.name not in given | {"x", "X"}
+    if (
+        argument.role in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+        or letter
+        or (argument.role is Role.MODE and argument.required)
+    ):
         return argument._replace(role=None)
     return argument._replace(required=True) if argument.role is Role.CACHE else argument
 
@@ -258,7 +269,7 @@ def _with_cache(
         own_x = [{unknown[0].name: "x"}] if unknown and unknown[0].role is Role.X else []
         for filled in (*own_x, {a.name: "cache" for a in unknown}):
             yield build(found, keys | filled)
-    names = [name for name in returned or ()]
+    names = list(returned or ())
     named = {a.name: f"out{names.index(a.name)}" for a in rest if a.name in names}
     filled = {a.name: key for a in unknown if (key := named.get(a.name) or ("x" if a.role is Role.X else ""))}
     if unknown and len(filled) == len(unknown):
@@ -269,4 +280,3 @@ def _with_cache(
         yield build(found, keys | known_x | {a.name: f"item{i}" for i, a in enumerate(others)})
         yield build(found, keys | {a.name: f"item{i}" for i, a in enumerate(unknown)})
         yield build(found, keys | {a.name: f"item{i}" for i, a in enumerate(rest)})
-

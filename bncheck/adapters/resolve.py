@@ -120,12 +120,12 @@ def _found_target(candidate: Candidate, name: str, found: Found) -> FoundTarget:
         eps_source=eps.source,
         eps=eps.value,
         returns=next((fit.returns for fit in found.fits.values() if fit.returns), "unknown: backward raised"),
-        notes=(*found.notes, *([eps.note] if eps.note else [])),
+        notes=tuple(filter(None, [*(fit.note for fit in found.fits.values()), eps.note])),
     )
     return FoundTarget(name, conventions, found.reading, {n: fit.way for n, fit in found.fits.items()})
 
 
-# ------------------------------------------------------------------------------------------------------ choosing candidates
+# -------------------------------------------------------------------------------------------------- choosing candidates
 
 
 def _live(spec: TargetSpec) -> Candidate:
@@ -174,10 +174,12 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
         return chosen
     label = namespace.label.rstrip(":")
     if name in namespace.things:
-        needed = "methods forward and backward" if inspect.isclass(namespace.things[name]) else (
-            "a function beside it that is its other half, named alike (batchnorm_forward, batchnorm_backward)"
+        needed = (
+            "methods forward and backward"
+            if inspect.isclass(namespace.things[name])
+            else ("a function beside it that is its other half, named alike (batchnorm_forward, batchnorm_backward)")
         )
-        raise TargetError(f"{label}: {name} is there, but no pair of forward and backward was found: it needs {needed}.")
+        raise TargetError(f"{label}: {name} is there, but it makes no pair of forward and backward: it needs {needed}.")
     known = sorted({c.name for c in found}) or list(namespace.things)
     raise TargetError(f"{label} has no {name!r}. {did_you_mean(name, known)}" if known else f"{label} is empty.")
 
@@ -192,7 +194,5 @@ def _nothing_found(namespace: Namespace, found: list[Candidate]) -> str:
     if len(found) > 1:
         advice = f"Say which one to verify: {namespace.label}{found[0].name}."
     else:
-        advice = (
-            "Expected two functions like batchnorm_forward and batchnorm_backward, or a class with forward and backward."
-        )
+        advice = "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods."
     return f"{label}: nothing in it looks like batch normalization. Found: {listed}. {advice}"

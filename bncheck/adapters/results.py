@@ -62,7 +62,7 @@ def describe_gradients(result: Any, order: Order, shape: tuple[int, ...], attrib
 
 def _is_numbers(result: Any) -> bool:
     """Tell a list that stands for an array from a list of arrays."""
-    return isinstance(result, list) and bool(result) and not hasattr(result[0], "shape") and len(result) != len(GRADIENTS)
+    return isinstance(result, list) and bool(result) and isinstance(result[0], list | float | int)
 
 
 def _keyed(result: Any) -> Mapping[str, Any] | None:
@@ -104,7 +104,7 @@ def read_attributes(layer: Any, missing: list[str]) -> dict[str, str]:
         value = getattr(layer, name, None)
         if value is not None and not callable(value):
             found[read.of] = (read.clarity, name)
-    return {of: name for of, (_, name) in found.items()}
+    return {of: found[of][1] for of in missing if of in found}
 
 
 def attribute_names(layer: Any) -> list[str]:
@@ -213,7 +213,7 @@ def _name_of(node: ast.expr) -> str | None:
 
 
 _SHAPING = frozenset(
-    "reshape transpose swapaxes moveaxis rollaxis squeeze ravel flatten astype copy array asarray ascontiguousarray".split()
+    "reshape transpose swapaxes moveaxis rollaxis squeeze ravel flatten astype copy array asarray".split()
 )
 
 

@@ -50,7 +50,7 @@ class Calling:
     cache_place: int = 0
     dict_keys: tuple[tuple[str, str], ...] = (("eps", "eps"), ("momentum", "momentum"))
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # what the values need, worked out once
         keys = self.forward.keys | self.backward.keys
         self._running = bool(keys & {"running_mean", "running_var", "cache"}) or "running_mean" in dict(self.dict_keys)
         self._params = "params" in keys

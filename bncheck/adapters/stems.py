@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bncheck.adapters.words import Stem, stem, variant
+from bncheck.adapters.words import Stem, stem, variant, words
 
 _NO_TRAINING = frozenset("test testing inference infer eval evaluate predict check gradcheck numerical numeric".split())
 
@@ -32,32 +32,33 @@ def match(names: Iterable[str]) -> list[Match]:
         return [Match(forwards[0], backwards[0], primary=True)]
     found: list[tuple[str, str]] = []
     for backward in backwards:
-        forward = _nearest(stems[backward], {n: stems[n] for n in forwards}) or _nearest(
-            stems[backward], {n: s for n, s in stems.items() if not s.direction and s.words}
+        forward = _nearest(backward, stems, forwards) or _nearest(
+            backward, stems, [name for name, s in stems.items() if not s.direction and s.words]
         )
         if forward:
             found.append((forward, backward))
     for forward in forwards:
         if forward not in [f for f, _ in found]:
-            taken = _nearest(stems[forward], {n: stems[n] for n in backwards})
+            taken = _nearest(forward, stems, backwards)
             if taken:
                 found.append((forward, taken))
     return _with_primaries(found, stems)
 
 
-def _nearest(wanted: Stem, others: dict[str, Stem]) -> str | None:
-    """Return the name whose stem equals the wanted one, or is nearest to it among its variants."""
-    joined = "".join(wanted.words)
-    equal = [name for name, s in others.items() if "".join(s.words) == joined]
-    if equal:
-        return equal[0]
-    near = [
-        name
-        for name, s in others.items()
-        if s.words and wanted.words and (variant(wanted.words, s.words) or variant(s.words, wanted.words))
-    ]
-    near += [name for name, s in others.items() if not s.words and variant(wanted.words, ())]
-    return max(near, key=lambda n: len(set(others[n].words) & set(wanted.words)), default=None)
+def _nearest(wanted: str, stems: dict[str, Stem], others: list[str]) -> str | None:
+    """Return which of `others` has the stem of `wanted`, or is nearest to it among its variants."""
+    own = stems[wanted].words
+    equal = [name for name in others if "".join(stems[name].words) == "".join(own)]
+    if equal:  # several spellings of one stem: "bn_backward" goes with "bn_forward" before "batchnorm_forward"
+        return max(equal, key=lambda name: len(set(words(name)) & set(words(wanted))))
+    near = [name for name in others if _related(own, stems[name].words)]
+    return max(near, key=lambda name: len(set(stems[name].words) & set(own)), default=None)
+
+
+def _related(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    if not other:
+        return variant(one, ())
+    return bool(one) and (variant(one, other) or variant(other, one))
 
 
 def _with_primaries(found: list[tuple[str, str]], stems: dict[str, Stem]) -> list[Match]:

@@ -1,76 +1,31 @@
-"""Finding the layout by trying: which order of axes and which parameter shape does a candidate work with?
+"""Finding the layout by trying: which order of axes, and which parameter shape, a candidate works with.
 
 A layout is recognised by how gamma and beta broadcast (change the gamma of one channel: which elements of y move?) and
 by the shapes of the gradients. It is never recognised by the axis that gets normalised: else a layer norm would pass
 for a features-first batch norm instead of being reported.
-
-Probes are small and asymmetric: all sizes differ, none is 1, and there are once more and once fewer channels than rows.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
 from bncheck.adapters import faults
-from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes, spell_shape
-from bncheck.adapters.protocol import Candidate, Parameters, Reading, Run
-from bncheck.adapters.target import Way, as_array, per_channel
+from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
+from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
+from bncheck.adapters.protocol import Candidate, Reading
+from bncheck.adapters.target import Way
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
 
-_PROBES = {
-    2: ((5, 3), (4, 7)),
-    3: ((5, 3, 4), (2, 5, 3)),
-    4: ((5, 3, 4, 2), (2, 5, 3, 4)),
-    5: ((5, 3, 4, 2, 6), (2, 5, 3, 4, 6)),
-}
 # More readings than any sensible signature has; beyond it, trying would take seconds.
 _MAX_READINGS = 48
-# An element counts as moved above this share of the largest movement: code that adds noise must not hide the channel.
-_MOVED = 0.05
-EPS, MOMENTUM = 1e-5, 0.9
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How one reading fares with one layout and one parameter shape.
-
-    Attributes
-    ----------
-    way : Way
-        The layout, and the parameter shape with -1 for C.
-    y_fits, along : bool
-        Whether y has x's shape; whether gamma moves the elements of its own channel and no others.
-    dgamma_fits : bool
-        Whether dgamma has the parameters' shape.
-    score : int
-        How much speaks for it; a right implementation gets ``FULL``.
-    parameter_shape, returns : str
-        What the report says about them.
-    stub : str
-        "returns None" or the like for a backward that is not written yet, "" otherwise.
-
-    """
-
-    way: Way
-    y_fits: bool
-    along: bool
-    dgamma_fits: bool
-    score: int
-    parameter_shape: str = ""
-    returns: str = ""
-    stub: str = ""
-
-
-# What speaks for a fit, by weight: each outweighs all that follow it.
-_WEIGHTS = {"y": 32, "gamma along": 16, "dgamma": 8, "beta along": 4, "dbeta": 2, "dx": 1}
-FULL = sum(_WEIGHTS.values())
+# What data of another number of axes must show to count beside (N, C).
+_BESIDE = frozenset({"y", "gamma", "dgamma"})
 
 
 @dataclass
@@ -99,7 +54,6 @@ class Found:
 
     reading: Reading
     fits: dict[int, Fit]
-    notes: tuple[str, ...]
 
 
 def examine(candidate: Candidate, only: str | None) -> Found:
@@ -135,8 +89,11 @@ def examine(candidate: Candidate, only: str | None) -> Found:
     fit = next(iter(best.fits.values()))
     if fit.stub:
         raise StubError(f"not implemented yet: {candidate.backward_name} {fit.stub}")
-    if not fit.y_fits and candidate.kind is not Kind.BN:
-        raise TargetError(f"{candidate.forward_name} does not return an array of the shape of x: is it batch norm?")
+    if candidate.kind is not Kind.BN or candidate.composite:
+        if "y" not in fit.holds:
+            raise TargetError(f"{candidate.forward_name} does not return an array of the shape of x: is it batch norm?")
+        if len(fit.holds & {"gamma", "beta", "dgamma", "dbeta"}) == 0:
+            raise TargetError(f"{candidate.forward_name} does not respond to gamma or beta: is it batch norm?")
     return best
 
 
@@ -147,148 +104,97 @@ def _score(found: Found) -> int:
 def _survey(reading: Reading, only: str | None, log: Log) -> Found:
     """Try every layout with one reading, and keep those that it takes."""
     if only is not None:
-        fit, _ = _best([layout(only)], reading, log)
-        return Found(reading, {len(only): fit} if fit else {}, ())
+        fit = _best([layout(only)], reading, log)
+        return Found(reading, {len(only): fit} if fit else {})
     fits: dict[int, Fit] = {}
-    notes: list[str] = []
     for ndim in (2, 4):
-        fit, note = _best([layout(name) for name in BY_AXES[ndim]], reading, log)
+        needed = _BESIDE if 2 in fits and "y" in fits[2].holds and fits[2].holds & {*OF_BACKWARD} else frozenset()
+        fit = _best([layout(name) for name in BY_AXES[ndim]], reading, log, needed)
         if fit:
             fits[ndim] = fit
-            notes += [note] if note else []
     fits = _taken(fits)
-    # Code for maps of any number of axes is offered the others too; code for (N, C) alone is not.
-    family = [fits[4].way.layout.channel_axis == 1] if 4 in fits else [] if fits else [True, False]
-    for ndim in (3, 5) if family else ():
-        names = [name for name, first in zip(BY_AXES[ndim], (True, False), strict=True) if first in family]
-        fit, _ = _best([layout(name) for name in names], reading, log)
-        if fit and (4 not in fits or fit.score == FULL):
-            fits[ndim] = fit
-    return Found(reading, dict(sorted(fits.items())), tuple(notes))
+    if not any(fit.score == FULL for fit in fits.values()):
+        return Found(reading, _unusual(fits, reading, log))
+    if 4 in fits:  # code for maps of any number of axes is offered the others too; code for (N, C) alone is not
+        first = fits[4].way.layout.channel_axis == 1
+        for ndim in (3, 5):
+            fit = _best([layout(BY_AXES[ndim][not first])], reading, log, _BESIDE)
+            if fit and fit.score == FULL:
+                fits[ndim] = fit
+    return Found(reading, dict(sorted(fits.items())))
+
+
+def _unusual(fits: dict[int, Fit], reading: Reading, log: Log) -> dict[int, Fit]:
+    """Return the fit with three or five axes alone, if it is better than those with two and four."""
+    score = max((fit.score for fit in fits.values()), default=-1)
+    for ndim in (3, 5):
+        fit = _best([layout(name) for name in BY_AXES[ndim]], reading, log)
+        if fit and fit.score > score:
+            fits, score = {ndim: fit}, fit.score
+    return fits
 
 
 def _taken(fits: dict[int, Fit]) -> dict[int, Fit]:
     """Return the numbers of axes that are really meant, of 2 and 4.
 
     A function for (N, C) often runs on four axes by accident, and one for four axes on two. Four count beside two only
-    if gamma acts along the channels and dgamma has its shape; two count beside four only if they fit as well as these.
+    if gamma acts along the channels and dgamma has its shape; two count beside four only if their backward works too.
     """
-    if len(fits) < 2 or not fits[2].y_fits:
-        return fits if len(fits) < 2 or not fits[4].y_fits else {4: fits[4]}
-    four = fits[4]
-    if not (four.y_fits and four.along and four.dgamma_fits):
-        return {2: fits[2]}
-    return fits if fits[2].score >= four.score or fits[2].dgamma_fits else {4: four}
+    if len(fits) < 2:
+        return fits
+    if not fits[4].holds >= _BESIDE:
+        return {2: fits[2]} if fits[2].score >= fits[4].score or "y" in fits[2].holds else {4: fits[4]}
+    return fits if fits[2].holds >= {"y", "dgamma"} else {4: fits[4]}
 
 
-def _best(layouts: list[Layout], reading: Reading, log: Log) -> tuple[Fit | None, str]:
-    """Return the best fit among layouts of the same number of axes, and a note if it is tied with another layout."""
-    found = [fit for place in layouts for fit in _fits(place, reading, log)]
+def _best(layouts: list[Layout], reading: Reading, log: Log, needed: frozenset[str] = frozenset()) -> Fit | None:
+    """Return the best fit among layouts of the same number of axes, with a note if another layout fits as well."""
+    found = [fit for place in layouts for fit in _fits(place, reading, log, needed)]
     if not found:
-        return None, ""
+        return None
     best = max(found, key=lambda fit: fit.score)  # the first of several
-    tied = {fit.way.layout.name for fit in found if fit.score == best.score and fit.y_fits} - {best.way.layout.name}
-    if not tied:
-        return best, ""
     name = best.way.layout.name
-    return best, f"{' and '.join(sorted(tied))} would fit as well as {name}; {name} is assumed (--layout overrides it)"
+    tied = {fit.way.layout.name for fit in found if fit.score == best.score and "y" in fit.holds} - {name}
+    if not tied:
+        return best
+    note = f"{' and '.join(sorted(tied))} would fit as well as {name}; {name} is assumed (--layout overrides it)"
+    return replace(best, note=note)
 
 
-def _fits(place: Layout, reading: Reading, log: Log) -> Iterator[Fit]:
+def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> Iterator[Fit]:
     """Yield how each parameter shape fares in one layout; those with which the forward raises are left out."""
     ndim = len(place.name)
     for shape in parameter_shapes(ndim, -1):
         way = Way(place, None if shape == (-1,) else shape)
+        fit: Fit | None = None
         try:
-            fits = [_try(Trial(reading, way, sizes, seed), log) for seed, sizes in enumerate(_PROBES[ndim])]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            log.add(error)
+            for seed, sizes in enumerate(PROBES[ndim]):
+                one = attempt(Trial(reading, way, sizes, seed), needed)
+                fit = one if fit is None or one is None else _both(fit, one)
+                if fit is None or not fit.holds >= needed:
+                    break
+        except RaisedError as raised:
+            log.add(raised.error)
             continue
-        if None not in fits:
-            yield min((fit for fit in fits if fit is not None), key=lambda fit: fit.score)
+        if fit is None:
+            log.stubs.append("returns None")
+            continue
+        yield fit
+        if fit.score == FULL:
+            break
 
 
-class Trial:
-    """One probe: generic numbers, and fresh runs on them."""
-
-    def __init__(self, reading: Reading, way: Way, sizes: tuple[int, ...], seed: int) -> None:
-        random = np.random.default_rng(seed)
-        self.reading, self.way = reading, way
-        self.channels = sizes[1]
-        self.x = np.ascontiguousarray(way.layout.user(random.normal(0.3, 1.0, sizes)))
-        self.dy = np.ascontiguousarray(way.layout.user(random.normal(0.2, 1.0, sizes)))
-        self.gamma = random.uniform(0.5, 2.0, self.channels)
-        self.beta = random.uniform(0.5, 2.0, self.channels)
-
-    def run(self, gamma: Any, beta: Any) -> tuple[Run, Any]:
-        """Return a fresh run after its forward, and its y."""
-        shape = self.way.shape or (-1,)
-        run = self.reading.start(Parameters(gamma.reshape(shape).copy(), beta.reshape(shape).copy(), EPS, MOMENTUM))
-        return run, run.forward(self.x.copy(), True)
-
-    def moves_own_channel(self, y: Any, gamma_too: bool) -> bool:
-        """Tell whether changing one entry of gamma (or else of beta) moves its own channel of y and nothing else."""
-        seen = False
-        axis = self.way.layout.channel_axis
-        for channel in range(self.channels):
-            change = np.zeros(self.channels)
-            change[channel] = 1.0
-            gamma, beta = (self.gamma + change, self.beta) if gamma_too else (self.gamma, self.beta + change)
-            moved = np.abs(_array(self.run(gamma, beta)[1]) - y)
-            moved = moved > max(_MOVED * float(np.max(moved, initial=0.0)), 1e-9)
-            if np.delete(moved, channel, axis).any():
-                return False
-            seen = seen or bool(moved.any())
-        return seen
-
-
-def _array(y: Any) -> Any:
-    return np.asarray(y, dtype=float)
-
-
-def _try(trial: Trial, log: Log) -> Fit | None:
-    """Return how one probe fares; None if the forward returned nothing. What the forward raises passes through."""
-    run, y = trial.run(trial.gamma, trial.beta)
-    if y is None:
-        log.stubs.append("returns None")
-        return None
-    array = as_array(y)
-    holds = {"y": array is not None and array.shape == trial.x.shape}
-    if holds["y"]:
-        kept = _array(y).copy()
-        holds["gamma along"] = trial.moves_own_channel(kept, gamma_too=True)
-        holds["beta along"] = trial.moves_own_channel(kept, gamma_too=False)
-    stub = _try_backward(trial, run, holds)
-    score = sum(weight for what, weight in _WEIGHTS.items() if holds.get(what))
-    spelled = spell_shape(np.shape(run.gamma), trial.channels)
-    along, dgamma = holds.get("gamma along", False), holds.get("dgamma", False)
-    return Fit(trial.way, holds["y"], along, dgamma, score, spelled, run.returns, stub)
-
-
-def _try_backward(trial: Trial, run: Run, holds: dict[str, bool]) -> str:
-    """Note which gradients have the right shape; return what makes a stub of the backward, "" if nothing does."""
-    try:
-        results = run.backward(trial.dy.copy())
-    except KeyboardInterrupt:
-        raise
-    except NotImplementedError:
-        return "raises NotImplementedError"
-    except BaseException:
-        return ""  # the forward works, so that this backward is the user's error: the experiments will meet it
-    if results == (None, None, None):
-        return "returns None"
-    dx = as_array(results.dx)
-    holds["dx"] = dx is not None and dx.shape == trial.x.shape
-    for name, value in (("dgamma", results.dgamma), ("dbeta", results.dbeta)):
-        holds[name] = np.shape(per_channel(value, trial.channels)) == (trial.channels,) if value is not None else False
-    return ""
+def _both(one: Fit, other: Fit) -> Fit:
+    """Return what holds on two probes; a backward that raised on one of them is judged by the other."""
+    ran = [fit for fit in (one, other) if fit.returns] or [one]
+    backward = frozenset.intersection(*(fit.holds for fit in ran)) & {*OF_BACKWARD}
+    holds = one.holds & other.holds & {*OF_FORWARD} | backward
+    return replace(one, holds=holds, returns=ran[0].returns, stub=one.stub and other.stub)
 
 
 def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
     """Return what to say when no reading of a candidate worked."""
-    if log.stubs and len(log.stubs) >= len(log.errors):
+    if log.stubs:
         return StubError(f"not implemented yet: {candidate.forward_name} {log.stubs[0]}")
     if not log.errors:
         return TargetError(f"{candidate.forward_name} could not be called.")

@@ -41,7 +41,8 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _GAMMA = {"gamma": 3, "gam": 3, "scale": 2, "weight": 2, "weights": 2, "gain": 2, "bw": 2, "g": 1, "w": 1}
 _BETA = {"beta": 3, "bet": 3, "shift": 2, "bias": 2, "biases": 2, "offset": 2, "bb": 2, "b": 1}
 _X = frozenset(
-    "x xs a z h u v data input inputs inp in images image img fmap features activations activation act prev batch".split()
+    "x xs a z h u v data input inputs inp in images image img fmap features activations activation act prev "
+    "batch".split()
 )
 _Y = frozenset("y out output outputs yhat o res result".split())
 _EPS = frozenset({"eps", "epsilon", "epsi"})
@@ -106,6 +107,13 @@ def argument_role(name: str) -> Role | None:
 
 
 @cache
+def clarity(name: str) -> int:
+    """Return how clearly a name that reads as gamma or beta says so: "gamma" 3, "weight" 2, "w" 1; else 0."""
+    parameter = _parameter(words(name))
+    return parameter[1] if parameter is not None else 0
+
+
+@cache
 def size_like(name: str) -> bool:
     """Tell whether `name` may stand for the number of channels in a constructor."""
     return any(word in _SIZE for word in words(name))
@@ -113,7 +121,7 @@ def size_like(name: str) -> bool:
 
 @cache
 def train_is_true(name: str) -> bool:
-    """Tell whether a mode flag called `name` is true in training ("training") rather than in inference ("test_mode")."""
+    """Tell whether a mode flag called `name` is true in training ("training"), not in inference ("test_mode")."""
     some = set(words(name))
     return not some & _TEST or bool(some & _TRAIN)
 
@@ -170,7 +178,7 @@ def output_like(name: str) -> bool:
     return bool(found) and all(word in _Y for word in found)
 
 
-# ------------------------------------------------------------------------------------------- names of functions, classes
+# ------------------------------------------------------------------------------------------ names of functions, classes
 
 _FORWARD = frozenset("forward forwards fwd fprop fw forwardprop".split())
 _BACKWARD = frozenset(
@@ -179,11 +187,16 @@ _BACKWARD = frozenset(
 )
 # Long enough to be cut off a glued word ("bnforward") without cutting words that only begin alike ("background").
 _CUT = ("forward", "fprop", "fwd", "backward", "backprop", "bprop", "bwd", "gradient")
-_FILLER = frozenset("pass prop propagate propagation step compute calc calculate get func fn function np numpy my".split())
+_FILLER = frozenset(
+    "pass prop propagate propagation step compute calc calculate get func fn function np numpy my".split()
+)
 _FORWARD_FILLER = frozenset({"train", "training", "apply", "feed"})
-_BATCH_NORM = re.compile(r"(?:mini_?)?batch_?norm(?:ali[sz](?:e|ed|er|ing|ation))?(?=_|$|\d)|(?<![a-z])b_?norm(?=_|$|\d)")
+_BATCH_NORM = re.compile(
+    r"(?:mini_?)?batch_?norm(?:ali[sz](?:e|ed|er|ing|ation))?(?=_|$|\d)|(?<![a-z])b_?norm(?=_|$|\d)"
+)
 _OTHER_NORM = re.compile(
-    r"(?:layer|group|instance|weight|spectral|rms|l2|power|filter|response|switchable)_?norm|(?<![a-z])(?:ln|gn|lrn)(?=_|$)"
+    r"(?:layer|group|instance|weight|spectral|rms|l2|power|filter|response|switchable)_?norm"
+    r"|(?<![a-z])(?:ln|gn|lrn)(?=_|$)"
 )
 _OTHER_LAYER = frozenset(
     "conv convolution affine linear dense fc relu leaky sigmoid tanh softmax svm dropout pool pooling maxpool max lstm "

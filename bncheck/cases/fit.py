@@ -92,8 +92,8 @@ def _fit_half(spec: CaseSpec) -> CaseSpec | None:
     mean = math.copysign(_at_most(abs(spec.mean), most), spec.mean) if spec.mean else 0.0
     variance = 0.0 if spec.constant or m < FEW else sd * sd * LEAST_VARIANCE
     inv_std = 1 / math.sqrt(variance + max(spec.eps, HALF_EPS))
-    # m * dy - sum(dy) - xhat * sum(dy * xhat), three terms with |dy| < 1.5 dy_scale; the same times gamma * inv_std before
-    # it is divided by m, with gamma < 2; and sum(dy * gamma * (x - mu)), below 3.4 m sd dy_scale by Cauchy and Schwarz
+    # m * dy - sum(dy) - xhat * sum(dy * xhat), three terms with |dy| < 1.5 dy_scale; the same times gamma * inv_std,
+    # gamma < 2, not yet divided by m; sum(dy * gamma * (x - mu)), below 3.4 m sd dy_scale by Cauchy and Schwarz.
     most = HALF_SUM / (3 * 1.5 * m * max(1.0, 2 * inv_std, sd))
     scale = _at_most(max(abs(spec.dy_scale), HALF_DY), most)
     return replace(spec, sd=sd, mean=mean, dy_scale=math.copysign(scale, spec.dy_scale))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from bncheck.cases.fit import least_eps
+from bncheck.cases.fit import fit, least_eps
 from bncheck.model import CaseSpec
 
 Value = int | float | str | tuple[int, ...]
@@ -77,7 +77,8 @@ def shrink(
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, not {limit}")
-    search = _Search(spec, fails, ranks, limit)
+    search = _Search(spec, fails, ranks, spec.eps if eps_fixed else None)
+    search.allowed = limit
     if not search.failing(spec):
         raise ValueError(f"{spec.id} does not fail")
     search.allowed = limit - min(KEPT_BACK, limit // 4)
@@ -104,14 +105,17 @@ class _Search:
     """The failing case found so far, what was tried, and the passing values next to the failing ones."""
 
     def __init__(
-        self, spec: CaseSpec, fails: Callable[[CaseSpec], bool], ranks: tuple[int, ...], limit: int
+        self, spec: CaseSpec, fails: Callable[[CaseSpec], bool], ranks: tuple[int, ...], eps: float | None
     ) -> None:
         self.spec = spec
         self.ranks = ranks
-        self.allowed = limit
+        self.allowed = 0
         self.passed: list[tuple[str, Value]] = []
         self._fails = fails
         self._known: dict[CaseSpec, bool] = {}
+        self._eps = eps
+        # float16 overflows in correct code, too, if a case is not fit for it.
+        self._keep_fit = spec.dtype == "float16" and self._fit(spec)
 
     @property
     def tries(self) -> int:
@@ -128,6 +132,8 @@ class _Search:
     def move(self, **changes: Value) -> bool:
         """Take the changes over if the case still fails, else note a single one as passing; return whether it does."""
         changed = replace(self.spec, **changes)  # type: ignore[arg-type]  # each value came from the field it goes to
+        if self._keep_fit and not self._fit(changed):
+            return False
         if self.failing(changed):
             self.spec = changed
             return True
@@ -151,6 +157,9 @@ class _Search:
             if value is not None:
                 found.append(Boundary(parameter, value, now))
         return tuple(found)
+
+    def _fit(self, spec: CaseSpec) -> bool:
+        return fit(spec, spec.dtype, self.ranks, self._eps) == spec
 
     def _passing(self, parameter: str, value: Value) -> bool:
         try:

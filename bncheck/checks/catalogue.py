@@ -25,7 +25,7 @@ class Check:
     needs : tuple of str
         The experiments whose evidence it reads.
     confirm : tuple of str
-        Further experiments that the driver runs before a FAIL is final; it then judges again.
+        Further experiments that the driver runs when a judgement is suspect; the check then judges again.
     tensor : str or None
         The tensor that is judged.
     oracle : str

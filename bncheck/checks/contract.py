@@ -7,7 +7,7 @@ import numpy as np
 from bncheck.checks.catalogue import Seen, check
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.core.truth import truth
-from bncheck.model import TENSORS, Case, Judgement, Outcome
+from bncheck.model import TENSORS, Case, Evidence, Judgement, Outcome
 
 
 @check("BN501", "shapes-fit")
@@ -183,22 +183,52 @@ def same_twice(case: Case, seen: Seen) -> Judgement:
     ----------
     Python FAQ, "Why are default values shared between objects?".
     """
-    first, second = seen["training"], seen["training-again"]
+    return _equal(seen["training"], seen["training-again"], "two equal steps")
+
+
+@check("BN508", "second-step-same", needs=("training", "second-step"), follows=("BN504", "BN505"))
+def second_step_same(case: Case, seen: Seen) -> Judgement:
+    """The second training step of a layer returns what the first did.
+
+    Promise
+    -------
+    A layer that runs forward and backward twice on the same batch returns the same y and the same gradients twice.
+
+    Why it matters
+    --------------
+    Gradients that pile up from step to step grow with the length of the training; a first step shows nothing of it.
+
+    Evidence
+    --------
+    Two equal training steps in one session; the second compared with the first step of another, bit for bit.
+
+    Typical causes
+    --------------
+    ``self.dgamma += ...`` and never cleared; a batch size or statistics remembered from the first call.
+
+    References
+    ----------
+    MXNet issues 16297 and 18499, gradients that accumulate across calls.
+    """
+    return _equal(seen["training"], seen["second-step"], "the first and the second step of one layer")
+
+
+def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
     if (first.fault is None) != (second.fault is None):
         fault = first.fault or second.fault
-        return Judgement(Outcome.FAIL, f"only one of two equal steps works: {fault}")
+        return Judgement(Outcome.FAIL, f"of {which} only one works: {fault}")
     for name in TENSORS:
         one, two = first.arrays.get(name), second.arrays.get(name)
         if one is None or two is None or np.array_equal(one, two, equal_nan=True):
             continue
-        at = tuple(int(i) for i in np.argwhere(one != two)[0])
+        at = tuple(int(i) for i in np.argwhere(~((one == two) | (np.isnan(one) & np.isnan(two))))[0])
         error = float(abs(one[at] - two[at]))
-        message = f"{name} differs between two equal steps"
+        message = f"{name} differs between {which}"
         return Judgement(Outcome.FAIL, message, name, error, 0.0, at, float(two[at]), float(one[at]))
-    return Judgement(Outcome.PASS, "the same step gives the same bits")
+    return Judgement(Outcome.PASS, f"{which} give the same bits")
 
 
-@check("BN506", "survives")
+@check("BN506", "survives", follows=("BN504",))
 def survives(case: Case, seen: Seen) -> Judgement:
     """forward and backward come back.
 

@@ -23,7 +23,7 @@ class Truth(NamedTuple):
 
     def tensor(self, name: str) -> Array:
         """Return y, dx, dgamma or dbeta."""
-        return self.forward.y if name == "y" else getattr(self.gradients, name)  # type: ignore[no-any-return]
+        return self.forward.y if name == "y" else getattr(self.gradients, name)
 
 
 # A case is judged by several checks in a row and then forgotten: two places hold it, and the one before it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from bncheck.driver import Event, Task
+from bncheck.tasks import Event, Task
 
 
 @dataclass(frozen=True, slots=True)

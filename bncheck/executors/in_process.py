@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from bncheck.driver import Task, perform
 from bncheck.executors.base import Hear
+from bncheck.tasks import Task
 
 
 class InProcess:
@@ -14,6 +14,8 @@ class InProcess:
 
     def run(self, task: Task, hear: Hear) -> None:
         """Perform `task` and pass on what happens."""
+        from bncheck.driver import perform
+
         perform(task, hear)
 
     def __enter__(self) -> Self:

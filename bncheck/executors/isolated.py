@@ -15,11 +15,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import IO, Self
 
-from bncheck.driver import Begun, Judged, Task
 from bncheck.errors import BncheckError
 from bncheck.executors.base import Died, Hear
-from bncheck.executors.wire import read_event, task_line
-from bncheck.executors.worker import DONE
+from bncheck.executors.wire import DONE, read_event, task_line
+from bncheck.tasks import Begun, Judged, Task
 
 # Reading a file means importing it, and whatever it imports: a framework takes many seconds on a cold disk.
 _IMPORT_SECONDS = 120.0
@@ -85,11 +84,13 @@ class Isolated:
             hear(told)
 
     def __enter__(self) -> Self:
+        # The worker loads its libraries while the caller does its own.
+        self._worker = _Worker()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._worker is not None:
-            self._worker.stop()
+            self._worker.kill()
             self._worker = None
 
 
@@ -141,7 +142,7 @@ class _Worker:
             return None
 
     def stop(self) -> _Ending:
-        """End the process group, and return how the worker ended."""
+        """Return how a worker that ended, or fell silent and is stopped here, came to its end."""
         process = self._process
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.2)
@@ -149,10 +150,7 @@ class _Worker:
         if alive and hasattr(signal, "SIGUSR1"):
             process.send_signal(signal.SIGUSR1)
             time.sleep(0.2)  # the traceback is on its way
-        _kill_group(process)
-        process.wait()
-        for reader in self._readers:
-            reader.join(timeout=1.0)
+        self.kill()
         text = self._stderr.decode(errors="replace")
         place = _user_line(text)
         if alive:
@@ -163,6 +161,13 @@ class _Worker:
         # An exception of bncheck itself ends the worker with a traceback and code 1; os._exit leaves no traceback.
         own_fault = code == 1 and "Traceback (most recent call last)" in text
         return _Ending(text if own_fault else f"the process exited with code {code}{place}", own_fault)
+
+    def kill(self) -> None:
+        """End the process group at once."""
+        _kill_group(self._process)
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(timeout=1.0)
 
     def _read_events(self, stream: IO[bytes]) -> None:
         for line in stream:

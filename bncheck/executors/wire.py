@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 from bncheck.codec import decode, encode
-from bncheck.driver import Begun, Discovered, Event, Judged, Refused, Shown, Task
 from bncheck.errors import UsageError
+from bncheck.tasks import Begun, Discovered, Event, Judged, Refused, Shown, Task
 
-_EVENTS = {cls.__name__: cls for cls in (Discovered, Refused, Begun, Judged, Shown)}
+# A line of this text ends a task.
+DONE = b"done\n"
+
+_EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in (Discovered, Refused, Begun, Judged, Shown)}
 
 
 def task_line(task: Task) -> bytes:

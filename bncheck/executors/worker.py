@@ -12,11 +12,9 @@ import signal
 import sys
 from typing import BinaryIO
 
-from bncheck.driver import Event, perform
-from bncheck.executors.wire import event_line, read_task
-
-# A line of this text ends a task.
-DONE = b"done\n"
+from bncheck.driver import perform
+from bncheck.executors.wire import DONE, event_line, read_task
+from bncheck.tasks import Event
 
 
 def main() -> None:

@@ -23,19 +23,28 @@ def training_step_again(target: Target, case: Case, seen: Seen) -> Evidence:
     return _step("training-again", target, case)
 
 
+@experiment("second-step")
+def second_step(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Two equal steps in one session; what the second returns is recorded."""
+    return _step("second-step", target, case, steps=2)
+
+
 def setup(case: Case) -> Setup:
     """Return what a session of this case is opened with; the arrays are copies that user code may spoil."""
     spec = case.spec
     return Setup(case.gamma.copy(), case.beta.copy(), spec.eps, spec.momentum, spec.memory)
 
 
-def _step(name: str, target: Target, case: Case) -> Evidence:
+def _step(name: str, target: Target, case: Case, steps: int = 1) -> Evidence:
     faults: list[Fault] = []
     raw: dict[str, Any] = {}
     changed: list[str] = []
     with printing_counted() as printed:
         with faults_of("forward", faults):
             session = target.open(setup(case))
+            for _ in range(steps - 1):
+                session.forward(case.x.copy())
+                session.backward(case.dy.copy())
             raw["y"] = session.forward(case.x.copy())
         if not faults:
             # A forward that hands out its own buffer may overwrite it later: keep the value that it returned.
@@ -50,7 +59,7 @@ def _step(name: str, target: Target, case: Case) -> Evidence:
         "types": {k: type(v).__name__ for k, v in raw.items()},
         "changed": changed,
         "printed": printed.characters,
-        "evaluations": 2,
+        "evaluations": 2 * steps,
     }
     wanted = {"y": case.x.shape, "dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.gamma.shape}
     arrays = {k: np.asarray(v, dtype=np.float64) for k, v in raw.items() if _is_tensor(v, wanted[k])}

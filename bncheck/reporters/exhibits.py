@@ -29,13 +29,12 @@ def indented(part: RenderableType, by: int = 2) -> Padding:
     return Padding(part, (0, 0, 0, by))
 
 
-
 def show_exhibit(exhibit: Exhibit, findings: Sequence[Finding], style: Style) -> Iterator[RenderableType]:
     """Yield the case in words, its inputs, what was expected and found, and the worst element."""
     finding = next((f for f in findings if f.case == exhibit.case and f.follows_from is None), None)
-    failing = finding is not None and finding.outcome is Outcome.FAIL
+    titles = {Outcome.FAIL: "Smallest failing case: ", Outcome.WARN: "Smallest case that warns: "}
+    title = titles.get(finding.outcome, "The case: ") if finding is not None else "The case: "
     yield Text()
-    title = "Smallest failing case: " if failing else "The case: "
     yield indented(Text.assemble((title, "bold"), clean(case_in_words(exhibit), style.ascii)))
     yield from _inputs(exhibit, style)
     differing = [c for c in exhibit.comparisons if how_many_differ(c)]
@@ -50,8 +49,9 @@ def show_exhibit(exhibit: Exhibit, findings: Sequence[Finding], style: Style) ->
         f"as expected: {agreeing}" if agreeing else "",
         f"also off: {hidden} (-v shows them)" if hidden else "",
     )
-    yield indented(Text("; ".join(filter(None, legend)), style="dim"), 4)
-    if finding is not None and finding.error is not None:
+    if any(legend):
+        yield indented(Text("; ".join(filter(None, legend)), style="dim"), 4)
+    if finding is not None and finding.error is not None and finding.allowed is not None:
         yield indented(_worst(finding), 4)
 
 
@@ -76,9 +76,10 @@ def _worst(finding: Finding) -> Text:
         digits = next((d for d in range(4, 17) if number(finding.got, d) != number(finding.want, d)), 17)
         text.append(f"{finding.tensor}{place} is {number(finding.got, digits)}, ")
         text.append(f"and should be {number(finding.want, digits)}; ")
-    text.append(f"worst error {number(finding.error, 3)}")
-    if finding.allowed is not None:
-        text.append(f", allowed {number(finding.allowed, 3)}")
+    else:
+        text.append("along the line that was probed: ")
+    text.append(f"error {number(finding.error, 3)}")
+    text.append(f", allowed {number(finding.allowed, 3)}")
     return text
 
 

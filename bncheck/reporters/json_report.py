@@ -11,5 +11,5 @@ from bncheck.reporters import REPORTERS, Style
 
 @REPORTERS.register("json")
 def json_report(report: Report, style: Style) -> str:
-    """Machines: everything that was found out, as strict JSON in ASCII."""
+    """Write everything that was found out as strict JSON, for machines."""
     return json.dumps(to_json(report), indent=2, allow_nan=False) + "\n"

@@ -11,5 +11,5 @@ from bncheck.reporters.terminal import terminal
 
 @REPORTERS.register("plain")
 def plain(report: Report, style: Style) -> str:
-    """Files and mails: the terminal's report without colour, even where FORCE_COLOR is set."""
+    """Show the same as rich without colour, even where FORCE_COLOR is set."""
     return terminal(report, replace(style, color=False))

@@ -9,7 +9,7 @@ from bncheck.reporters.wording import clean, count, to_ascii, verdict_in_words
 
 @REPORTERS.register("short")
 def short(report: Report, style: Style) -> str:
-    """Logs: one line per target, however long."""
+    """Say what each target comes to, on one line, however long."""
     text = "".join(
         f"{verdict_in_words(t)} {clean(t.name, style.ascii)}: {clean(in_one_line(t), style.ascii)}\n"
         for t in report.targets
@@ -28,4 +28,4 @@ def in_one_line(target: TargetReport) -> str:
         return ", ".join(f"{f.code} {f.name}" for f in roots)
     passed = sum(f.outcome is Outcome.PASS for f in target.findings)
     warned = f", {count(len(roots), 'warning')}" if roots else ""
-    return f"{count(passed, 'check')} passed on {count(target.cases, 'case')}{warned}"
+    return f"{count(passed, 'check')} on {count(target.cases, 'case')}{warned}"

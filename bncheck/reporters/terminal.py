@@ -41,7 +41,7 @@ MOST_MESSAGES, MOST_NOTES, MOST_FINDINGS = 3, 2, 8
 
 @REPORTERS.register("rich")
 def terminal(report: Report, style: Style) -> str:
-    """People: the verdict, the two oracles, the findings and the smallest failing case, in colour on a terminal."""
+    """Show people the verdict, both oracles, the findings and the smallest failing case."""
     blocks: list[list[RenderableType]] = []
     if len(report.targets) > 1:
         blocks.append(list(_summary(report, style)))
@@ -86,7 +86,7 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
     elif target.stub:
         yield indented(Text("It returns nothing or raises NotImplementedError. Fill it in, then verify it again."))
     if target.verdict is Verdict.PASS:
-        yield indented(_what_was_verified(target, report))
+        yield indented(_what_was_verified(target, report, style))
     if target.verdict is Verdict.INTERRUPTED:
         yield indented(Text(f"Stopped after {count(target.cases, 'case')}; nothing is known about the others."))
     if target.verdict is Verdict.FAIL and not any(f.outcome is Outcome.FAIL for f in target.findings):
@@ -97,9 +97,10 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
         yield from _oracles(target, style)
     for diagnosis in target.diagnoses:
         yield from _diagnosis(diagnosis, style)
-    yield from _findings(target, style)
+    if target.findings:
+        yield from _findings(target, style)
     if target.verdict is Verdict.INCONCLUSIVE:
-        yield from _what_helps(report)
+        yield from _what_helps(target, report)
     for exhibit in target.exhibits if style.verbose else target.exhibits[:1]:
         yield from show_exhibit(exhibit, target.findings, style)
     if target.replay:
@@ -118,12 +119,14 @@ def _verdict_line(target: TargetReport, style: Style) -> RenderableType:
     return line
 
 
-def _what_was_verified(target: TargetReport, report: Report) -> Text:
+def _what_was_verified(target: TargetReport, report: Report, style: Style) -> Text:
     passed = [f for f in target.findings if f.outcome is Outcome.PASS]
     share = decided_share(target)
     decided = "" if share is None else f"; {share_in_words(share)} of all answers were decided"
-    text = Text(f"{target.oracles.conclusion} " if target.oracles is not None else "")
-    text.append(f"{count(len(passed), 'check')} passed on {count(target.cases, 'case')} in {report.dtype}{decided}.")
+    hidden = "" if share in (None, 1) else " (rounding hid the others)"
+    text = Text(f"{clean(target.oracles.conclusion, style.ascii)} " if target.oracles is not None else "")
+    text.append(f"{count(len(passed), 'check')} passed on {count(target.cases, 'case')} in {clean(report.dtype)}")
+    text.append(f"{decided}{hidden}.")
     measured = [(ratio, f) for f in passed if (ratio := excess(f)) is not None]
     if measured:
         ratio, worst = max(measured, key=lambda pair: pair[0])
@@ -202,7 +205,7 @@ def _findings(target: TargetReport, style: Style) -> Iterator[RenderableType]:
     roots = [f for outcome in rank for f in target.findings if f.outcome is outcome and f.follows_from is None]
     shown = roots if style.verbose else [f for f in roots if f.outcome in LOUD][:MOST_FINDINGS]
     folded = [f for f in target.findings if f.follows_from is not None]
-    if shown or folded:
+    if shown or folded or target.verdict is not Verdict.PASS:
         yield Text()
     for i, finding in enumerate(shown):
         yield _finding_line(finding, style)
@@ -228,9 +231,8 @@ def _rest_in_words(findings: Sequence[Finding]) -> str:
 
 def _finding_line(finding: Finding, style: Style) -> RenderableType:
     color = OUTCOME_COLORS.get(finding.outcome, "dim")
-    line = Text(f"{OUTCOME_SIGNS[finding.outcome]} ", style=color)
-    line.append(finding.code, style=f"bold {color}")
-    line.append(f" {finding.name}", style="default")
+    line = Text.assemble((f"{OUTCOME_SIGNS[finding.outcome]} ", color), (clean(finding.code), f"bold {color}"))
+    line.append(f" {clean(finding.name)}")
     cases = cases_in_words(finding)
     ratio = excess(finding)
     figures = [cases if finding.outcome is not Outcome.SKIP else ""]
@@ -250,11 +252,18 @@ def _finding_message(finding: Finding, style: Style) -> Iterator[RenderableType]
         yield indented(Text("; ".join(parts)), 4)
 
 
-def _what_helps(report: Report) -> Iterator[RenderableType]:
-    advice = "Neither right nor wrong has been shown: rounding hid the answer wherever it was sought. "
-    helps = "--dtype float64 makes rounding smaller; " if report.dtype != "float64" else ""
+def _what_helps(target: TargetReport, report: Report) -> Iterator[RenderableType]:
+    text = "Neither right nor wrong has been shown"
+    if any(f.outcome is Outcome.INCONCLUSIVE for f in target.findings):
+        helps = "" if report.dtype == "float64" else "--dtype float64 makes rounding smaller; "
+        text += ": rounding hid an answer in every case. "
+        text += f"What may help: {helps}--cases makes more cases, --seed others."
+    elif any(f.outcome is Outcome.PASS for f in target.findings):
+        text += ": the two oracles contradict each other. This should not happen; please report it."
+    else:
+        text += ": no check applied to any case."
     yield Text()
-    yield indented(Text(f"{advice}What may help: {helps}--cases makes more cases, --seed others."))
+    yield indented(Text(text))
 
 
 # ------------------------------------------------------------------------------------------------------ replay, summary
@@ -262,12 +271,12 @@ def _what_helps(report: Report) -> Iterator[RenderableType]:
 
 def _replay(target: TargetReport, style: Style) -> Iterator[RenderableType]:
     """Yield the command on a line of its own, which is never wrapped: a command that is copied has to be whole."""
-    roots = [f.code for f in target.findings if f.outcome is Outcome.FAIL and f.follows_from is None]
+    roots = [f.code for f in target.findings if f.outcome in (Outcome.FAIL, Outcome.WARN) and f.follows_from is None]
     yield Text()
     if roots:
         yield indented(Text(f"why it matters: bncheck explain {clean(roots[0])}", style="dim"))
     yield indented(Text("run this case again:", style="dim"))
-    yield Text(f"  {clean(target.replay, style.ascii)}", style="bold", no_wrap=True)
+    yield Text(f"  {clean(target.replay, style.ascii, longest=len(target.replay))}", style="bold", no_wrap=True)
 
 
 def _summary(report: Report, style: Style) -> Iterator[RenderableType]:
@@ -277,13 +286,15 @@ def _summary(report: Report, style: Style) -> Iterator[RenderableType]:
         (count(len(report.targets), "target"), "bold"), f": {', '.join(f'{n} {word}' for n, word in tally if n)}"
     )
     grid = Table.grid(padding=(0, 2, 0, 0))
+    longest = max(len(clean(t.name, style.ascii)) for t in report.targets)
     grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold", max_width=style.width // 2)
-    grid.add_column(no_wrap=True, overflow="ellipsis")
+    grid.add_column(overflow="fold", width=min(longest, style.width * 3 // 5 - 6))
+    grid.add_column(overflow="ellipsis")
     for target in report.targets:
         word = "STUB" if target.stub else verdict_in_words(target)
         head = Text(f"{verdict_sign(target.verdict)} {word}", VERDICT_COLORS.get(target.verdict, "bold magenta"))
-        grid.add_row(head, Text(clean(target.name, style.ascii)), Text(clean(in_one_line(target), style.ascii), "dim"))
+        why = clean(in_one_line(target), style.ascii, longest=100)
+        grid.add_row(head, Text(clean(target.name, style.ascii)), Text(why, "dim"))
     yield indented(grid)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 
@@ -18,10 +19,10 @@ _HARMLESS_CONTROL = {"\n": " ", "\r": " ", "\t": " "}
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
-def clean(text: str, ascii_only: bool = False, keep_lines: bool = False) -> str:
+def clean(text: str, ascii_only: bool = False, keep_lines: bool = False, longest: int = LONGEST) -> str:
     """Return foreign `text` on one line, short, and without a character that a terminal would obey or hide."""
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 1] + "…"
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
     if ascii_only:
         text = text.translate(_ASCII)
     return "".join(_visible(character, ascii_only, keep_lines) for character in text)
@@ -67,7 +68,7 @@ def conventions_in_words(conventions: Conventions) -> list[str]:
         f"layout {' or '.join(conventions.layouts)}",
         f"gamma, beta {conventions.parameter_shape}",
         f"{eps}: {source.get(conventions.eps_source, conventions.eps_source)}",
-        f"returns {conventions.returns}",
+        f"returns {conventions.returns.removeprefix('tuple ')}",
     ]
 
 
@@ -97,7 +98,7 @@ def case_in_words(exhibit: Exhibit) -> str:
 def cases_in_words(finding: Finding) -> str:
     """Return in how many cases of how many a finding holds."""
     here, judged = finding.counts.get(finding.outcome.value, 0), judged_cases(finding)
-    return f"{here:,} of {judged:,} cases" if judged else ""
+    return f"{here:,} of {count(judged, 'case')}" if judged else ""
 
 
 def judged_cases(finding: Finding) -> int:
@@ -107,7 +108,7 @@ def judged_cases(finding: Finding) -> int:
 
 def excess(finding: Finding) -> float | None:
     """Return the worst error over what is allowed, or None where there is no such quotient."""
-    if finding.error is None or not finding.allowed:
+    if finding.error is None or math.isnan(finding.error) or not finding.allowed:
         return None
     return finding.error / finding.allowed
 

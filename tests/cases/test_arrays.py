@@ -134,9 +134,7 @@ def test_parameters_of_fewer_channels_are_prefixes() -> None:
 
 def test_streams_differ_between_arrays_and_seeds() -> None:
     seeds = [build(CaseSpec(seed=seed, n=16, c=4)) for seed in (0, 1, 2**64 - 1)]
-    uniform = [
-        (array - array.mean(axis=0)) / array.std(axis=0) for case in seeds for array in (case.x, case.dy)
-    ]
+    uniform = [(array - array.mean(axis=0)) / array.std(axis=0) for case in seeds for array in (case.x, case.dy)]
     for i, first in enumerate(uniform):
         for second in uniform[:i]:
             # 64 pairs: a correlation of independent ones has a standard deviation of 1/8
@@ -234,7 +232,7 @@ def test_bound_on_values_holds(dtype: str) -> None:
     ],
 )
 def test_impossible_arrays_are_refused(spec: CaseSpec) -> None:
-    with pytest.raises(UsageError, match="cannot hold values|elements"):
+    with pytest.raises(UsageError, match=r"cannot hold values|elements"):
         build(spec)
 
 

@@ -89,6 +89,7 @@ def test_constant_channels_are_no_more_than_channels() -> None:
         (CaseSpec(n=1000, eps=1.0, sd=1e3), {"sd": 1.0}),
         (CaseSpec(n=8, eps=1.0, dy_scale=1e6), {"dy_scale": 100.0}),
         (CaseSpec(n=8, eps=1.0, dy_scale=-1e6), {"dy_scale": -100.0}),
+        (CaseSpec(n=8, eps=1.0, sd=10.0, dy_scale=1e6), {"dy_scale": 10.0}),
         (CaseSpec(n=8, eps=1.0, dy_scale=1e-6), {"dy_scale": 0.1}),
         (CaseSpec(n=4096, eps=HALF_EPS, constant=1), {"dy_scale": 0.01}),
         (CaseSpec(n=4, eps=HALF_EPS, dy_scale=1e6), {"dy_scale": 10.0}),

@@ -1,0 +1,157 @@
+"""One probe: a single hypothesis about layout and parameter shape, put to the user's code with generic numbers.
+
+Probes are small (four rows at most) and asymmetric: all sizes differ, none is 1, and there is one probe with more
+channels than rows and one with fewer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bncheck.adapters.layouts import spell_shape
+from bncheck.adapters.protocol import Parameters, Reading, Run
+from bncheck.adapters.target import Way, as_array, per_channel
+from bncheck.model import GRADIENTS
+
+PROBES = {
+    2: ((4, 3), (3, 4)),
+    3: ((4, 3, 2), (3, 4, 5)),
+    4: ((4, 3, 2, 5), (3, 4, 5, 2)),
+    5: ((4, 3, 2, 5, 6), (3, 4, 2, 5, 6)),
+}
+# An element counts as moved above this share of the largest movement: code that adds noise must not hide the channel.
+_MOVED = 0.05
+EPS, MOMENTUM = 1e-5, 0.9
+# What speaks for a fit, by weight: each outweighs all that follow it.
+OF_FORWARD = {"y": 32, "gamma": 16, "beta": 4}
+OF_BACKWARD = {"dgamma": 8, "dbeta": 2, "dx": 1}
+_WEIGHTS = OF_FORWARD | OF_BACKWARD
+FULL = sum(_WEIGHTS.values())
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one reading fares with one layout and one parameter shape.
+
+    Attributes
+    ----------
+    way : Way
+        The layout, and the parameter shape with -1 for C.
+    holds : frozenset of str
+        What was found right: "y" has x's shape; "gamma" and "beta" move the elements of their own channel and no
+        others; "dx", "dgamma", "dbeta" have the shapes that they should have.
+    parameter_shape, returns : str
+        What the report says about them.
+    stub : str
+        "returns None" or the like for a backward that is not written yet, "" otherwise.
+    note : str
+        What is to be said about a tie.
+
+    """
+
+    way: Way
+    holds: frozenset[str]
+    parameter_shape: str = ""
+    returns: str = ""
+    stub: str = ""
+    note: str = ""
+
+    @property
+    def score(self) -> int:
+        """How much speaks for it; a right implementation gets ``FULL``."""
+        return sum(_WEIGHTS[what] for what in self.holds)
+
+
+class RaisedError(Exception):
+    """Wraps what user code raised, so that errors of bncheck's own are not taken for it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Trial:
+    """One probe: generic numbers, and fresh runs on them."""
+
+    def __init__(self, reading: Reading, way: Way, sizes: tuple[int, ...], seed: int) -> None:
+        random = np.random.default_rng(seed)
+        self.reading, self.way = reading, way
+        self.channels = sizes[1]
+        self.x = np.ascontiguousarray(way.layout.user(random.normal(0.3, 1.0, sizes)))
+        self.dy = np.ascontiguousarray(way.layout.user(random.normal(0.2, 1.0, sizes)))
+        self.gamma = random.uniform(0.5, 2.0, self.channels)
+        self.beta = random.uniform(0.5, 2.0, self.channels)
+
+    def run(self, gamma: Any, beta: Any) -> tuple[Run, Any]:
+        """Return a fresh run after its forward, and its y; raise RaisedError if user code raised."""
+        shape = self.way.shape or (-1,)
+        parameters = Parameters(gamma.reshape(shape).copy(), beta.reshape(shape).copy(), EPS, MOMENTUM)
+        try:
+            run = self.reading.start(parameters)
+            return run, run.forward(self.x.copy(), True)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise RaisedError(error) from None
+
+    def moves_own_channel(self, y: Any, parameter: str) -> bool:
+        """Tell whether changing one entry of gamma (or of beta) moves its own channel of y and nothing else."""
+        seen = False
+        axis = self.way.layout.channel_axis
+        for channel in (0, self.channels - 1) if parameter == "gamma" else (1,):
+            change = np.zeros(self.channels)
+            change[channel] = 1.0
+            gamma, beta = (self.gamma + change, self.beta) if parameter == "gamma" else (self.gamma, self.beta + change)
+            other = as_array(self.run(gamma, beta)[1])
+            if other is None or other.shape != y.shape:
+                return False
+            moved = np.abs(other - y)
+            moved = moved > max(_MOVED * float(np.max(moved, initial=0.0)), 1e-9)
+            if np.delete(moved, channel, axis).any():
+                return False
+            seen = seen or bool(moved.any())
+        return seen
+
+
+def attempt(trial: Trial, needed: frozenset[str]) -> Fit | None:
+    """Return how one probe fares; None if the forward returned nothing. Stop early where `needed` does not hold.
+
+    Raises
+    ------
+    RaisedError
+        If the forward raised.
+
+    """
+    run, y = trial.run(trial.gamma, trial.beta)
+    if y is None:
+        return None
+    array = as_array(y)
+    holds = {"y"} if array is not None and array.shape == trial.x.shape else set()
+    kept = array.copy() if holds else None
+    stub = _try_backward(trial, run, holds)
+    if kept is not None and holds >= needed - {*OF_FORWARD}:
+        holds.update(what for what in ("gamma", "beta") if trial.moves_own_channel(kept, what))
+    spelled = spell_shape(np.shape(run.gamma), trial.channels)
+    return Fit(trial.way, frozenset(holds), spelled, run.returns, stub)
+
+
+def _try_backward(trial: Trial, run: Run, holds: set[str]) -> str:
+    """Note which gradients have the right shape; return what makes a stub of the backward, "" if nothing does."""
+    try:
+        results = run.backward(trial.dy.copy())
+    except KeyboardInterrupt:
+        raise
+    except NotImplementedError:
+        return "raises NotImplementedError"
+    except BaseException:
+        return ""  # the forward works, so that this backward is the user's error: the experiments will meet it
+    if all(value is None for value in results):
+        return "returns None"
+    for name, value in zip(GRADIENTS, results, strict=True):
+        array = as_array(value if name == "dx" else per_channel(value, trial.channels))
+        if array is not None and array.shape == (trial.x.shape if name == "dx" else (trial.channels,)):
+            holds.add(name)
+    return ""

@@ -1,0 +1,41 @@
+"""Pages of documentation and lists for the terminal, from docstrings."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+INDENT = "  "
+
+
+def page(title: str, doc: str, width: int) -> str:
+    """Return a docstring as a page: the title, the summary, then each section under its name, wrapped."""
+    lines = [title]
+    for part in re.split(r"\n\s*\n", doc.strip()):
+        name, _, rest = part.partition("\n")
+        underline, _, body = rest.partition("\n")
+        if underline and set(underline.strip()) == {"-"}:
+            lines += ["", name]
+        else:
+            body = part
+        lines += textwrap.wrap(" ".join(body.split()), width, initial_indent=INDENT, subsequent_indent=INDENT)
+    return "\n".join(lines) + "\n"
+
+
+def paragraph(text: str, width: int) -> str:
+    """Return running text, wrapped."""
+    return textwrap.fill(text, width) + "\n"
+
+
+def columns(rows: Sequence[Sequence[str]], width: int) -> str:
+    """Return rows of texts in columns; the last one is wrapped, and empty columns are left out."""
+    kept = [column for column in zip(*rows, strict=True) if any(column)]
+    widths = [max(map(len, column)) for column in kept[:-1]]
+    indent = " " * sum(size + 2 for size in widths)
+    lines: list[str] = []
+    for row in zip(*kept, strict=True):
+        start = "".join(f"{text:<{size}}  " for text, size in zip(row, widths, strict=False))
+        room = max(width, len(indent) + 20)
+        lines += textwrap.wrap(row[-1], room, initial_indent=start, subsequent_indent=indent) or [start.rstrip()]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,73 @@
+"""What crosses between the pipeline and the place where user code runs: tasks one way, events the other. Plain data.
+
+Imports nothing heavy, so that a front can start a worker before it loads anything itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bncheck.model import CaseResult, Diagnosis, Exhibit, Judgement, TargetCard, TargetSpec
+from bncheck.settings import Settings
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of work on one target. `kind` is "discover", "sweep" or "exhibit".
+
+    `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`; an empty code asks for the
+    case as it is, with every tensor shown.
+    """
+
+    kind: str
+    spec: TargetSpec
+    settings: Settings
+    target: str = ""
+    cases: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """The targets that a source holds."""
+
+    cards: tuple[TargetCard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The source cannot be loaded or understood; the message is for the user."""
+
+    message: str
+    stub: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """User code is about to run on this case: whoever falls silent or dies after this did it here."""
+
+    case: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A case is done."""
+
+    result: CaseResult
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A failing check's smallest case: the exhibit, the judgement there, and where failing begins, in words."""
+
+    code: str
+    exhibit: Exhibit
+    judgement: Judgement | None
+    boundary: str
+    diagnoses: tuple[Diagnosis, ...]
+    evaluations: int
+
+
+Event = Discovered | Refused | Begun | Judged | Shown
+
+Tell = Callable[[Event], None]

@@ -1,0 +1,126 @@
+"""How eps is found: settable, or hard-coded with this value."""
+
+from __future__ import annotations
+
+import pytest
+
+from bncheck.adapters import resolve
+
+PAIR = """
+EPS = {eps}
+def bn_forward(x, gamma, beta{more}):
+    var = x.var(axis=0{ddof}); std = {std}; xhat = (x - x.mean(axis=0)) / std
+    return gamma * xhat + beta, (xhat, std, gamma)
+
+def bn_backward(dout, cache):
+    xhat, std, gamma = cache
+    g = dout * gamma
+    dx = (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)) / std
+    return dx, (dout * xhat).sum(axis=0), dout.sum(axis=0)
+"""
+INSIDE = "np.sqrt(var + EPS)"
+
+
+def conventions(write, eps="1e-5", std=INSIDE, more="", ddof=""):
+    (card,) = resolve.cards(write(PAIR.format(eps=eps, std=std, more=more, ddof=ddof)))
+    return card.conventions
+
+
+@pytest.mark.parametrize(
+    "eps", ["1e-5", "1e-7", "10e-7", "1e-2", "1e-3", "2e-5", "1.5e-4", "1e-8", "1e-12", "1e-32", "0.1", "1.0"]
+)
+def test_a_fixed_eps_is_measured(write, eps):
+    found = conventions(write, eps)
+    assert (found.eps_source, found.eps, found.notes) == ("fixed", float(eps), ())
+
+
+def test_no_eps_at_all(write):
+    found = conventions(write, "0")
+    assert (found.eps_source, found.eps) == ("fixed", 0.0)
+    assert "no eps at all" in found.notes[0]
+
+
+@pytest.mark.parametrize("eps", ["1e-5", "1e-3", "1e-8"])
+def test_eps_outside_the_root(write, eps):
+    found = conventions(write, eps, "np.sqrt(var) + EPS")
+    assert (found.eps_source, found.eps) == ("fixed", float(eps))
+    assert "eps seems to sit outside the root" in found.notes[0]
+
+
+def test_variance_in_place_of_its_root(write):
+    found = conventions(write, "1e-4", "var + EPS")
+    assert found.eps == 1e-4
+    assert "without the root" in found.notes[0]
+
+
+def test_unbiased_variance_does_not_hide_eps(write):
+    found = conventions(write, "1e-6", ddof=", ddof=1")
+    assert found.eps == 1e-6
+    assert "unbiased" in found.notes[0]
+
+
+def test_float32_inside(write):
+    found = conventions(write, "1e-5", "np.sqrt(var.astype('f4') + np.float32(EPS))")
+    assert found.eps == 1e-5
+
+
+def test_nothing_consistent(write):
+    found = conventions(write, "1e-5", "np.sqrt(var + EPS) * (1 + var)")
+    assert (found.eps_source, found.eps) == ("fixed", 1e-5)
+    assert "could not be inferred" in found.notes[0]
+
+
+def test_an_argument_stays_one_though_it_is_ignored(write):
+    found = conventions(write, "1e-3", more=", eps=1e-5")
+    assert (found.eps_source, found.eps) == ("argument", None)
+
+
+def test_a_dict_of_options_counts_only_if_it_is_read(write):
+    read = conventions(write, std="np.sqrt(var + bn_param.get('eps', EPS))", more=", bn_param")
+    assert (read.eps_source, read.eps) == ("argument", None)
+
+
+def test_a_dict_of_options_that_is_not_read(write):
+    found = conventions(write, "1e-3", more=", bn_param")
+    assert (found.eps_source, found.eps) == ("fixed", 1e-3)
+
+
+LAYER = """
+class BatchNorm:
+    def __init__(self, num_features):
+        self.gamma, self.beta, self.epsilon = np.ones(num_features), np.zeros(num_features), 1e-3
+
+    def forward(self, x):
+        self.std = np.sqrt(x.var(axis=0) + {eps}); self.xhat = (x - x.mean(axis=0)) / self.std
+        return self.gamma * self.xhat + self.beta
+
+    def backward(self, dout):
+        self.dgamma, self.dbeta = (dout * self.xhat).sum(axis=0), dout.sum(axis=0)
+        n = len(dout)
+        return self.gamma / self.std * (dout - self.dbeta / n - self.xhat * self.dgamma / n)
+"""
+
+
+def test_an_attribute_is_set(write, right):
+    assert right(write(LAYER.format(eps="self.epsilon"))).eps_source == "attribute"
+
+
+def test_an_attribute_that_nothing_reads(write, right):
+    found = right(write(LAYER.format(eps="1e-6")))
+    assert (found.eps_source, found.eps) == ("fixed", 1e-6)
+
+
+def test_channels_first_and_maps(write, right):
+    source = """
+    def bn_forward(x, gamma, beta):
+        ax = (0, 2, 3); s = (1, -1, 1, 1)
+        std = np.sqrt(x.var(axis=ax, keepdims=True) + 1e-4); xhat = (x - x.mean(axis=ax, keepdims=True)) / std
+        return gamma.reshape(s) * xhat + beta.reshape(s), (xhat, std, gamma.reshape(s))
+
+    def bn_backward(dout, cache):
+        xhat, std, g = cache
+        ax = (0, 2, 3); d = dout * g
+        dx = (d - d.mean(axis=ax, keepdims=True) - xhat * (d * xhat).mean(axis=ax, keepdims=True)) / std
+        return dx, (dout * xhat).sum(axis=ax), dout.sum(axis=ax)
+    """
+    assert right(write(source)).eps == 1e-4

@@ -1,0 +1,180 @@
+"""Every way in which a target cannot be loaded or understood: one message that says what was found and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from bncheck.adapters import resolve
+from bncheck.errors import TargetError
+from bncheck.model import TargetSpec
+
+RIGHT = """
+def bn_forward(x, gamma, beta, eps=1e-5):
+    std = np.sqrt(x.var(axis=0) + eps); xhat = (x - x.mean(axis=0)) / std
+    return gamma * xhat + beta, (xhat, std, gamma)
+
+def bn_backward(dout, cache):
+    xhat, std, gamma = cache
+    g = dout * gamma
+    dx = (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)) / std
+    return dx, (dout * xhat).sum(axis=0), dout.sum(axis=0)
+"""
+
+
+def message(spec):
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(spec)
+    assert type(caught.value) is TargetError
+    assert caught.value.__cause__ is None
+    text = str(caught.value)
+    assert "Traceback" not in text
+    assert "\n" not in text
+    return text
+
+
+def says(text, *fragments):
+    for fragment in fragments:
+        assert fragment in text
+
+
+def test_no_such_file(tmp_path):
+    (tmp_path / "batchnorm.py").write_text("")
+    says(message(TargetSpec(str(tmp_path / "nothing.py"))), "nothing.py: no such file", "batchnorm.py")
+
+
+def test_a_folder(tmp_path):
+    says(message(TargetSpec(str(tmp_path))), "is a folder", "my_bn.py::name")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "bn.ipynb"])
+def test_not_a_python_file(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    says(message(TargetSpec(str(tmp_path / name))), "is not a Python file", "package.module:name")
+
+
+def test_neither_file_nor_module():
+    says(message(TargetSpec("whatever")), "whatever is not there", "file.py::name")
+
+
+def test_syntax_error(write):
+    says(message(write("def f(:\n    pass\n")), "my_bn.py, line 2", "not valid Python", "def f(:")
+
+
+def test_null_bytes(tmp_path):
+    (tmp_path / "zero.py").write_bytes(b"x = 1\0\n")
+    says(message(TargetSpec(str(tmp_path / "zero.py"))), "zero.py", "not valid Python")
+
+
+def test_an_import_that_is_not_installed(write):
+    text = message(write("import cupy_of_my_own\n" + RIGHT))
+    says(text, "my_bn.py imports 'cupy_of_my_own' (line 2)", "not installed here", "Install it")
+
+
+def test_an_import_that_fails_in_a_neighbour(write, tmp_path):
+    (tmp_path / "neighbour_of_bn.py").write_text("import not_there_either\n")
+    says(message(write("import neighbour_of_bn\n")), "'not_there_either'", "(line 2)")
+
+
+def test_a_syntax_error_in_a_neighbour(write, tmp_path):
+    (tmp_path / "broken_neighbour.py").write_text("\ndef f(:\n")
+    says(message(write("import broken_neighbour\n")), "broken_neighbour.py", "syntax error in line 2")
+
+
+def test_a_name_that_is_gone(write):
+    says(message(write("from collections import Hashable\n")), "ImportError", "Hashable", "(line 2)")
+
+
+def test_an_exception_on_import(write):
+    text = message(write(RIGHT + "\nopen('cifar-10-of-mine/data_batch_1')\n"))
+    says(text, "importing my_bn.py raised FileNotFoundError", "cifar-10-of-mine", "(line 13)")
+
+
+@pytest.mark.parametrize("how", ["raise SystemExit(1)", "import sys; sys.exit()", "exit()"])
+def test_exit_on_import(write, how):
+    says(message(write(RIGHT + how)), "my_bn.py exits when it is imported", "line 12", '`if __name__ == "__main__":`')
+
+
+def test_ctrl_c_on_import_is_not_swallowed(write):
+    with pytest.raises(KeyboardInterrupt):
+        resolve.cards(write("raise KeyboardInterrupt\n"))
+
+
+def test_nothing_in_it(write):
+    says(
+        message(write("X = 1\n")), "my_bn.py: nothing in it looks like batch normalization", "no function and no class"
+    )
+
+
+def test_nothing_that_looks_like_it(write):
+    source = "def softmax(x): return x\nclass Dense:\n    def forward(self, x): return x\n"
+    text = message(write(source))
+    says(text, "nothing in it looks like batch normalization", "Found: softmax, Dense", "batchnorm_forward")
+
+
+def test_several_pairs_of_which_none_reads_as_batch_norm(write):
+    source = RIGHT.replace("bn_", "whiten_") + RIGHT.replace("bn_", "centre_")
+    says(message(write(source)), "Found: whiten_forward", "Say which one to verify: my_bn.py::whiten_forward")
+
+
+def test_a_name_that_is_not_there(write):
+    says(message(write(RIGHT, "bn_forwrad")), "my_bn.py has no 'bn_forwrad'", "Did you mean bn_forward?")
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "needed"),
+    [
+        ("def bn_forward(x, gamma, beta): return x\n", "bn_forward", "its other half"),
+        ("class BN:\n    def forward(self, x): return x\n", "BN", "methods forward and backward"),
+    ],
+)
+def test_a_name_without_its_other_half(write, source, name, needed):
+    says(message(write(source, name)), f"{name} is there", needed)
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "expected"),
+    [
+        (RIGHT.replace("x, gamma, beta, eps=1e-5", "x"), "bn_forward(x)", "bn_forward(x, gamma, beta, eps)"),
+        (RIGHT.replace("x, gamma, beta, eps=1e-5", ""), "bn_forward()", "(x, gamma, beta, bn_param)"),
+        (RIGHT.replace("x, gamma", "x, gamma, p, q, r, s"), "bn_forward(x, gamma, p, q, r, s, beta, eps)", "eps"),
+        (RIGHT.replace("dout, cache", ""), "bn_backward()", "bn_backward(dout, cache)"),
+        ("class BN:\n    def __init__(self, p, q, r): pass\n    def forward(self, x): pass\n    def backward(self, d): pass\n",
+         "BN(p, q, r)", "BN(num_features, eps, momentum)"),
+        ("class BN:\n    def forward(self): pass\n    def backward(self, d): pass\n", "BN.forward()", "BN.forward(x)"),
+        ("class BN:\n    def forward(self, x): pass\n    def backward(self): pass\n", "BN.backward()", "BN.backward(dout)"),
+    ],
+)  # fmt: skip
+def test_wrong_arity(write, source, found, expected):
+    says(message(write(source)), found, "expected", expected)
+
+
+def test_a_forward_that_raises_whatever_it_gets(write):
+    text = message(write(RIGHT.replace("eps=1e-5):", "eps=1e-5):\n    x = np.product(x)")))
+    says(text, "bn_forward raised in every way it was tried: AttributeError", "product", "(my_bn.py:4)")
+
+
+def test_a_forward_for_a_layout_of_its_own(write):
+    text = message(write(RIGHT.replace("eps=1e-5):", "eps=1e-5):\n    a, b, c, d, e, f = x.shape")))
+    says(text, "ValueError: not enough values to unpack", "NC, CN, NCHW, NHWC", "--layout")
+
+
+def test_a_forward_that_exits(write):
+    text = message(write(RIGHT.replace("eps=1e-5):", "eps=1e-5):\n    raise SystemExit('bye')")))
+    says(text, "raised in every way it was tried: SystemExit: bye (my_bn.py:4)")
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [("np.sum(x)", "does not return an array of the shape of x"), ("x, x", "does not respond to gamma or beta")],
+)
+def test_a_pair_that_is_something_else(write, returned, said):
+    source = f"def relu_forward(x, a, b): return {returned}\ndef relu_backward(dout, cache): return dout, dout, dout\n"
+    says(message(write(source)), f"relu_forward {said}")
+
+
+def test_a_module_that_is_not_there():
+    says(message(TargetSpec("no_such_package_of_mine.layers:bn")), "no module 'no_such_package_of_mine'", "folder")
+
+
+def test_a_name_that_is_not_in_its_module():
+    says(message(TargetSpec("bncheck.errors:batchnorm")), "bncheck.errors has no 'batchnorm'")

@@ -1,0 +1,201 @@
+"""Every check against an implementation that breaks its promise and no other, and against a right one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import targets
+
+from bncheck.checks.catalogue import CHECKS, selected
+from bncheck.driver import judge
+from bncheck.errors import UsageError
+from bncheck.guard import quiet
+from bncheck.model import CaseSpec, Outcome
+
+SPEC = CaseSpec(n=6, c=3, eps=0.1, seed=3)
+ALL = selected((), ())
+
+
+def outcomes(target, spec=SPEC):
+    with quiet():
+        judgements = judge(target, spec, ALL)[0].judgements
+    return {code: judgement.outcome for code, judgement in judgements.items()}
+
+
+def saying(outcome, found):
+    return {code for code, said in found.items() if said is outcome}
+
+
+def changed_forward(change):
+    def forward(x, gamma, beta, eps):
+        y, cache = targets.forward(x, gamma, beta, eps)
+        return change(x, y), cache
+
+    return targets.Pair(forward)
+
+
+def eps_outside(x, gamma, beta, eps):
+    xc = x - x.mean(0)
+    inv_std = 1 / (np.sqrt((xc * xc).mean(0)) + eps)
+    return gamma * xc * inv_std + beta, (xc * inv_std, inv_std, gamma, (0,))
+
+
+def one_pass(x, gamma, beta, eps):
+    var = (x * x).mean(0) - x.mean(0) ** 2
+    inv_std = 1 / np.sqrt(var + eps)
+    xhat = (x - x.mean(0)) * inv_std
+    return gamma * xhat + beta, (xhat, inv_std, gamma, (0,))
+
+
+def noisy(state=np.random.default_rng(0)):  # noqa: B008 - the shared generator is the fault
+    return targets.spoiled(dx=lambda dx: dx + 1e-3 * state.standard_normal(dx.shape))
+
+
+def in_place(dy, cache):
+    dy *= 2
+    return targets.backward(dy / 2, cache)
+
+
+def in_float32(dy, cache):
+    return targets.Gradients(*(g.astype(np.float32) for g in targets.backward(dy, cache)))
+
+
+def printing(dy, cache):
+    print("debug")
+    return targets.backward(dy, cache)
+
+
+def raising(dy, cache):
+    raise ValueError("odd")
+
+
+class Accumulating(targets.Pair):
+    """dgamma piles up within a session."""
+
+    def open(self, setup):
+        session, total = super().open(setup), [0.0]
+        plain = session.backward
+
+        def backward(dy):
+            found = plain(dy)
+            total[0] = total[0] + found.dgamma
+            return found._replace(dgamma=total[0])
+
+        session.backward = backward
+        return session
+
+
+# What each wrong implementation must be called, and by whom alone. BN211 to BN213 follow BN201 to BN203 by nature.
+KILLS = {
+    "BN101": (changed_forward(lambda x, y: y + 0.01), {"BN101"}),
+    "BN201": (targets.spoiled(dx=lambda v: v * 1.000001), {"BN201", "BN211"}),
+    "BN202": (targets.spoiled(dgamma=lambda v: v / 6), {"BN202", "BN212"}),
+    "BN203": (targets.spoiled(dbeta=lambda v: v / 6), {"BN203", "BN213"}),
+    "BN501": (targets.spoiled(dgamma=lambda v: np.ones((6, 3))), {"BN501"}),
+    "BN503": (targets.spoiled(dbeta=lambda v: v * np.nan), {"BN503"}),
+    "BN504": (targets.Pair(backward=in_place), {"BN504"}),
+    "BN505": (noisy(), {"BN505", "BN508", "BN201", "BN211"}),
+    "BN506": (targets.Pair(backward=raising), {"BN506"}),
+    "BN508": (Accumulating(), {"BN508"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", KILLS)
+def test_the_broken_promise_fails_and_no_other(code):
+    target, expected = KILLS[code]
+    assert saying(Outcome.FAIL, outcomes(target)) == expected
+
+
+def test_forward_wrong_with_its_own_derivative():
+    """eps outside the root with the backward of the right forward: everything that depends on inv_std is off."""
+    assert {"BN101", "BN201", "BN212"} <= saying(Outcome.FAIL, outcomes(targets.Pair(eps_outside)))
+
+
+def test_fewer_digits_than_the_input_fail_and_more_warn():
+    assert "BN502" in saying(Outcome.FAIL, outcomes(targets.Pair(backward=in_float32)))
+    wider = targets.spoiled(dx=lambda v: v.astype(np.float64))
+    found = outcomes(wider, replace(SPEC, dtype="float32"))
+    assert saying(Outcome.WARN, found) == {"BN502"}
+    assert not saying(Outcome.FAIL, found)
+
+
+def test_a_print_warns():
+    found = outcomes(targets.Pair(backward=printing))
+    assert saying(Outcome.WARN, found) == {"BN507"}
+    assert not saying(Outcome.FAIL, found)
+
+
+@pytest.mark.parametrize("spec", [replace(SPEC, mean=1e4), replace(SPEC, mean=1e4, n=100), replace(SPEC, mean=1e5)])
+def test_a_one_pass_variance_warns_with_its_digits(spec):
+    found = outcomes(targets.Pair(one_pass), spec)
+    assert saying(Outcome.WARN, found) == {"BN401"}
+    assert not saying(Outcome.FAIL, found)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "spec",
+    [SPEC, replace(SPEC, n=1), replace(SPEC, constant=1), replace(SPEC, gamma="zero"), replace(SPEC, spatial=(2, 3)),
+     replace(SPEC, dy_scale=1e6), replace(SPEC, sd=1e-3), replace(SPEC, mean=100.0), replace(SPEC, n=1000)],
+    ids=lambda s: s.id,
+)  # fmt: skip
+def test_a_right_implementation_trips_nothing(spec, dtype):
+    found = outcomes(targets.Pair(), replace(spec, dtype=dtype))
+    assert not saying(Outcome.FAIL, found) | saying(Outcome.WARN, found)
+    if dtype == "float64":
+        assert saying(Outcome.PASS, found) == set(found)
+
+
+def test_refusing_one_value_per_channel_is_right_and_raising_elsewhere_is_not():
+    def forward(x, gamma, beta, eps):
+        if x.shape[0] < 3:
+            raise ValueError("expected more than 2 values per channel")
+        return targets.forward(x, gamma, beta, eps)
+
+    target = targets.Pair(forward)
+    assert outcomes(target, replace(SPEC, n=1))["BN506"] is Outcome.PASS
+    assert outcomes(target, replace(SPEC, n=2))["BN506"] is Outcome.FAIL
+
+
+def test_without_eps_constant_channels_are_skipped():
+    target = targets.Pair(eps=0.0)
+    found = outcomes(target, replace(SPEC, eps=0.0, constant=1))
+    assert saying(Outcome.SKIP, found) == set(found)
+
+
+def test_a_numerical_failure_is_withdrawn_where_both_results_equal_the_reference(monkeypatch):
+    """Both oracles would have to be wrong for a false alarm: here the probe's bar is forced to be far too small."""
+    monkeypatch.setattr("bncheck.checks.against_own_forward.K", 1e-9)
+    monkeypatch.setattr("bncheck.core.tolerance.K", 1e-9)
+    with quiet():
+        judgements = judge(targets.Pair(), SPEC, ALL)[0].judgements
+    assert judgements["BN201"].outcome is Outcome.INCONCLUSIVE
+    assert "equals the reference" in judgements["BN201"].message
+
+
+@pytest.mark.parametrize("code", CHECKS.names())
+def test_every_check_has_its_page(code):
+    check = CHECKS.get(code)
+    for section in ("Promise", "Why it matters", "Evidence", "Typical causes", "References"):
+        assert f"\n{section}\n{'-' * len(section)}\n" in check.doc, section
+    assert check.severity in ("error", "warning")
+    assert code.startswith("BN")
+    assert set(check.follows) <= set(CHECKS.names())
+
+
+def test_every_check_is_broken_by_some_test_above():
+    warned = {"BN401", "BN502", "BN507"}
+    implied = {"BN211", "BN212", "BN213"}
+    assert set(KILLS) | warned | implied == set(CHECKS.names())
+
+
+def test_selection_by_prefix_and_name():
+    assert [c.code for c in selected(("BN20",), ())] == ["BN201", "BN202", "BN203"]
+    assert [c.code for c in selected(("dx-matches-numeric",), ())] == ["BN201"]
+    assert "BN101" not in [c.code for c in selected((), ("bn1",))]
+
+
+@pytest.mark.parametrize(("select", "ignore"), [(("BN9",), ()), ((), ("nonsense",)), (("BN101",), ("BN1",))])
+def test_a_selection_of_nothing_is_a_usage_error(select, ignore):
+    with pytest.raises(UsageError):
+        selected(select, ignore)

@@ -1,0 +1,110 @@
+"""Line probes on targets whose errors are known."""
+
+import numpy as np
+import pytest
+import targets
+
+from bncheck.cases.arrays import build
+from bncheck.core.tolerance import K
+from bncheck.experiments.probes import element_probes, joint_probe, lone_probes
+from bncheck.experiments.training import training_step
+from bncheck.model import CaseSpec
+
+SPECS = [
+    CaseSpec(n=2, c=1),
+    CaseSpec(n=3, c=2, eps=10.0),
+    CaseSpec(n=8, c=4, mean=3.0),
+    CaseSpec(n=5, c=3, spatial=(2, 3)),
+    CaseSpec(n=64, c=8, gamma="zero"),
+    CaseSpec(n=4, c=2, constant=1),
+]
+
+
+def probe(target, spec, experiment=joint_probe):
+    case = build(spec)
+    return experiment(target, case, {"training": training_step(target, case, {})}).arrays
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.id)
+def test_right_gradients_leave_a_residual_within_the_bar(spec, dtype):
+    from dataclasses import replace
+
+    found = probe(targets.Pair(), replace(spec, dtype=dtype))
+    assert (np.abs(found["residual"]) <= K * found["bar"]).all()
+    assert abs(found["total"]) <= K * found["total_bar"]
+
+
+@pytest.mark.parametrize("spec", SPECS[1:4], ids=lambda s: s.id)
+def test_the_bar_is_small_against_what_is_measured(spec):
+    found = probe(targets.Pair(), spec)
+    assert (K * found["bar"] < 1e-9 * found["scale"]).all()
+
+
+def test_one_wrong_element_by_1e_9_is_seen():
+    def off(dx):
+        dx = dx.copy()
+        dx[3, 2] *= 1 + 1e-9
+        return dx
+
+    found = probe(targets.spoiled(dx=off), CaseSpec(n=8, c=4, seed=5))
+    outside = np.abs(found["residual"]) > K * found["bar"]
+    assert outside.tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("tensor", ["dx", "dgamma", "dbeta"])
+def test_lone_probes_tell_whose_gradient_is_wrong(tensor):
+    found = probe(targets.spoiled(**{tensor: lambda v: 1.01 * v}), CaseSpec(n=8, c=4), lone_probes)
+    outside = {name: bool(found[f"{name}.error"] > K * found[f"{name}.bar"]) for name in ("dx", "dgamma", "dbeta")}
+    assert outside == {name: name == tensor for name in outside}
+
+
+def test_a_forward_that_mixes_channels_with_its_exact_backward_is_cleared_by_the_lone_probe():
+    """y = x - mean of everything: sums per channel misjudge it, the sum over all channels does not."""
+
+    def forward(x, gamma, beta, eps):
+        return gamma * (x - x.mean()) + beta, (x, gamma)
+
+    def backward(dy, cache):
+        x, gamma = cache
+        dxc = dy * gamma
+        return targets.Gradients(dxc - dxc.mean(), (dy * (x - x.mean())).sum(0), dy.sum(0))
+
+    mixing = targets.Pair(forward, backward)
+    spec = CaseSpec(n=6, c=3)
+    joint, lone = probe(mixing, spec), probe(mixing, spec, lone_probes)
+    assert (np.abs(joint["residual"]) > K * joint["bar"]).any()
+    assert all(lone[f"{t}.error"] <= K * lone[f"{t}.bar"] for t in ("dx", "dgamma", "dbeta"))
+
+
+def test_element_probes_measure_every_derivative():
+    spec = CaseSpec(n=4, c=2, spatial=(2,), eps=0.1)
+    case = build(spec)
+    found = probe(targets.Pair(), spec, element_probes)
+    _, cache = targets.forward(case.x, case.gamma, case.beta, 0.1)
+    for name, want in targets.backward(case.dy, cache)._asdict().items():
+        assert (np.abs(found[name] - want) <= K * found[f"{name}.bar"]).all()
+        assert found[f"{name}.bar"].max() < 1e-12
+
+
+def test_large_cases_are_evaluated_one_node_at_a_time_with_the_same_result(monkeypatch):
+    spec = CaseSpec(n=6, c=3)
+    together = probe(targets.Pair(), spec)
+    monkeypatch.setattr("bncheck.experiments.probes._BLOCK_ELEMENTS", 1)
+    for name, value in probe(targets.Pair(), spec).items():
+        np.testing.assert_allclose(value, together[name], rtol=1e-6, atol=1e-15)
+
+
+def test_a_forward_that_raises_while_probed_is_a_fault():
+    calls = []
+
+    def forward(x, gamma, beta, eps):
+        calls.append(1)
+        if len(calls) > 3:
+            raise ValueError("tired")
+        return targets.forward(x, gamma, beta, eps)
+
+    target, case = targets.Pair(forward), build(CaseSpec())
+    evidence = joint_probe(target, case, {"training": training_step(target, case, {})})
+    assert evidence.fault is not None
+    assert (evidence.fault.stage, evidence.fault.kind) == ("forward", "ValueError")

@@ -1,0 +1,81 @@
+"""What one training step records."""
+
+import sys
+
+import numpy as np
+import pytest
+import targets
+
+from bncheck.cases.arrays import build
+from bncheck.experiments.training import training_step
+from bncheck.model import CaseSpec
+
+CASE = build(CaseSpec(n=4, c=3))
+
+
+def step(target):
+    return training_step(target, CASE, {})
+
+
+def test_right_tensors_are_kept_as_float64_in_full():
+    seen = step(targets.Pair())
+    assert set(seen.arrays) == {"y", "dx", "dgamma", "dbeta"}
+    assert seen.facts["changed"] == []
+    assert seen.fault is None
+
+
+def test_a_tensor_of_another_shape_is_told_by_its_shape():
+    seen = step(targets.spoiled(dgamma=lambda v: np.ones((4, 3)), dbeta=lambda v: None))
+    assert "dgamma" not in seen.arrays
+    assert seen.facts["shapes"]["dgamma"] == (4, 3)
+    assert seen.facts["shapes"]["dbeta"] is None
+    assert seen.facts["types"]["dbeta"] == "NoneType"
+
+
+@pytest.mark.parametrize("name", ["x", "gamma", "beta"])
+def test_in_place_changes_are_named(name):
+    def forward(x, gamma, beta, eps):
+        result = targets.forward(x, gamma, beta, eps)
+        {"x": x, "gamma": gamma, "beta": beta}[name][0] += 1
+        return result
+
+    assert step(targets.Pair(forward)).facts["changed"] == [name]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), BaseException("odd")])
+def test_whatever_user_code_raises_is_a_fault_of_its_stage(error):
+    def backward(dy, cache):
+        raise error
+
+    fault = step(targets.Pair(backward=backward)).fault
+    assert (fault.stage, fault.kind) == ("backward", type(error).__name__)
+    assert fault.where.startswith("test_training.py:")
+
+
+def test_ctrl_c_is_the_users_own():
+    def forward(x, gamma, beta, eps):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        step(targets.Pair(forward))
+
+
+def test_prints_are_counted_and_not_shown(capsys):
+    def forward(x, gamma, beta, eps):
+        print("four")
+        print("err", file=sys.stderr)
+        return targets.forward(x, gamma, beta, eps)
+
+    assert step(targets.Pair(forward)).facts["printed"] == len("four\nerr\n")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_case_itself_stays_whole_when_user_code_writes_into_its_input():
+    before = CASE.x.copy()
+
+    def forward(x, gamma, beta, eps):
+        x[:] = 0
+        return targets.forward(x, gamma, beta, eps)
+
+    step(targets.Pair(forward))
+    np.testing.assert_array_equal(CASE.x, before)

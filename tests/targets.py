@@ -1,0 +1,66 @@
+"""A right Batch Normalization as a Target, and ways to spoil it: independent of adapters and of the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bncheck.model import Conventions, Gradients
+
+
+def forward(x, gamma, beta, eps):
+    """Two-pass, in the dtype of x, channels on axis 1."""
+    axes, shape = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
+    xc = x - x.mean(axis=axes, keepdims=True)
+    inv_std = 1 / np.sqrt((xc * xc).mean(axis=axes, keepdims=True) + x.dtype.type(eps))
+    xhat = xc * inv_std
+    return gamma.reshape(shape) * xhat + beta.reshape(shape), (xhat, inv_std, gamma.reshape(shape), axes)
+
+
+def backward(dy, cache):
+    """The closed formula."""
+    xhat, inv_std, gamma, axes = cache
+    mean_dy, mean_dy_xhat = dy.mean(axis=axes, keepdims=True), (dy * xhat).mean(axis=axes, keepdims=True)
+    dx = gamma * inv_std * (dy - mean_dy - xhat * mean_dy_xhat)
+    return Gradients(dx, (dy * xhat).sum(axis=axes), dy.sum(axis=axes))
+
+
+class Pair:
+    """A target made of a forward ``(x, gamma, beta, eps) -> (y, cache)`` and a backward ``(dy, cache) -> Gradients``."""
+
+    name = "pair"
+
+    def __init__(self, forward=forward, backward=backward, layouts=("NC", "NCHW"), eps=None):
+        self.functions = forward, backward
+        self.conventions = Conventions("test", layouts, "(C,)", "argument" if eps is None else "fixed", eps, "tuple")
+
+    def open(self, setup):
+        return _Session(self.functions, setup)
+
+
+class _Session:
+    def __init__(self, functions, setup):
+        self._forward, self._backward = functions
+        self._setup = setup
+        self._handed = {}
+
+    def forward(self, x, mode="train"):
+        setup = self._setup
+        self._handed |= {name: (a.copy(), a) for name, a in (("x", x), ("gamma", setup.gamma), ("beta", setup.beta))}
+        y, self._cache = self._forward(x, setup.gamma, setup.beta, setup.eps)
+        return y
+
+    def backward(self, dy):
+        self._handed["dy"] = (dy.copy(), dy)
+        return self._backward(dy, self._cache)
+
+    def handed_over(self):
+        return self._handed
+
+
+def spoiled(**changes):
+    """Return a target whose backward's tensors go through the given functions: ``spoiled(dx=lambda dx: 2 * dx)``."""
+
+    def wrong(dy, cache):
+        return Gradients(**{k: changes.get(k, lambda v: v)(v) for k, v in backward(dy, cache)._asdict().items()})
+
+    return Pair(backward=wrong)

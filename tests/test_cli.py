@@ -1,0 +1,473 @@
+"""The command line: what it prints where, and what it exits with."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from render import broken, inconclusive, interrupted, misprinted, report, right, stub
+
+from bncheck import pipeline
+from bncheck.cli import LISTS, cli, exit_code
+from bncheck.model import Report, Verdict
+from bncheck.settings import Settings
+
+COMMANDS = ("verify", "replay", "explain", "list", "demo")
+ID = "v1:plain:seed=0,n=2,c=1"
+SAMPLES = Path(__file__).parent.parent / "bncheck" / "samples"
+
+
+@pytest.fixture(autouse=True)
+def quiet_environment(monkeypatch, tmp_path):
+    """Run far from any pyproject.toml and without the caller's wishes for colour."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def pipe(monkeypatch):
+    """Put a hand-made report, or an exception, in the place of a run; record what the run was asked for."""
+
+    class Pipe:
+        result = report(right())
+
+        def run(self, specs, settings, progress=None):
+            self.specs, self.settings, self.case = specs, settings, None
+            return self.answer()
+
+        def replay(self, specs, case_id, settings):
+            self.specs, self.settings, self.case = specs, settings, case_id
+            return self.answer()
+
+        def answer(self):
+            if isinstance(self.result, BaseException):
+                raise self.result
+            return self.result
+
+    fake = Pipe()
+    monkeypatch.setattr(pipeline, "run", fake.run)
+    monkeypatch.setattr(pipeline, "replay", fake.replay)
+    return fake
+
+
+def invoke(*words):
+    return CliRunner().invoke(cli, list(words), prog_name="bncheck")
+
+
+def shell(*words, **more):
+    """Run the real command in a process of its own."""
+    root = str(Path(__file__).parent.parent)
+    env = {**os.environ, "PYTHONPATH": root, **more.pop("env", {})}
+    command = [sys.executable, "-m", "bncheck", *map(str, words)]
+    return subprocess.run(command, capture_output=True, env=env, timeout=120, check=False, **more)
+
+
+# ---------------------------------------------------------------------------------------------------------- exit codes
+
+
+@pytest.mark.parametrize(
+    ("targets", "code"),
+    [
+        ((right(),), 0),
+        ((misprinted(),), 1),
+        ((broken(),), 2),
+        ((stub(),), 2),
+        ((inconclusive(),), 4),
+        ((interrupted(),), 130),
+        ((right(), misprinted()), 1),
+        ((right(), broken()), 2),
+        ((right(), inconclusive()), 4),
+        ((misprinted(), broken()), 1),
+        ((inconclusive(), broken()), 2),
+        ((inconclusive(), misprinted()), 1),
+        ((right(), inconclusive(), broken(), misprinted()), 1),
+        ((misprinted(), interrupted()), 130),
+    ],
+)
+@pytest.mark.parametrize("command", [("verify", "a.py"), ("replay", ID, "a.py")])
+def test_exit_code_of_a_run(pipe, command, targets, code):
+    pipe.result = report(*targets)
+    assert invoke(*command).exit_code == code
+
+
+def test_a_stub_beside_what_is_filled_in_does_not_count():
+    made = replace(report(right(), stub()), verdict=Verdict.PASS)
+    assert exit_code(made) == 0
+
+
+def test_a_report_of_nothing_is_no_pass():
+    assert exit_code(Report((), Verdict.PASS, "0", 0, "float64")) == 2
+
+
+def test_an_interruption_before_the_first_target_counts():
+    assert exit_code(Report((), Verdict.INTERRUPTED, "0", 0, "float64")) == 130
+
+
+def test_ctrl_c_outside_a_run_exits_130_without_a_traceback(pipe):
+    pipe.result = KeyboardInterrupt()
+    result = invoke("verify", "a.py")
+    assert (result.exit_code, result.stderr) == (130, "bncheck: interrupted\n")
+
+
+def test_a_fault_of_our_own_exits_3_and_says_whose_fault_it_is(pipe):
+    pipe.result = ZeroDivisionError("1/0\x1b[31m")
+    result = invoke("verify", "a.py")
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert "bncheck itself failed, your code is not to blame: ZeroDivisionError: 1/0\\x1b[31m" in result.stderr
+    assert "Please report it" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_verbose_shows_the_traceback_of_our_own_fault(pipe):
+    pipe.result = ZeroDivisionError("1/0")
+    assert "Traceback" in invoke("verify", "a.py", "-v").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("verify", "a.py", "--dtype", "float23"), "Did you mean float32"),
+        (("verify", "a.py", "--cases", "0"), "cases must be at least 1"),
+        (("verify", "a.py", "--timeout", "-1"), "timeout must be positive"),
+        (("verify", "a.py", "--timeout", "nan"), "timeout must be positive"),
+        (("replay", "v1:plain:n=2,q=1", "a.py"), "no parameter is called 'q'"),
+        (("replay", "nonsense", "a.py"), "is no replay id"),
+        (("explain", "BN20X"), "BN201"),
+        (("explain", "dx-match-numeric"), "Did you mean dx-matches-numeric"),
+        (("list", "chekcs"), "Did you mean checks?"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exits_2(pipe, words, said):
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("verfy", "a.py"), "Did you mean verify?"),
+        (("a.py",), "bncheck verify a.py"),
+        (("verify", "a.py", "--format", "jsn"), "Did you mean json?"),
+        (("verify", "a.py", "--case", "3"), "--cases"),
+        (("verify",), "TARGET"),
+        (("verify", "a.py", "--cases", "many"), "--cases"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_right_one(pipe, words, said):
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert said in result.stderr
+
+
+def test_a_wrong_check_is_a_usage_error():
+    done = shell("verify", "a.py", "--select", "BN9")
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"bncheck: no check's code starts with 'BN9'. ")
+    assert done.stderr.count(b"\n") == 1
+
+
+# ------------------------------------------------------------------------------------------------------------- options
+
+
+def test_options_reach_the_run(pipe):
+    invoke("verify", "a.py", "b.py::f", "--cases", "7", "--seed", "3", "--dtype", "float32", "--layout", "NHWC",
+           "--select", "BN2,BN101", "--select", "BN5", "--ignore", "BN501", "--timeout", "2.5", "--strict")  # fmt: skip
+    assert [spec.source for spec in pipe.specs] == ["a.py", "b.py::f"]
+    assert pipe.settings == Settings(7, 3, "float32", "NHWC", ("BN2", "BN101", "BN5"), ("BN501",), 2.5, True)
+
+
+def test_without_options_the_defaults_hold(pipe):
+    invoke("verify", "a.py")
+    assert pipe.settings == Settings()
+
+
+def test_pyproject_gives_defaults_and_the_command_line_overrides_them(pipe):
+    Path("pyproject.toml").write_text('[tool.bncheck]\ncases = 9\nstrict = true\nselect = ["BN2"]\n')
+    invoke("verify", "a.py")
+    assert pipe.settings == Settings(cases=9, strict=True, select=("BN2",))
+    invoke("verify", "a.py", "--cases", "8", "--no-strict", "--select", "BN1")
+    assert pipe.settings == Settings(cases=8, strict=False, select=("BN1",))
+
+
+def test_a_wrong_setting_in_pyproject_is_one_line(pipe):
+    Path("pyproject.toml").write_text("[tool.bncheck]\ncase = 9\n")
+    result = invoke("verify", "a.py")
+    assert result.exit_code == 2
+    assert "pyproject.toml: [tool.bncheck] has no setting 'case'. Did you mean cases" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_replay_hands_the_case_on(pipe):
+    invoke("replay", ID, "a.py")
+    assert pipe.case == ID
+
+
+def test_replay_shows_every_tensor(pipe):
+    pipe.result = report(misprinted())
+    assert "dgamma expected" in invoke("replay", ID, "a.py").stdout
+    assert "dgamma expected" not in invoke("verify", "a.py").stdout
+
+
+# -------------------------------------------------------------------------------------------------------------- output
+
+
+def test_json_is_alone_on_standard_output(pipe):
+    pipe.result = report(misprinted(), broken())
+    result = invoke("verify", "a.py", "--format", "json")
+    assert json.loads(result.stdout)["schema"] == "bncheck.report/1"
+    assert result.exit_code == 1
+
+
+def test_quiet_is_one_line_per_target(pipe):
+    pipe.result = report(misprinted(), right())
+    assert invoke("verify", "a.py", "-q").stdout.splitlines() == [
+        "FAIL misprinted.py::batchnorm: BN201 dx-matches-numeric",
+        "PASS right.py::batchnorm: 7 checks on 200 cases",
+    ]
+    assert json.loads(invoke("verify", "a.py", "-q", "--format", "json").stdout)
+
+
+def test_no_colour_where_there_is_no_terminal(pipe):
+    assert "\x1b" not in invoke("verify", "a.py").stdout
+
+
+def test_colour_where_it_is_asked_for_unless_it_is_refused(pipe, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[" in CliRunner().invoke(cli, ["verify", "a.py"], color=True).stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in CliRunner().invoke(cli, ["verify", "a.py"], color=True).stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "100", "10", "500"])
+def test_the_report_is_as_wide_as_the_screen_within_reason(pipe, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    longest = max(map(len, invoke("verify", "a.py").stdout.splitlines()))
+    assert min(max(int(columns), 40), 120) - 12 <= longest <= min(max(int(columns), 40), 120)
+
+
+def test_ascii_where_the_terminal_knows_nothing_else(pipe):
+    result = CliRunner(charset="ascii").invoke(cli, ["verify", "a.py"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("+ PASS")
+
+
+def test_output_writes_the_file_whole_and_nothing_to_standard_output(pipe, tmp_path):
+    pipe.result = report(misprinted())
+    result = invoke("verify", "a.py", "--format", "json", "--output", "report.json")
+    assert json.loads(Path("report.json").read_text())["verdict"] == "fail"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "FAIL: the report is in report.json" in result.stderr
+    assert os.listdir(tmp_path) == ["report.json"]
+
+
+def test_output_replaces_a_file_only_when_the_run_is_over(pipe, tmp_path):
+    Path("old.txt").write_text("old")
+    pipe.result = ZeroDivisionError("1/0")
+    assert invoke("verify", "a.py", "--output", "old.txt").exit_code == 3
+    assert Path("old.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["old.txt"]
+
+
+def test_output_follows_a_link(pipe, tmp_path):
+    Path("real.txt").write_text("old")
+    Path("link.txt").symlink_to("real.txt")
+    invoke("verify", "a.py", "--output", "link.txt")
+    assert Path("link.txt").is_symlink()
+    assert Path("real.txt").read_text().startswith("✔ PASS")
+
+
+def test_output_to_a_device_leaves_the_device(pipe):
+    assert invoke("verify", "a.py", "--output", os.devnull).exit_code == 0
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/report.txt", "."])
+def test_an_output_that_cannot_be_written_stops_before_the_run(pipe, place):
+    pipe.specs = None
+    result = invoke("verify", "a.py", "--output", place)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("bncheck: cannot write ")
+    assert result.stderr.count("\n") == 1
+    assert pipe.specs is None
+
+
+# ----------------------------------------------------------------------------------------------- help, explain and list
+
+
+@pytest.mark.parametrize("words", [(), *((c,) for c in COMMANDS)])
+@pytest.mark.parametrize("ask", ["--help", "-h"])
+def test_help_has_examples_each_on_a_line(words, ask):
+    result = invoke(*words, ask)
+    assert result.exit_code == 0
+    assert "Examples:" in result.stdout
+    assert re.search(r"^ +bncheck \w+.*$", result.stdout.partition("Examples:")[2], re.MULTILINE)
+
+
+def test_every_command_is_tested_for_its_help():
+    assert set(cli.commands) == set(COMMANDS)
+
+
+def test_help_names_every_format():
+    assert "[json|plain|rich|short]" in invoke("verify", "--help").stdout
+
+
+def test_version():
+    result = invoke("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("bncheck ")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("verify", "--help"), ("--version",)])
+def test_help_and_version_load_nothing_heavy(words):
+    code = (
+        "import sys\n"
+        "from bncheck.cli import cli\n"
+        f"try: cli({list(words)!r}, prog_name='bncheck')\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "sys.stderr.write(repr(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'scipy', 'pytest'})))\n"
+        "sys.stderr.write(repr('bncheck.pipeline' in sys.modules))\n"
+    )
+    root = str(Path(__file__).parent.parent)
+    env = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True, timeout=60)
+    assert "bncheck" in done.stdout
+    assert done.stderr == "[]False"
+
+
+@pytest.mark.parametrize("code", ["BN201", "bn201", "dx-matches-numeric"])
+def test_explain_takes_codes_and_names(code):
+    result = invoke("explain", code)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("BN201 dx-matches-numeric\n")
+    assert "\nTypical causes\n" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_explain_takes_several():
+    stdout = invoke("explain", "BN201", "BN101").stdout
+    assert stdout.index("BN201 ") < stdout.index("\nBN101 ")
+
+
+@pytest.mark.parametrize("what", sorted(LISTS))
+def test_every_list_says_something(what):
+    result = invoke("list", what)
+    assert result.exit_code == 0
+    assert len(result.stdout.strip()) > 10
+
+
+def test_the_list_of_checks_has_codes_names_and_summaries():
+    assert re.search(r"^BN201 +dx-matches-numeric +\w+", invoke("list", "checks").stdout, re.MULTILINE)
+
+
+def test_an_empty_list_says_that_it_is_empty(monkeypatch):
+    from bncheck.bugs import catalogue
+    from bncheck.registry import Registry
+
+    empty = Registry("bug", "bncheck.samples")
+    empty._loaded = True
+    monkeypatch.setattr(catalogue, "BUGS", empty)
+    assert invoke("list", "bugs").stdout == "No bugs are named yet.\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------- demo
+
+
+def test_demo_shows_both_samples_and_exits_0(pipe, monkeypatch):
+    answers = {"right.py": report(right()), "misprinted.py": report(misprinted())}
+    monkeypatch.setattr(pipeline, "run", lambda specs, *_: answers[Path(specs[0].source).name])
+    result = invoke("demo")
+    assert result.exit_code == 0
+    assert result.stdout.index("✔ PASS  right.py") < result.stdout.index("✘ FAIL  misprinted.py")
+
+
+@pytest.mark.parametrize("wrong", [right(), misprinted(), inconclusive(), broken()])
+def test_demo_that_comes_out_otherwise_is_our_fault(pipe, wrong):
+    pipe.result = report(wrong)
+    assert invoke("demo").exit_code == 3
+
+
+def test_demo_can_be_interrupted(pipe):
+    pipe.result = report(interrupted())
+    assert invoke("demo").exit_code == 130
+
+
+def test_the_samples_are_what_they_say():
+    text = (SAMPLES / "misprinted.py").read_text()
+    assert "dxhat * (-1 / np.sqrt(var + eps)) + dvar * 2 * (x - mu) / m + dvar / m" in text
+    assert "import bncheck" not in text + (SAMPLES / "right.py").read_text()
+
+
+# ------------------------------------------------------------------------------------------------------- the real thing
+
+
+def test_the_real_demo():
+    done = shell("demo")
+    assert done.returncode == 0, done.stderr.decode()
+    text = done.stdout.decode()
+    assert "✔ PASS  right.py" in text
+    assert re.search(r"A .* yes +no +ok +WRONG +ok +ok\n", text)
+
+
+@pytest.mark.parametrize(("sample", "code"), [("right.py", 0), ("misprinted.py", 1), ("missing.py", 2)])
+def test_a_real_run_prints_json_alone(sample, code):
+    done = shell("verify", SAMPLES / sample, "--cases", "20", "--format", "json")
+    assert done.returncode == code, done.stderr.decode()
+    assert json.loads(done.stdout)["targets"]
+
+
+def test_the_replay_command_of_a_report_can_be_run_as_it_stands(tmp_path):
+    target = tmp_path / "a folder" / "it's.py"
+    target.parent.mkdir()
+    target.write_text((SAMPLES / "misprinted.py").read_text())
+    text = shell("verify", target, "--cases", "20").stdout.decode()
+    command = next(line.strip() for line in text.splitlines() if line.startswith("  bncheck replay "))
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        command.replace("bncheck", f"{sys.executable} -m bncheck", 1),
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "BN201" in done.stdout
+    assert "dgamma expected" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell's pipe")
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        f"{sys.executable} -m bncheck list recipes | true; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": root},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_strict_turns_a_warning_into_exit_1(tmp_path):
+    loud = (SAMPLES / "right.py").read_text().replace("    dbeta = dout", '    print("hello")\n    dbeta = dout')
+    target = tmp_path / "loud.py"
+    target.write_text(loud)
+    assert shell("verify", target, "--cases", "5").returncode == 0
+    done = shell("verify", target, "--cases", "5", "--strict")
+    assert done.returncode == 1
+    assert b"--strict" in done.stdout
