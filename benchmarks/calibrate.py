@@ -38,6 +38,7 @@ class Planted:
         self.conventions = target.conventions
 
     def open(self, setup: Any) -> Any:
+        """Open a session of the target whose backward errs."""
         session = self._target.open(setup)
         plain = session.backward
 
@@ -65,7 +66,6 @@ def target_of(name: str) -> Any:
 
 def chunk(job: tuple[str, str, int, int, float]) -> tuple[Counter[tuple[str, ...]], dict[str, float], list[str]]:
     """Judge draws `first` to `last`; count outcomes, the worst ratio of error to allowance, and the failing cases."""
-    from bncheck.cases.arrays import build
     from bncheck.cases.plan import draw
     from bncheck.checks.catalogue import selected
     from bncheck.core.tolerance import DECIDABLE
@@ -107,7 +107,9 @@ def chunk(job: tuple[str, str, int, int, float]) -> tuple[Counter[tuple[str, ...
     return counts, worst, failing
 
 
-def sweep(name: str, dtype: str, cases: int, error: float = 0.0) -> tuple[Counter[tuple[str, ...]], dict[str, float], list[str]]:
+def sweep(
+    name: str, dtype: str, cases: int, error: float = 0.0
+) -> tuple[Counter[tuple[str, ...]], dict[str, float], list[str]]:
     size = 500
     jobs = [(name, dtype, i, min(i + size, cases), error) for i in range(0, cases, size)]
     counts: Counter[tuple[str, ...]] = Counter()
@@ -136,14 +138,17 @@ def main() -> None:
             print(f"  well-conditioned {well} ({well / total:.2%}), decided PASS {decided:.3%}")
             print("  worst error / allowed: " + ", ".join(f"{c} {r:.3f}" for c, r in sorted(worst.items())))
             for code in ("BN101", "BN201", "BN211", "BN212", "BN213"):
-                print(f"  {code} undecided: well {counts[code, 'well', 'inconclusive']}, ill {counts[code, 'ill', 'inconclusive']}")
+                well_, ill = (counts[code, kind, "inconclusive"] for kind in ("well", "ill"))
+                print(f"  {code} undecided: {well_} of the well-conditioned, {ill} of the others")
     for name in RIGHT:
         counts, _, missed = sweep(name, "float64", max(1, int(PLANTED * scale)), PLANTED_ERROR)
         total = counts["cases", "well"] + counts["cases", "ill"]
         seen = counts["some fail", "well"] + counts["some fail", "ill"]
         numeric = counts["BN201", "well", "fail"] + counts["BN201", "ill", "fail"]
-        print(f"{name}: relative error {PLANTED_ERROR} in dx seen in {seen} of {total} cases ({seen / total:.2%}), "
-              f"by the numerical derivative in {numeric}; missed: {missed[:5]}")
+        print(
+            f"{name}: relative error {PLANTED_ERROR} in dx seen in {seen} of {total} cases ({seen / total:.2%}), "
+            f"by the numerical derivative in {numeric}; missed: {missed[:5]}"
+        )
 
 
 if __name__ == "__main__":

@@ -11,11 +11,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from bncheck.adapters import resolve
+from bncheck.cases.arrays import build
+from bncheck.checks.catalogue import selected
+from bncheck.driver import judge
+from bncheck.experiments.training import setup
+from bncheck.model import Case, CaseSpec, Target, TargetSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIR = ROOT / "fixtures" / "correct" / "cs231n_staged.py"
@@ -38,13 +46,6 @@ def spread(times: Sequence[float]) -> str:
 
 def case_costs() -> list[tuple[str, str, float]]:
     """Return, per shape, the cost of one case in units of the target's own forward + backward."""
-    from bncheck.adapters import resolve
-    from bncheck.checks.catalogue import selected
-    from bncheck.driver import judge
-    from bncheck.experiments.training import setup
-    from bncheck.cases.arrays import build
-    from bncheck.model import CaseSpec, TargetSpec
-
     spec = TargetSpec(str(PAIR))
     target = resolve.target(spec, resolve.cards(spec)[0].name)
     rows = []
@@ -52,24 +53,25 @@ def case_costs() -> list[tuple[str, str, float]]:
     for n, c in ((8, 4), (64, 64), (128, 128), (1024, 256)):
         case_spec = CaseSpec(n=n, c=c)
         case = build(case_spec)
-
-        def own() -> None:
-            session = target.open(setup(case))
-            session.forward(case.x)
-            session.backward(case.dy)
-
-        unit = timed(own)
+        unit = timed(partial(own_step, target, case))
         for label, checks in (("gradients", gradients), ("all checks", selected((), ()))):
-            rows.append((f"{n} x {c}", label, timed(lambda checks=checks: judge(target, case_spec, checks)) / unit))
+            rows.append((f"{n} x {c}", label, timed(partial(judge, target, case_spec, checks)) / unit))
     return rows
 
 
-def timed(action: object, repeats: int = 25) -> float:
+def own_step(target: Target, case: Case) -> None:
+    """Run the target's own forward and backward, as a training step does."""
+    session = target.open(setup(case))
+    session.forward(case.x)
+    session.backward(case.dy)
+
+
+def timed(action: Callable[[], object], repeats: int = 25) -> float:
     """Return the median time of one call."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        action()  # type: ignore[operator]
+        action()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
@@ -84,7 +86,8 @@ def main() -> None:
         "# Benchmarks",
         "",
         f"Measured by `make bench` on {date.today().isoformat()}: {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, NumPy {np.__version__}. Minimum - median - maximum of {REPEATS} cold runs.",
+        f"Python {platform.python_version()}, NumPy {np.__version__}. Minimum - median - maximum of {REPEATS} "
+        "cold runs.",
         "",
         "| what | seconds | goal |",
         "|---|---|---|",

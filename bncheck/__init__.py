@@ -30,7 +30,7 @@ __all__ = [
 _HOMES = {
     "verify": "bncheck.api",
     **{name: "bncheck.errors" for name in __all__ if name.endswith(("Error", "Failure"))},
-    **{name: "bncheck.model" for name in ("Finding", "Outcome", "Report", "TargetReport", "Verdict")},
+    **dict.fromkeys(("Finding", "Outcome", "Report", "TargetReport", "Verdict"), "bncheck.model"),
 }
 
 

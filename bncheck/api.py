@@ -69,7 +69,10 @@ def verify(
     return report
 
 
-def _spec(forward: Callable[..., Any] | type | str, backward: Callable[..., Any] | None, layout: str | None) -> TargetSpec:
+Function = Callable[..., Any]
+
+
+def _spec(forward: Function | type | str, backward: Function | None, layout: str | None) -> TargetSpec:
     if isinstance(forward, str):
         if backward is not None:
             raise UsageError("a target given as text has its backward in it; leave out the second argument")

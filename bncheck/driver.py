@@ -18,7 +18,7 @@ from bncheck.checks.catalogue import CHECKS, Check, selected
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
 from bncheck.diagnose import diagnose
-from bncheck.errors import StubError, TargetError
+from bncheck.errors import BncheckError, StubError
 from bncheck.experiments.catalogue import in_order
 from bncheck.model import (
     GRADIENTS,
@@ -38,15 +38,18 @@ from bncheck.model import (
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Discovered, Judged, Refused, Shown, Task, Tell
 
+
 def perform(task: Task, tell: Tell) -> None:
     """Do a task where user code may run, and tell what happens. Prints and warnings of user code are silenced."""
     with guard.quiet():
         try:
+            resolve.load_source(task.spec)
+            tell(Begun(""))
             if task.kind == "discover":
                 tell(Discovered(tuple(resolve.cards(task.spec))))
                 return
             target = resolve.target(task.spec, task.target)
-        except TargetError as error:
+        except BncheckError as error:
             tell(Refused(str(error), isinstance(error, StubError)))
             return
         if task.kind == "sweep":
@@ -65,7 +68,7 @@ def cases_for(conventions: Conventions, settings: Settings) -> list[CaseSpec]:
     return plan(settings.cases, settings.seed, settings.dtype, ranks, conventions.eps)
 
 
-# --------------------------------------------------------------------------------------------------------------- judging
+# -------------------------------------------------------------------------------------------------------------- judging
 
 
 def judge(target: Target, spec: CaseSpec, checks: list[Check]) -> tuple[CaseResult, Case, dict[str, Evidence]]:
@@ -114,14 +117,14 @@ def _without_contradiction(judgements: dict[str, Judgement]) -> dict[str, Judgem
             continue
         if y.outcome is Outcome.PASS and exact.outcome is Outcome.PASS:
             message = (
-                f"{suspect.tensor} equals the reference (error {exact.error:.1e} of {exact.allowed:.1e} allowed), but the "
-                f"line probe is outside its bar (error {suspect.error:.1e} of {suspect.allowed:.1e} allowed)"
+                f"{suspect.tensor} equals the reference (error {exact.error:.1e} of {exact.allowed:.1e} allowed), "
+                f"but the line probe is outside its bar (error {suspect.error:.1e} of {suspect.allowed:.1e} allowed)"
             )
             judgements[numeric] = replace(suspect, outcome=Outcome.INCONCLUSIVE, message=message)
     return judgements
 
 
-# --------------------------------------------------------------------------------------------------------------- showing
+# -------------------------------------------------------------------------------------------------------------- showing
 
 # A shrunk failure should be plain to see: its error stays this many times the allowed one, or as clear as it was.
 _PLAIN = 1e3

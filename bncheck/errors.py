@@ -23,5 +23,5 @@ class ShapeError(BncheckError, ValueError):
     """Arrays whose shapes do not fit each other were handed to the reference."""
 
 
-class VerificationFailure(BncheckError, AssertionError):
+class VerificationFailure(BncheckError, AssertionError):  # noqa: N818 - a failed verification, not a fault
     """Raised by :meth:`bncheck.Report.raise_for_failure` when the verdict is not PASS."""

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 
 from bncheck.model import Fault
 
-# Frames of these folders are never "the user's line".
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_INSTALLED = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep, os.sep + "lib" + os.sep + "python")
-_MESSAGE_LIMIT = 200
+_OWN = str(Path(__file__).resolve().parent) + os.sep
+# The samples that bncheck ships stand for user code.
+_SAMPLES = str(Path(_OWN) / "samples") + os.sep
+_NUMPY = str(Path(np.__file__).resolve().parent) + os.sep
+_STDLIB = str(Path(sysconfig.get_paths()["stdlib"]).resolve()) + os.sep
+_LONGEST = 200
 
 
 class Printed(io.TextIOBase):
@@ -49,22 +55,9 @@ def printing_counted() -> Iterator[Printed]:
 @contextlib.contextmanager
 def quiet() -> Iterator[Printed]:
     """Silence prints, Python warnings and NumPy's floating-point warnings inside the block."""
-    import numpy as np
-
     with printing_counted() as printed, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield printed
-
-
-def describe(error: BaseException, stage: str) -> Fault:
-    """Return what came out of user code as a Fault, placed at the innermost line of the user's own."""
-    where = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        name = os.path.abspath(frame.filename)
-        if not name.startswith(_OURS) and not any(part in name for part in _INSTALLED) and "<frozen" not in name:
-            where = f"{os.path.basename(name)}:{frame.lineno}"
-    text = " ".join(str(error).split())
-    return Fault(stage, type(error).__name__, text[:_MESSAGE_LIMIT], where)
 
 
 @contextlib.contextmanager
@@ -76,3 +69,53 @@ def faults_of(stage: str, faults: list[Fault]) -> Iterator[None]:
         raise
     except BaseException as error:
         faults.append(describe(error, stage))
+
+
+def describe(error: BaseException, stage: str) -> Fault:
+    """Return an exception that came out of user code as a Fault.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised (SystemExit too).
+    stage : str
+        "forward" or "backward".
+
+    """
+    return Fault(stage, type(error).__name__, one_line(error), where(error))
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, at most 200 characters long."""
+    try:
+        text = str(error)
+    except Exception:
+        return "(its message cannot be shown)"
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
+
+
+def where(error: BaseException) -> str:
+    """Return "file.py:12" of the innermost frame that is in user code, "" if there is none."""
+    found = list(user_lines(error))
+    return f"{Path(found[-1][0]).name}:{found[-1][1]}" if found else ""
+
+
+def user_lines(error: BaseException) -> Iterator[tuple[str, int]]:
+    """Yield (file, line) of every frame of an exception that is in user code, outermost first."""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if is_user_file(file):
+            yield file, line
+
+
+def is_user_file(file: str) -> bool:
+    """Tell the user's files from those of bncheck, NumPy and Python itself."""
+    if file.startswith("<frozen"):
+        return False
+    path = os.path.realpath(file) if os.path.isabs(file) else file
+    if path.startswith(_OWN):
+        return path.startswith(_SAMPLES)
+    if path.startswith(_NUMPY):
+        return False
+    return not path.startswith(_STDLIB) or "site-packages" in path

@@ -43,7 +43,7 @@ class Verdict(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-# --------------------------------------------------------------------------------------------------------------- cases
+# ---------------------------------------------------------------------------------------------------------------- cases
 
 CASE_SCHEMA = "v1"
 DTYPES = ("float64", "float32", "float16")
@@ -192,7 +192,7 @@ class Case:
         return (0, *range(2, self.x.ndim))
 
 
-# ------------------------------------------------------------------------------------------------- the target's boundary
+# ------------------------------------------------------------------------------------------------ the target's boundary
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +306,7 @@ class TargetCard:
     stub: str | None = None
 
 
-# -------------------------------------------------------------------------------------------------- evidence, judgements
+# ------------------------------------------------------------------------------------------------- evidence, judgements
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,8 +323,10 @@ class Fault:
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        return f"{self.stage} raised {self.kind}: {self.message}{place}" if self.message else (
-            f"{self.stage} raised {self.kind}{place}"
+        return (
+            f"{self.stage} raised {self.kind}: {self.message}{place}"
+            if self.message
+            else (f"{self.stage} raised {self.kind}{place}")
         )
 
 
@@ -372,7 +374,7 @@ class CaseResult:
     evaluations: int = 0
 
 
-# --------------------------------------------------------------------------------------------------------------- reports
+# -------------------------------------------------------------------------------------------------------------- reports
 
 
 @dataclass(frozen=True, slots=True)

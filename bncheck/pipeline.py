@@ -26,7 +26,7 @@ from bncheck.model import (
     Verdict,
 )
 from bncheck.settings import Settings
-from bncheck.tasks import Discovered, Event, Judged, Refused, Shown, Task
+from bncheck.tasks import Begun, Discovered, Event, Judged, Refused, Shown, Task
 
 Show = Callable[[Progress], None]
 
@@ -112,30 +112,42 @@ class _Job:
     def discover(self) -> tuple[TargetCard, ...] | TargetReport:
         answers: list[Event | Died] = []
         self.executor.run(Task("discover", self.spec, self.settings), answers.append)
-        answer = answers[0]
+        tried = any(isinstance(answer, Begun) for answer in answers)
+        answer = next(answer for answer in answers if not isinstance(answer, Begun))
         if isinstance(answer, Discovered):
             return answer.cards
         if isinstance(answer, Refused):
             return TargetReport(self.spec.source, Verdict.ERROR, error=answer.message, stub=answer.stub)
-        if isinstance(answer, Died):
-            # Discovery imports the file and tries the functions in it: which of the two it was, the line tells.
+        if isinstance(answer, Died) and tried:
             return TargetReport(self.spec.source, Verdict.FAIL, findings=(_fatal(answer.how),))
+        if isinstance(answer, Died):
+            how = f"{self.spec.source} cannot be imported: {answer.how}."
+            return TargetReport(self.spec.source, Verdict.ERROR, error=how)
         raise UsageError(f"unexpected answer to discovery: {answer}")
 
     def verify(self, card: TargetCard, progress: Show | None) -> TargetReport:
-        if card.stub is not None or card.conventions is None:
-            return TargetReport(card.name, Verdict.ERROR, error=card.stub or "", stub=True)
+        if card.conventions is None:
+            return self._unusable(card)
         from bncheck.driver import cases_for
 
         cases = [case.id for case in cases_for(card.conventions, self.settings)]
         return self._report(card, self._sweep(card, cases, progress), None)
 
     def replay(self, card: TargetCard, case: CaseSpec) -> TargetReport:
-        if card.stub is not None or card.conventions is None:
-            return TargetReport(card.name, Verdict.ERROR, error=card.stub or "", stub=True)
+        if card.conventions is None:
+            return self._unusable(card)
         if card.conventions.eps is not None:
             case = replace(case, eps=card.conventions.eps)
         return self._report(card, self._sweep(card, [case.id], None), case.id)
+
+    def _unusable(self, card: TargetCard) -> TargetReport:
+        """Report a candidate that cannot be run: a stub, or code that raised in every way it was tried."""
+        if card.stub is not None:
+            return TargetReport(card.name, Verdict.ERROR, error=card.stub, stub=True)
+        reasons: list[Event | Died] = []
+        self.executor.run(Task("sweep", self.spec, self.settings, card.name), reasons.append)
+        reason = next((r.message for r in reasons if isinstance(r, Refused)), "it cannot be run")
+        return TargetReport(card.name, Verdict.ERROR, error=reason)
 
     def _sweep(self, card: TargetCard, cases: list[str], progress: Show | None) -> bool:
         """Judge the cases into `self.results`; return whether the user interrupted."""
@@ -210,8 +222,16 @@ def _with_exhibit(finding: Finding, shown: Shown | None) -> Finding:
         return finding
     there = shown.judgement
     return replace(
-        finding, message=there.message, tensor=there.tensor, error=there.error, allowed=there.allowed, index=there.index,
-        got=there.got, want=there.want, case=shown.exhibit.case, boundary=shown.boundary,
+        finding,
+        message=there.message,
+        tensor=there.tensor,
+        error=there.error,
+        allowed=there.allowed,
+        index=there.index,
+        got=there.got,
+        want=there.want,
+        case=shown.exhibit.case,
+        boundary=shown.boundary,
     )
 
 

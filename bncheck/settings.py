@@ -90,7 +90,7 @@ def _fitting(value: object, default: object, where: str) -> object:
         return float(value)
     if type(value) is type(default) or (default is None and isinstance(value, str)):
         return value
-    wanted = "a list of strings" if isinstance(default, tuple) else "a string" if default is None else (
-        f"like {default!r}"
+    wanted = (
+        "a list of strings" if isinstance(default, tuple) else "a string" if default is None else (f"like {default!r}")
     )
     raise UsageError(f"{where} should be {wanted}, not {value!r}")

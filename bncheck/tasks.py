@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bncheck.model import CaseResult, Diagnosis, Exhibit, Judgement, TargetCard, TargetSpec
 from bncheck.settings import Settings
 
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A piece of work on one target. `kind` is "discover", "sweep" or "exhibit".
@@ -44,7 +45,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """User code is about to run on this case: whoever falls silent or dies after this did it here."""
+    """User code is about to run on this case: whoever falls silent or dies after this did it here.
+
+    With an empty case: the source is imported, and its functions are about to be tried.
+    """
 
     case: str
 

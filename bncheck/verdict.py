@@ -12,7 +12,7 @@ from bncheck.model import CaseResult, CaseSpec, Finding, Judgement, OracleTable,
 # What a check says about a target is the gravest thing it says about any case.
 _GRAVITY = (Outcome.FAIL, Outcome.WARN, Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.SKIP)
 
-# The rows of the two-oracle table, by (forward = reference, backward = derivative of own forward, backward = reference).
+# The rows of the two-oracle table: forward = reference, backward = derivative of own forward, backward = reference.
 _CONCLUSIONS = {
     ("yes", "yes", "yes"): "Forward and backward are right.",
     ("yes", "no", "no"): "The backward is wrong; the forward is right.",
@@ -45,23 +45,27 @@ def representative(code: str, outcome: Outcome, results: Sequence[CaseResult]) -
 def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
     """Return the headline, or None when no oracle was asked."""
     by_code = {finding.code: finding for finding in found}
-    not_finite = by_code.get("BN503")
-    broken = not_finite.tensor if not_finite and not_finite.outcome is Outcome.FAIL else None
+    failed = [finding for finding in found if finding.outcome is Outcome.FAIL]
+    shapeless = {finding.tensor for finding in failed if finding.code == "BN501"}
+    not_finite = {finding.tensor for finding in failed if finding.code == "BN503"}
 
     def answer(*codes: str) -> str:
         asked = [by_code[code] for code in codes if code in by_code]
         outcomes = {finding.outcome for finding in asked}
-        if Outcome.FAIL in outcomes or any(f.tensor == broken for f in asked if broken):
+        tensors = {CHECKS.get(finding.code).tensor for finding in asked}
+        if Outcome.FAIL in outcomes or tensors & shapeless:
             return "no"
-        return "yes" if Outcome.PASS in outcomes else "unknown"
+        if Outcome.PASS in outcomes:
+            return "yes"
+        return "no" if tensors & not_finite else "unknown"
 
-    answers = (
-        answer("BN101"), answer("BN201", "BN202", "BN203"), answer("BN211", "BN212", "BN213")
-    )
+    answers = (answer("BN101"), answer("BN201", "BN202", "BN203"), answer("BN211", "BN212", "BN213"))
     if set(answers) == {"unknown"}:
         return None
-    unsure = "Not everything could be decided."
-    return OracleTable(*answers, _CONCLUSIONS.get(answers, unsure))
+    conclusion = _CONCLUSIONS.get(answers, "Not everything could be decided.")
+    if failed and answers == ("yes", "yes", "yes"):
+        conclusion = "Forward and backward return the right numbers, but not always, or not only that: see below."
+    return OracleTable(*answers, conclusion)
 
 
 def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bool) -> Verdict:

@@ -25,7 +25,7 @@ def backward(dy, cache):
 
 
 class Pair:
-    """A target made of a forward ``(x, gamma, beta, eps) -> (y, cache)`` and a backward ``(dy, cache) -> Gradients``."""
+    """A target: forward ``(x, gamma, beta, eps) -> (y, cache)`` and backward ``(dy, cache) -> Gradients``."""
 
     name = "pair"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from bncheck.adapters import faults
+from bncheck import guard
 from bncheck.adapters.protocol import Namespace
 from bncheck.errors import TargetError
 
@@ -147,8 +147,8 @@ def _importing(label: str, file: str, folder: str) -> Iterator[None]:
 
 def _explain(error: BaseException, label: str, file: str) -> str:
     """Return what to say about an import that failed."""
-    line = next((n for f, n in reversed(list(faults.user_lines(error))) if f == file), None)
-    place = f" (line {line})" if line else f" ({faults.where(error)})" if faults.where(error) else ""
+    line = next((n for f, n in reversed(list(guard.user_lines(error))) if f == file), None)
+    place = f" (line {line})" if line else f" ({guard.where(error)})" if guard.where(error) else ""
     if isinstance(error, ModuleNotFoundError) and error.name:
         if error.name == label or label.startswith(f"{error.name}."):
             return f"{label}: there is no module {error.name!r} on the path. Run from the folder that holds it."
@@ -163,7 +163,7 @@ def _explain(error: BaseException, label: str, file: str) -> str:
         )
     if isinstance(error, SyntaxError) and error.lineno:
         return f"{label} imports {Path(error.filename or '?').name}, which has a syntax error in line {error.lineno}."
-    return f"importing {label} raised {type(error).__name__}: {faults.one_line(error)}{place}."
+    return f"importing {label} raised {type(error).__name__}: {guard.one_line(error)}{place}."
 
 
 def things_of(module: ModuleType) -> dict[str, Any]:
@@ -177,6 +177,6 @@ def things_of(module: ModuleType) -> dict[str, Any]:
         home = getattr(thing, "__module__", None)
         if home == module.__name__ or (home in (None, "functools") and not inspect.isclass(thing)):
             own[name] = thing
-        elif faults.is_user_file(getattr(sys.modules.get(home or ""), "__file__", None) or "<frozen>"):
+        elif guard.is_user_file(getattr(sys.modules.get(home or ""), "__file__", None) or "<frozen>"):
             passed_on[name] = thing
     return own or {n: t for n, t in passed_on.items() if "site-packages" not in str(inspect.getmodule(t))}

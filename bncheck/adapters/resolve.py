@@ -31,6 +31,12 @@ class Entry:
     error: TargetError | None = None
 
 
+def load_source(spec: TargetSpec) -> None:
+    """Import what a reference names and call nothing in it; raise TargetError if it cannot be imported."""
+    if not spec.live:
+        load(parse(spec.source))
+
+
 def cards(spec: TargetSpec) -> list[TargetCard]:
     """Return one card for every Batch Normalization that a reference names.
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from bncheck.adapters import faults
+from bncheck import guard
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
 from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
@@ -45,7 +45,7 @@ class Log:
         """Return the exception that tells most: one that is not about shapes, or else the one that got furthest."""
         shapes = (ValueError, TypeError, IndexError, AssertionError)
         others = [e for e in self.errors if not isinstance(e, shapes)]
-        return max(others or self.errors, key=lambda e: max((line for _, line in faults.user_lines(e)), default=0))
+        return max(others or self.errors, key=lambda e: max((line for _, line in guard.user_lines(e)), default=0))
 
 
 @dataclass(frozen=True)
@@ -199,10 +199,10 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
     if not log.errors:
         return TargetError(f"{candidate.forward_name} could not be called.")
     error = log.telling()
-    place = f" ({where})" if (where := faults.where(error)) else ""
+    place = f" ({where})" if (where := guard.where(error)) else ""
     tried = only or "NC, CN, NCHW, NHWC"
     return TargetError(
         f"{candidate.forward_name} raised in every way it was tried: {type(error).__name__}: "
-        f"{faults.one_line(error)}{place}. Tried: float64 arrays in the layouts {tried}, gamma and beta of shape (C,), "
+        f"{guard.one_line(error)}{place}. Tried: float64 arrays in the layouts {tried}, gamma and beta of shape (C,), "
         "(1, C), (C, 1) and with more ones. Is the layout another one? Then give it (--layout)."
     )

@@ -14,7 +14,7 @@ from bncheck.model import Case, Judgement, Outcome
 
 @check("BN101", "y-matches-reference", tensor="y", oracle="reference")
 def y_matches_reference(case: Case, seen: Seen) -> Judgement:
-    """y is the batch-normalised x, scaled and shifted.
+    """Y is the batch-normalised x, scaled and shifted.
 
     Promise
     -------
@@ -45,7 +45,7 @@ def y_matches_reference(case: Case, seen: Seen) -> Judgement:
 
 @check("BN211", "dx-matches-reference", tensor="dx", oracle="reference", follows=("BN201", "BN101"))
 def dx_matches_reference(case: Case, seen: Seen) -> Judgement:
-    """dx is the gradient of a right Batch Normalization.
+    """Dx is the gradient of a right Batch Normalization.
 
     Promise
     -------
@@ -72,7 +72,7 @@ def dx_matches_reference(case: Case, seen: Seen) -> Judgement:
 
 @check("BN212", "dgamma-matches-reference", tensor="dgamma", oracle="reference", follows=("BN202", "BN101"))
 def dgamma_matches_reference(case: Case, seen: Seen) -> Judgement:
-    """dgamma is the gradient of a right Batch Normalization.
+    """Dgamma is the gradient of a right Batch Normalization.
 
     Promise
     -------
@@ -99,7 +99,7 @@ def dgamma_matches_reference(case: Case, seen: Seen) -> Judgement:
 
 @check("BN213", "dbeta-matches-reference", tensor="dbeta", oracle="reference", follows=("BN203", "BN101"))
 def dbeta_matches_reference(case: Case, seen: Seen) -> Judgement:
-    """dbeta is the gradient of a right Batch Normalization.
+    """Dbeta is the gradient of a right Batch Normalization.
 
     Promise
     -------
@@ -126,7 +126,7 @@ def dbeta_matches_reference(case: Case, seen: Seen) -> Judgement:
 
 @check("BN401", "variance-keeps-its-digits", tensor="y", oracle="reference", severity="warning", follows=("BN101",))
 def variance_keeps_its_digits(case: Case, seen: Seen) -> Judgement:
-    """y does not lose digits to a variance computed in one pass.
+    """Y does not lose digits to a variance computed in one pass.
 
     Promise
     -------

@@ -1,4 +1,4 @@
-"""Promises that need no oracle: shapes, dtypes, finite numbers, untouched inputs, the same answer twice, no surprises."""
+"""Promises that need no oracle: shapes, dtypes, finite numbers, untouched inputs, the same answer twice."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
 
 @check("BN506", "survives", follows=("BN504",))
 def survives(case: Case, seen: Seen) -> Judgement:
-    """forward and backward come back.
+    """Forward and backward come back.
 
     Promise
     -------
@@ -263,7 +263,7 @@ def survives(case: Case, seen: Seen) -> Judgement:
 
 @check("BN507", "prints-nothing", severity="warning")
 def prints_nothing(case: Case, seen: Seen) -> Judgement:
-    """forward and backward print nothing.
+    """Forward and backward print nothing.
 
     Promise
     -------

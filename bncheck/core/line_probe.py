@@ -34,8 +34,8 @@ Array = NDArray[np.float64]
 NODES = 16
 RADIUS = {"float64": 1 / 8, "float32": 1 / 4, "float16": 1 / 2}
 
-# The plateau is the root mean square of the last p coefficients, for the p that gives least; fewer coefficients estimate
-# a noise level worse, so they pay a factor: with p normal coefficients P(rms < sigma / q) is about 1e-3 for each pair
+# The plateau is the root mean square of the last p coefficients, for the p that gives least; fewer coefficients tell a
+# noise level less well, so they pay a factor: with p normal coefficients P(rms < sigma / q) is about 1e-3 for each pair
 # (chi-square with p degrees of freedom at its 1e-3 quantile: 0.0908/4, 0.381/6, 0.857/8 of sigma**2, square roots
 # 0.151, 0.252, 0.327), relative to the factor of p = 8, which belongs to K.
 _PLATEAUS = {8: 1.0, 6: 0.327 / 0.252, 4: 0.327 / 0.151}

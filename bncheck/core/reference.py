@@ -241,7 +241,7 @@ def update_running(running: Running, fwd: Forward, rule: RunningRule, momentum: 
     return Running(kept * running.mean + new * fwd.mu, kept * running.var + new * var, batches)
 
 
-# ------------------------------------------------------------------------------------------------------- rounding bounds
+# ------------------------------------------------------------------------------------------------------ rounding bounds
 
 
 # Stands for "no bound": large, and finite, so that products with 0 stay 0.
@@ -289,7 +289,7 @@ def rounding_bounds(
 
     Notes
     -----
-    For sums in any order: a sum of m terms errs by at most ``g * sum|terms|`` with ``g = v / (1 - v)``, ``v = (m + 2) u``
+    For sums in any order: a sum of m terms errs by at most ``g * sum|terms|``, ``g = v / (1 - v)``, ``v = (m + 2) u``
     (Higham, eq. 4.4 and section 3.1; the 2 pays for the division by m and the product inside). Then, per channel:
 
     * mean: ``d_mu = g mean|x|``;
@@ -344,7 +344,7 @@ def rounding_bounds(
     )
 
 
-# -------------------------------------------------------------------------------------------------------------- plumbing
+# ------------------------------------------------------------------------------------------------------------- plumbing
 
 
 class _Rows:

@@ -67,13 +67,13 @@ class Isolated:
         current: str | None = None
         while True:
             # The first sign of life includes the import of the user's code.
-            event = worker.next(self._timeout if current else max(self._timeout, _IMPORT_SECONDS))
+            event = worker.next(self._timeout if current is not None else max(self._timeout, _IMPORT_SECONDS))
             if event is None:
                 how = worker.stop()
                 self._worker = None
                 if how.own_fault:
                     raise WorkerError(how.text)
-                return Died(current, how.text)
+                return Died(current or None, how.text)
             if event == DONE:
                 return None
             told = read_event(event)
@@ -168,6 +168,10 @@ class _Worker:
         self._process.wait()
         for reader in self._readers:
             reader.join(timeout=1.0)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
     def _read_events(self, stream: IO[bytes]) -> None:
         for line in stream:

@@ -2,8 +2,9 @@
 
 A probe moves x, gamma and beta along one random line, ``x + t vx, gamma + t vgamma, beta + t vbeta``, and follows
 ``phi_c(t)``, the sum over channel c of ``dy * forward(...)``. If the user's gradients are right, then
-``phi_c(t) - sum(dx * (x_t - x)) - dgamma * (gamma_t - gamma) - dbeta * (beta_t - beta)`` has derivative 0 at t = 0, where
-x_t is the input after rounding to the dtype. The derivative that is left is the error of the gradients along the line.
+``phi_c(t) - sum(dx * (x_t - x)) - dgamma * (gamma_t - gamma) - dbeta * (beta_t - beta)`` has derivative 0 at t = 0,
+where x_t is the input after rounding to the dtype. The derivative that is left is the error of the gradients along the
+line.
 
 Each channel of x moves by its own ``sqrt(var + eps)`` times numbers r in ±[1/2, 1]. Along that line
 ``var + eps`` is ``s**2 (1 + 2 a t + b t**2)`` with b = var(r) <= 1, so that the forward's poles, its roots, lie at
@@ -23,7 +24,6 @@ from bncheck.core import line_probe
 from bncheck.core.tolerance import UNIT_ROUNDOFF, decide
 from bncheck.core.truth import truth
 from bncheck.experiments.catalogue import Seen, experiment
-from bncheck.experiments.training import setup
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, Case, Evidence, Fault, Outcome, Setup, Target
 
@@ -122,9 +122,7 @@ class _Line:
     def only(self, channel: int) -> _Line:
         keep = np.zeros(self.vgamma.shape)
         keep[channel] = 1.0
-        return _Line(
-            self.vx * keep.reshape(-1, *[1] * (self.vx.ndim - 2)), self.vgamma * keep, self.vbeta * keep
-        )
+        return _Line(self.vx * keep.reshape(-1, *[1] * (self.vx.ndim - 2)), self.vgamma * keep, self.vbeta * keep)
 
 
 def _draw(bits: np.random.PCG64, shape: tuple[int, ...]) -> Float:
@@ -161,8 +159,13 @@ def _probe(name: str, target: Target, case: Case, line: _Line, claims: Evidence 
     # The total over channels needs no independence of channels; its errors add up like independent ones.
     total = line_probe.slope(values.sum(axis=1), radius, float(np.sqrt((noise**2).sum())))
     arrays = {
-        "residual": per_channel.value, "bar": per_channel.bar, "plateau": per_channel.plateau, "scale": scale,
-        "total": total.value, "total_bar": total.bar, "total_scale": scale.sum(),
+        "residual": per_channel.value,
+        "bar": per_channel.bar,
+        "plateau": per_channel.plateau,
+        "scale": scale,
+        "total": total.value,
+        "total_bar": total.bar,
+        "total_scale": scale.sum(),
     }
     return Evidence(name, arrays, facts)
 

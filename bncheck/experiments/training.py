@@ -19,7 +19,7 @@ def training_step(target: Target, case: Case, seen: Seen) -> Evidence:
 
 @experiment("training-again")
 def training_step_again(target: Target, case: Case, seen: Seen) -> Evidence:
-    """The same in a fresh session: a right implementation returns the same bits."""
+    """Do the same in a fresh session: a right implementation returns the same bits."""
     return _step("training-again", target, case)
 
 
@@ -53,8 +53,9 @@ def _step(name: str, target: Target, case: Case, steps: int = 1) -> Evidence:
                 raw.update(zip(GRADIENTS, session.backward(case.dy.copy()), strict=True))
             changed = [k for k, (before, now) in session.handed_over().items() if not _same(before, now)]
     facts = {
-        "shapes": {k: np.shape(v) if isinstance(v, np.ndarray | np.generic | float | int) else None
-                   for k, v in raw.items()},
+        "shapes": {
+            k: np.shape(v) if isinstance(v, np.ndarray | np.generic | float | int) else None for k, v in raw.items()
+        },
         "dtypes": {k: str(v.dtype) for k, v in raw.items() if isinstance(v, np.ndarray | np.generic)},
         "types": {k: type(v).__name__ for k, v in raw.items()},
         "changed": changed,

@@ -76,7 +76,7 @@ def _is_plain_pass(target: TargetReport) -> bool:
     return target.verdict is Verdict.PASS and all(f.outcome in (Outcome.PASS, Outcome.SKIP) for f in target.findings)
 
 
-# ---------------------------------------------------------------------------------------------------------- one target
+# ----------------------------------------------------------------------------------------------------------- one target
 
 
 def _target(target: TargetReport, report: Report, style: Style) -> Iterator[RenderableType]:
@@ -147,7 +147,7 @@ def _conventions(target: TargetReport, style: Style) -> Iterator[RenderableType]
         yield indented(Text(f"{count(len(notes) - len(shown), 'more note')}: -v shows all", style="dim"))
 
 
-# -------------------------------------------------------------------------------------------------------- two oracles
+# ---------------------------------------------------------------------------------------------------------- two oracles
 
 
 def _oracles(target: TargetReport, style: Style) -> Iterator[RenderableType]:
@@ -186,7 +186,7 @@ def _tensor_cell(findings: Sequence[Finding], tensor: str, oracle: str) -> Text:
     return Text("?" if outcome is Outcome.INCONCLUSIVE else DASH, style="dim")
 
 
-# ------------------------------------------------------------------------------------------------ diagnoses, findings
+# -------------------------------------------------------------------------------------------------- diagnoses, findings
 
 
 def _diagnosis(diagnosis: Diagnosis, style: Style) -> Iterator[RenderableType]:

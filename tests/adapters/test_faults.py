@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bncheck.adapters.faults import describe
+from bncheck.guard import describe
 
 
 def caught(function):

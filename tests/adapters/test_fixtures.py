@@ -65,7 +65,8 @@ BUGGY = sorted(path.name for path in (FIXTURES / "buggy").glob("*.py"))
 LAYOUTS = {
     "dbeta_averaged.py": "NCHW", "dgamma_with_centred_x.py": "CN", "gamma_missing_in_dx.py": "CN",
     "instance_norm.py": "NCHW", "per_activation_statistics.py": "NHWC", "power_minus_one_half.py": "NCHW",
-    "shift_before_scale.py": "CN", "spatial_count_is_batch_size.py": "NCHW", "spatial_reshape_mixes_channels.py": "NCHW",
+    "shift_before_scale.py": "CN", "spatial_count_is_batch_size.py": "NCHW",
+    "spatial_reshape_mixes_channels.py": "NCHW",
 }  # fmt: skip
 
 

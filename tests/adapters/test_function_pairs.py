@@ -86,7 +86,8 @@ SIGNATURES = {
         "before": "assert running_mean.shape == gamma.shape and (running_mean == 0).all() and (running_var == 1).all()",
         "returns": "y, (xhat, std, gamma), running_mean, running_var",
     },
-    "moving averages": {"signature": "x, gamma, beta, moving_avg, moving_std, eps", "before": "assert not moving_avg.any()"},
+    "moving averages": {"signature": "x, gamma, beta, moving_avg, moving_std, eps"}
+    | {"before": "assert not moving_avg.any()"},
     "rm and rv in a cache": {
         "signature": "x, gamma, beta, cache, momentum, train, eps",
         "before": "rm, rv = cache; assert train",
@@ -107,7 +108,7 @@ def test_signatures(write, right, case):
 DICTS = {
     "cs231n": "eps = bn_param.get('eps', 1e-5); mode = bn_param['mode']; assert mode == 'train'",
     "epsilon": "eps = bn_param['epsilon']",
-    "running statistics required": "eps = bn_param['eps']; rm = bn_param['running_mean']; bn_param['running_var'] *= 0.9",
+    "running statistics required": "eps = bn_param['eps']; bn_param['running_mean'] *= bn_param['running_var']",
     "fresh each time": "eps = bn_param['eps']; assert 'seen' not in bn_param; bn_param['seen'] = 1",
 }
 
@@ -126,7 +127,8 @@ CACHES = {
     "dict": {"returns": "y, {'xhat': xhat, 'std': std, 'g': gamma}", "unpack": "xhat, std, g = cache.values()"},
     "flat": {"returns": "y, xhat, std, gamma"},
     "spread by name": {"returns": "y, gamma, std, xhat", "arguments": "dout, xhat, std, gamma", "unpack": "g = gamma"},
-    "spread by position": {"returns": "y, xhat, std", "arguments": "dout, a, b, gamma", "unpack": "xhat, std, g = a, b, gamma"},
+    "spread by position": {"returns": "y, xhat, std", "arguments": "dout, a, b, gamma"}
+    | {"unpack": "xhat, std, g = a, b, gamma"},
     "cache first": {"arguments": "cache, dout"},
     "meaningless names": {"arguments": "p, q", "unpack": "dout = p; xhat, std, g = q"},
     "meaningless, swapped": {"arguments": "p, q", "unpack": "dout = q; xhat, std, g = p"},
@@ -159,7 +161,8 @@ RESULTS = {
     "camel": ({"after": "gradInput, gradBeta, gradGamma = dx, dbeta, dgamma"}
               | {"results": "gradInput, gradBeta, gradGamma"}, "tuple (dx, dbeta, dgamma)"),
     "one unreadable": ({"results": "dx * 1, dbeta, dgamma"}, "tuple (dx, dbeta, dgamma)"),
-    "reshaped": ({"results": "dx.reshape(dout.shape), dbeta.ravel(), np.reshape(dgamma, -1)"}, "tuple (dx, dbeta, dgamma)"),
+    "reshaped": ({"results": "dx.reshape(dout.shape), dbeta.ravel(), np.reshape(dgamma, -1)"},
+                 "tuple (dx, dbeta, dgamma)"),
     "nothing readable": ({"results": "dx * 1, dgamma * 1, dbeta * 1"}, "tuple (dx, dgamma, dbeta)"),
     "nothing readable, dx last": ({"results": "dgamma * 1, dbeta * 1, dx * 1"}, "tuple (dgamma, dbeta, dx)"),
     "through a variable": ({"after": "out = (dx, dbeta, dgamma)", "results": "out"}, "tuple (dx, dbeta, dgamma)"),

@@ -142,7 +142,7 @@ def test_only_stubs(write, body, says):
 @pytest.mark.parametrize("body", ["pass", "out, cache = None, None; return out, cache", "raise NotImplementedError"])
 def test_a_forward_stub(write, body):
     source = f"def bn_forward(x, gamma, beta, eps):\n    {body}\n" + STUB.format("bn_backward")
-    with pytest.raises(StubError, match="bn_forward (returns None|raises NotImplementedError)"):
+    with pytest.raises(StubError, match=r"bn_forward (returns None|raises NotImplementedError)"):
         resolve.cards(write(source))
 
 
@@ -211,7 +211,7 @@ def test_a_name_that_a_module_passes_on(tmp_path, monkeypatch):
     assert len(resolve.cards(TargetSpec("my_outer_layers:batchnorm_forward"))) == 1
 
 
-# ---------------------------------------------------------------------------------------------------------- live objects
+# --------------------------------------------------------------------------------------------------------- live objects
 
 
 def bn_forward(x, gamma, beta, eps=1e-5):

@@ -49,7 +49,6 @@ ROUGH = [_kink, _step]
 DTYPES = list(line_probe.RADIUS)
 
 
-
 def _ratio(slope, truth):
     error = np.abs(slope.value - truth)
     return error / np.maximum(slope.bar, np.finfo(float).tiny)

@@ -1,0 +1,187 @@
+"""Foreign code may do what it likes in its own process: a finding comes back, and the sweep goes on behind it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bncheck import pipeline
+from bncheck.errors import UsageError
+from bncheck.executors.in_process import InProcess
+from bncheck.executors.isolated import Isolated, WorkerError
+from bncheck.executors.wire import event_line, read_event, read_task, task_line
+from bncheck.model import CaseResult, Judgement, Outcome, TargetSpec, Verdict
+from bncheck.settings import Settings
+from bncheck.tasks import Begun, Judged, Refused, Task
+
+HOSTILE = Path(__file__).parent.parent.parent / "fixtures" / "hostile"
+CORRECT = HOSTILE.parent / "correct"
+
+
+def verify(path, timeout=20.0, **options):
+    return pipeline.run([TargetSpec(str(path))], Settings(timeout=timeout, **options))
+
+
+def survival(report):
+    (target,) = report.targets
+    return next(f for f in target.findings if f.code == "BN506")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("segfault", "signal 11 (SIGSEGV)"),
+        ("segfault_backward", "signal 11 (SIGSEGV)"),
+        ("os_exit", "exited with code 3"),
+        ("sys_exit", "backward raised SystemExit"),
+        ("raises", "backward raised ValueError"),
+    ],
+)
+def test_a_violent_end_is_a_finding_and_the_report_still_comes(name, told):
+    report = verify(HOSTILE / f"{name}.py", cases=30)
+    assert report.verdict is Verdict.FAIL
+    finding = survival(report)
+    assert finding.outcome is Outcome.FAIL
+    assert told in finding.message
+    assert f"{name}.py:" in finding.message or name == "os_exit"
+
+
+def test_an_endless_loop_is_stopped_and_placed():
+    report = verify(HOSTILE / "endless.py", timeout=1.0, cases=80)
+    finding = survival(report)
+    assert "no sign of life for 1 seconds (endless.py:" in finding.message
+    assert finding.counts["pass"] > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict", "told"),
+    [
+        ("while True: pass", Verdict.ERROR, "cannot be imported: no sign of life for 1 seconds"),
+        (
+            "import ctypes; ctypes.string_at(0)",
+            Verdict.ERROR,
+            "cannot be imported: the process was killed by signal 11",
+        ),
+        (
+            "def batchnorm_forward(x, gamma, beta, eps):\n  while True: pass",
+            Verdict.FAIL,
+            "no sign of life for 1 seconds",
+        ),
+    ],
+    ids=["import hangs", "import crashes", "first forward hangs"],
+)
+def test_an_end_before_the_first_case(tmp_path, monkeypatch, source, verdict, told):
+    monkeypatch.setattr("bncheck.executors.isolated._IMPORT_SECONDS", 1.0)
+    path = tmp_path / "early.py"
+    path.write_text(f"{source}\ndef batchnorm_backward(dout, cache):\n    return dout, dout, dout\n")
+    report = verify(path, timeout=1.0)
+    (target,) = report.targets
+    assert report.verdict is verdict
+    assert told in target.error + "".join(f.message for f in target.findings)
+
+
+def test_a_flood_of_output_is_a_warning_and_does_not_stop_the_sweep():
+    report = verify(HOSTILE / "flood.py", cases=4)
+    (target,) = report.targets
+    assert report.verdict is Verdict.PASS
+    assert [f.code for f in target.findings if f.outcome is Outcome.WARN] == ["BN507"]
+
+
+def test_cases_after_a_death_are_still_judged():
+    report = verify(HOSTILE / "segfault.py", cases=30)
+    judged = next(f for f in report.targets[0].findings if f.code == "BN101")
+    assert sum(judged.counts.values()) + survival(report).counts["fail"] == report.targets[0].cases
+    assert judged.counts["pass"] > 3
+
+
+def test_the_same_report_whether_isolated_or_not():
+    spec, settings = TargetSpec(str(CORRECT / "cs231n_staged.py")), Settings(cases=60)
+    reports = [pipeline.run([spec], settings, executor=place) for place in (InProcess(), Isolated(20.0))]
+    one, two = (tuple(replace(t, seconds=0.0) for t in report.targets) for report in reports)
+    assert one == two
+
+
+def test_no_process_is_left_behind(tmp_path):
+    path = tmp_path / "spawns.py"
+    path.write_text(
+        "import os\nopen(os.path.join(os.path.dirname(__file__), 'pid'), 'w').write(str(os.getpid()))\n"
+        + (CORRECT / "cs231n_staged.py").read_text()
+    )
+    assert verify(path, cases=5)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def wrapped(folder, before, inside):
+    """Write a right implementation whose forward runs the statements `inside` first; return its path."""
+    path = folder / "wrapped.py"
+    lines = "".join(f"    {line}\n" for line in inside.splitlines())
+    path.write_text(
+        f"{before}\n{(CORRECT / 'cs231n_staged.py').read_text()}\nplain = batchnorm_forward\n"
+        f"def batchnorm_forward(x, gamma, beta, bn_param):\n{lines}    return plain(x, gamma, beta, bn_param)\n"
+    )
+    return path
+
+
+def test_user_code_cannot_reach_the_wire(tmp_path):
+    """Reading standard input finds nothing, and writing below Python does not garble the events."""
+    path = wrapped(tmp_path, "import os", """os.write(1, b'["Judged", {}]\\n')\nassert os.read(0, 10) == b''""")
+    assert verify(path, cases=10).verdict is Verdict.PASS
+
+
+def test_a_fault_of_bncheck_itself_is_not_put_down_to_the_user(monkeypatch, tmp_path):
+    package = tmp_path / "sitecustomize.py"
+    package.write_text(
+        "import bncheck.driver\ndef broken(*a):\n    raise RuntimeError('ours')\nbncheck.driver.judge = broken\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(WorkerError, match="ours"):
+        verify(CORRECT / "cs231n_staged.py", cases=5)
+
+
+def test_interrupt_gives_a_partial_report():
+    done = []
+
+    def progress(state):
+        done.append(state.done)
+        if state.done == 7:
+            raise KeyboardInterrupt
+
+    report = pipeline.run([TargetSpec(str(CORRECT / "cs231n_staged.py"))], Settings(cases=60), progress)
+    assert report.verdict is Verdict.INTERRUPTED
+    assert report.targets[0].cases == 7
+    assert done == list(range(1, 8))
+
+
+def test_lines_come_back_as_they_went():
+    judgement = Judgement(Outcome.FAIL, "x", "y", float("inf"), 1.0, (0, 1))
+    result = CaseResult("v1:custom:seed=0,n=2,c=1", {"BN101": judgement}, 3)
+    for event in (Begun("a"), Judged(result), Refused("why", False)):
+        assert read_event(event_line(event)) == event
+    task = Task("sweep", TargetSpec("a.py"), Settings(), "a.py::f", ("x", "y"))
+    assert read_task(task_line(task)) == task
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"[1, 2]", b'["Nothing", {}]', b'["Judged", {}]', b"\xff\n"])
+def test_garbage_on_the_wire_is_refused(line):
+    with pytest.raises(UsageError):
+        read_event(line)
+
+
+def test_ctrl_c_on_the_command_line_ends_with_130_and_a_report(tmp_path):
+    path = wrapped(tmp_path, "import time", "time.sleep(0.02)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bncheck", "verify", str(path), "--format", "json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert '"verdict": "interrupted"' in out
+    assert "Traceback" not in err

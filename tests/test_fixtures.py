@@ -1,0 +1,80 @@
+"""Every right implementation passes, every wrong one is blamed for what its header says, and for nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bncheck import pipeline
+from bncheck.executors.in_process import InProcess
+from bncheck.model import Outcome, TargetSpec, Verdict
+from bncheck.settings import Settings
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+CORRECT = sorted((FIXTURES / "correct").glob("*.py"))
+BUGGY = sorted((FIXTURES / "buggy").glob("*.py"))
+# All recipes and one draw in four; the slow ones among the fixtures evaluate Jacobians element by element.
+CASES = 100
+SLOW = {"explicit_jacobian": 40, "loops_over_features": 60}
+
+
+def verify(path, **options):
+    options = {"cases": SLOW.get(path.stem, CASES), **options}
+    return pipeline.run([TargetSpec(str(path))], Settings(**options), executor=InProcess())
+
+
+def failing(report):
+    return {f.code: f for target in report.targets for f in target.findings if f.outcome is Outcome.FAIL}
+
+
+def header(path, key):
+    return re.search(rf"^# {key}: (.*)$", path.read_text(), re.M).group(1)
+
+
+def test_there_are_enough_of_them():
+    assert len(CORRECT) >= 8
+    assert len(BUGGY) >= 30
+    assert len({header(path, "expects") for path in BUGGY}) == len(BUGGY)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("path", CORRECT, ids=lambda p: p.stem)
+def test_right_implementations_pass_without_a_warning(path, dtype):
+    if path.stem == "torch_functional":
+        pytest.importorskip("torch", reason="PyTorch is not installed: a pair that hands the work to it is not run")
+    if path.stem in SLOW and dtype == "float32":
+        pytest.skip("slow by design, and float64 is covered")
+    report = verify(path, dtype=dtype)
+    assert report.verdict is Verdict.PASS, failing(report)
+    assert not [f for t in report.targets for f in t.findings if f.outcome is Outcome.WARN]
+
+
+@pytest.mark.parametrize("path", BUGGY, ids=lambda p: p.stem)
+def test_wrong_implementations_fail_where_their_header_says(path):
+    report = verify(path, cases=200 if path.stem == "tail_block_lost" else CASES)
+    assert report.verdict is Verdict.FAIL
+    found = failing(report)
+    blamed = {
+        found[code].tensor
+        for code in ("BN101", "BN211", "BN212", "BN213", "BN501")
+        if code in found and found[code].tensor is not None
+    }
+    wrong = {word.strip() for word in header(path, "wrong").split(",")}
+    assert blamed == wrong - {"contract"}
+    contract = {"BN501", "BN502", "BN504", "BN505", "BN508"} & set(found)
+    assert bool(contract) == ("contract" in wrong), contract
+    (target,) = report.targets
+    if "contract" not in wrong:
+        consistent = header(path, "backward") == "consistent"
+        assert target.oracles.backward_is_own_derivative == ("yes" if consistent else "no")
+
+
+@pytest.mark.parametrize("path", BUGGY, ids=lambda p: p.stem)
+def test_the_report_of_a_wrong_implementation_can_be_replayed(path):
+    report = verify(path, cases=200 if path.stem == "tail_block_lost" else CASES)
+    (target,) = report.targets
+    command = target.replay.split()
+    assert command[:2] == ["bncheck", "replay"]
+    again = pipeline.replay([TargetSpec(str(path))], command[2].strip("'"), Settings(), executor=InProcess())
+    first = next(f for f in target.findings if f.outcome is Outcome.FAIL)
+    assert failing(again)[first.code].outcome is Outcome.FAIL

@@ -1,0 +1,122 @@
+"""From judgements to findings, the two-oracle table and the verdict."""
+
+import pytest
+
+from bncheck import verdict
+from bncheck.model import CaseResult, CaseSpec, Finding, Judgement, Outcome, Verdict
+
+SMALL, LARGE = CaseSpec(n=2, c=1).id, CaseSpec(n=64, c=8).id
+P, F, W, S, I = Outcome.PASS, Outcome.FAIL, Outcome.WARN, Outcome.SKIP, Outcome.INCONCLUSIVE  # noqa: E741
+
+
+def result(case, **codes):
+    return CaseResult(case, {code: Judgement(o, f"{code} {o}", error=1.0, allowed=2.0) for code, o in codes.items()})
+
+
+def finding(code, outcome, tensor=None):
+    return Finding(code, code, outcome, "error", "", tensor)
+
+
+def table(y, dx_numeric, dx_reference, *more):
+    found = [finding("BN101", y, "y"), finding("BN201", dx_numeric, "dx"), finding("BN211", dx_reference, "dx"), *more]
+    return verdict.oracle_table(found)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [((P, F, P), F), ((P, W, P), W), ((P, I), P), ((I, I), I), ((I, S), I), ((S, S), S), ((P, S), P), ((F, W), F)],
+)
+def test_a_check_says_the_gravest_thing_it_said(outcomes, expected):
+    (found,) = verdict.findings([result(CaseSpec(seed=i).id, BN101=o) for i, o in enumerate(outcomes)])
+    assert found.outcome is expected
+    assert sum(found.counts.values()) == len(outcomes)
+
+
+def test_the_smallest_failing_case_speaks_for_the_check():
+    (found,) = verdict.findings([result(LARGE, BN101=F), result(SMALL, BN101=F)])
+    assert found.case == SMALL
+    assert verdict.representative("BN101", F, [result(LARGE, BN101=F), result(SMALL, BN101=F)]) == SMALL
+    assert verdict.representative("BN101", F, [result(LARGE, BN101=P)]) is None
+
+
+def test_consequences_are_folded_under_their_cause_and_come_last():
+    found = verdict.findings([result(SMALL, BN101=F, BN211=F, BN201=P, BN212=P)])
+    by_code = {f.code: f for f in found}
+    assert by_code["BN211"].follows_from == "BN101"
+    assert by_code["BN101"].follows_from is None
+    assert [f.code for f in found] == ["BN101", "BN211", "BN201", "BN212"]
+    by_code = {f.code: f for f in verdict.findings([result(SMALL, BN101=F, BN211=F, BN201=F)])}
+    assert by_code["BN211"].follows_from == "BN201", "the nearest cause first"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "conclusion"),
+    [
+        ((P, P, P), "Forward and backward are right."),
+        ((P, F, F), "The backward is wrong; the forward is right."),
+        ((F, P, F), "The forward is wrong; the backward is consistent with it."),
+        ((F, F, P), "The forward is wrong; the backward is that of a right one."),
+        ((F, P, P), "The forward is off by something that has no derivative (a constant)."),
+        ((F, F, F), "The forward and the backward are wrong, or the backward was derived for yet another forward."),
+        ((P, F, P), "Contradiction: the backward equals the reference but not the measured derivative."),
+        ((P, I, P), "Not everything could be decided."),
+    ],
+)
+def test_the_two_oracle_table(outcomes, conclusion):
+    assert table(*outcomes).conclusion == conclusion
+
+
+def test_a_tensor_of_a_wrong_shape_is_a_no():
+    shapes = finding("BN501", F, "dx")
+    found = table(P, S, S, shapes)
+    assert (found.backward_is_own_derivative, found.backward_is_reference) == ("no", "no")
+
+
+def test_nan_somewhere_is_a_no_only_where_nothing_else_was_seen():
+    assert table(P, P, P, finding("BN503", F, "dx")).backward_is_reference == "yes"
+    assert table(P, S, S, finding("BN503", F, "dx")).backward_is_reference == "no"
+
+
+def test_right_numbers_with_a_broken_promise_are_not_called_right():
+    assert "right numbers, but" in table(P, P, P, finding("BN504", F, "x")).conclusion
+
+
+def test_no_oracle_asked_no_table():
+    assert verdict.oracle_table([finding("BN506", F)]) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "strict", "expected"),
+    [
+        ([P, P], False, Verdict.PASS),
+        ([P, F], False, Verdict.FAIL),
+        ([P, W], False, Verdict.PASS),
+        ([P, W], True, Verdict.FAIL),
+        ([P, I], False, Verdict.INCONCLUSIVE),
+        ([S, S], False, Verdict.INCONCLUSIVE),
+        ([], False, Verdict.INCONCLUSIVE),
+        ([F, I], False, Verdict.FAIL),
+    ],
+)
+def test_verdict(found, strict, expected):
+    assert verdict.verdict([finding("BN101", o) for o in found], None, strict=strict) is expected
+
+
+def test_a_contradiction_is_inconclusive():
+    found = [finding("BN101", P, "y"), finding("BN201", I, "dx"), finding("BN211", P, "dx")]
+    assert verdict.verdict(found, verdict.oracle_table(found), strict=False) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("several", "expected"),
+    [
+        ([Verdict.PASS, Verdict.FAIL, Verdict.ERROR], Verdict.FAIL),
+        ([Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.ERROR], Verdict.ERROR),
+        ([Verdict.PASS, Verdict.INCONCLUSIVE], Verdict.INCONCLUSIVE),
+        ([Verdict.PASS, Verdict.PASS], Verdict.PASS),
+        ([Verdict.PASS, Verdict.INTERRUPTED, Verdict.FAIL], Verdict.INTERRUPTED),
+        ([], Verdict.ERROR),
+    ],
+)
+def test_several_targets(several, expected):
+    assert verdict.overall(several) is expected
