@@ -12,6 +12,7 @@ References
 ----------
 Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, Algorithms 1 and 2.
 Higham 2002, Accuracy and Stability of Numerical Algorithms, sections 1.9 (variance), 3.1 and 4.2 (sums).
+Chan, Golub & LeVeque 1983, Algorithms for Computing the Sample Variance, The American Statistician 37 (table 1).
 
 """
 
@@ -249,7 +250,7 @@ UNBOUNDED = 1e100
 
 
 class Bounds(NamedTuple):
-    """Largest rounding error of a right two-pass evaluation, per element, in the tensors' shapes and units."""
+    """Largest rounding error of a right evaluation, per element, in the tensors' shapes and units."""
 
     y: Array
     dx: Array
@@ -269,7 +270,7 @@ def rounding_bounds(
     tiny: float = 0.0,
     one_pass: bool = False,
 ) -> Bounds:
-    """Bound the rounding error of any right two-pass evaluation in an arithmetic of unit roundoff `u`.
+    """Bound the rounding error of a right two-pass or updating evaluation in an arithmetic of unit roundoff `u`.
 
     Parameters
     ----------
@@ -294,8 +295,9 @@ def rounding_bounds(
 
     * mean: ``d_mu = g mean|x|``;
     * deviations: ``d_xc = d_mu + u |xc|``;
-    * two-pass variance: the common error d_mu meets ``mean(xc) = 0``, so it enters squared:
-      ``d_var = (g + 4u) var + d_mu**2``; one-pass: ``d_var = 2 g mean(x**2)``;
+    * variance: in two passes the common error d_mu meets ``mean(xc) = 0`` and enters squared; an updating (Welford)
+      evaluation errs by ``g mean|x| sqrt(var)`` besides: ``d_var = (g + 4u) var + 2 d_mu sqrt(var) + d_mu**2``;
+      in one pass ``2 g mean(x**2)`` comes on top;
     * with ``q = d_var / (var + eps)``, ``r = (1 - q)**(-1/2) - 1 + 3u`` bounds the relative error of inv_std;
     * ``d_xhat = d_xc inv_std + |xhat| (r + u)``;
     * ``d_y = |gamma| d_xhat + 3u |gamma| inv_std (|x| + |mu|) + 2u (|gamma xhat| + |beta|)``; the middle term pays for
@@ -322,7 +324,7 @@ def rounding_bounds(
     g = (m + 2) * u / (1 - (m + 2) * u) if (m + 2) * u < 0.5 else UNBOUNDED
 
     d_mu = g * x_abs.mean(axis=1, keepdims=True)
-    d_var = (g + 4 * u) * var + d_mu**2 + tiny
+    d_var = (g + 4 * u) * var + 2 * d_mu * np.sqrt(var) + d_mu**2 + tiny
     if one_pass:
         d_var = d_var + 2 * g * (x_abs**2).mean(axis=1, keepdims=True)
     q = d_var * inv_std**2

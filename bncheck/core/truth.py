@@ -26,8 +26,8 @@ class Truth(NamedTuple):
         return self.forward.y if name == "y" else getattr(self.gradients, name)
 
 
-# A case is judged by several checks in a row and then forgotten: two places hold it, and the one before it.
-@lru_cache(maxsize=2)
+# A case is judged by several checks in a row and then forgotten: a few places hold it, and what it is compared with.
+@lru_cache(maxsize=4)
 def truth(case: Case) -> Truth:
     """Return the reference's answer for `case`, in float64."""
     with np.errstate(all="ignore"):  # eps = 0 on a constant channel is the target's matter, not ours
@@ -35,7 +35,7 @@ def truth(case: Case) -> Truth:
         return Truth(fwd, reference.backward(case.dy, fwd, case.gamma, case.axes))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def allowances(case: Case, *, one_pass: bool = False) -> reference.Bounds:
     """Return how far rounding in the case's dtype may carry a right two-pass (or a one-pass) evaluation."""
     u = UNIT_ROUNDOFF[case.spec.dtype]

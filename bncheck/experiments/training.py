@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from bncheck.core.tolerance import UNIT_ROUNDOFF, within
+from bncheck.core.truth import allowances, truth
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.guard import faults_of, printing_counted
-from bncheck.model import GRADIENTS, Case, Evidence, Fault, Setup, Target
+from bncheck.model import GRADIENTS, Case, CaseSpec, Evidence, Fault, Outcome, Setup, Target
 
 
 @experiment("training")
@@ -27,6 +31,37 @@ def training_step_again(target: Target, case: Case, seen: Seen) -> Evidence:
 def second_step(target: Target, case: Case, seen: Seen) -> Evidence:
     """Two equal steps in one session; what the second returns is recorded."""
     return _step("second-step", target, case, steps=2)
+
+
+@experiment("large-mean")
+def large_mean(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Run one forward of a small batch whose mean is far above its spread: tells a one-pass variance from others.
+
+    With ``k = mean / sd = u**-0.4`` a one-pass variance errs by about ``k**2 u = u**0.2``, others by ``k u = u**0.6``
+    at most a few times m: a factor k = 2e6 in float64 and 800 in float32 lies between. In float16 it is 20, and the
+    fact "one_pass" stays away.
+    """
+    if case.spec.dtype == "float16":
+        return Evidence("large-mean")
+    large = _batch_of_large_mean(case.spec.dtype, len(case.spec.spatial), case.spec.eps)
+    faults: list[Fault] = []
+    with faults_of("forward", faults):
+        y = target.open(setup(large)).forward(large.x.copy())
+    if faults or not _is_tensor(y, large.x.shape):
+        return Evidence("large-mean", facts={"evaluations": 1})
+    outcome, _ = within(np.asarray(y, dtype=np.float64), truth(large).forward.y, allowances(large).y)
+    return Evidence("large-mean", facts={"one_pass": outcome is Outcome.FAIL, "evaluations": 1})
+
+
+@lru_cache(maxsize=8)
+def _batch_of_large_mean(dtype: str, rank: int, eps: float) -> Case:
+    spec = CaseSpec("large-mean", n=8, c=8, spatial=(2,) * rank, dtype=dtype, eps=eps)
+    # Multiples of the golden ratio, modulo 1, fill [0, 1) evenly and with all their bits: squares of short numbers
+    # would be exact, and a one-pass variance of them right.
+    spread = (np.arange(math.prod(spec.shape)) * 0.6180339887498949) % 1.0
+    x = (UNIT_ROUNDOFF[dtype] ** -0.4 + 4.0 * spread).reshape(spec.shape).astype(dtype)
+    ones = np.ones(spec.c, dtype)
+    return Case(spec, x, ones, 0 * ones, x)
 
 
 def setup(case: Case) -> Setup:

@@ -45,13 +45,13 @@ def _worst(dy_scale, *, tiny):
     return worst
 
 
-@pytest.mark.parametrize("dy_scale", [1.0, 1e-3, 1e-4, 1e-6])
+@pytest.mark.parametrize("dy_scale", [1.0, 1e-3, 1e-5, 1e-6])
 def test_underflow_in_half_precision_is_covered(dy_scale):
     assert _worst(dy_scale, tiny=TINY16) <= 1
 
 
 def test_without_the_underflow_term_it_would_not_be():
-    assert _worst(1e-4, tiny=0.0) > 1
+    assert _worst(1e-5, tiny=0.0) > 1
 
 
 def test_where_the_variance_is_lost_there_is_no_bound():

@@ -7,7 +7,7 @@ import pytest
 import targets
 
 from bncheck.cases.arrays import build
-from bncheck.experiments.training import training_step
+from bncheck.experiments.training import large_mean, training_step
 from bncheck.model import CaseSpec
 
 CASE = build(CaseSpec(n=4, c=3))
@@ -79,3 +79,33 @@ def test_the_case_itself_stays_whole_when_user_code_writes_into_its_input():
 
     step(targets.Pair(forward))
     np.testing.assert_array_equal(CASE.x, before)
+
+
+def _welford(x):
+    """Mean and variance, updated element by element."""
+    mean, squares = np.zeros_like(x[0]), np.zeros_like(x[0])
+    for i, row in enumerate(x):
+        delta = row - mean
+        mean = mean + delta / x.dtype.type(i + 1)
+        squares = squares + delta * (row - mean)
+    return mean, squares / x.dtype.type(len(x))
+
+
+VARIANCES = {
+    "two-pass": lambda x: (x.mean(0), ((x - x.mean(0)) ** 2).mean(0)),
+    "welford": _welford,
+    "one-pass": lambda x: (x.mean(0), (x * x).mean(0) - x.mean(0) ** 2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("eps", [1e-12, 1e-5, 0.1])
+@pytest.mark.parametrize("kind", VARIANCES)
+def test_a_one_pass_variance_is_told_from_others(kind, eps, dtype):
+    def forward(x, gamma, beta, eps):
+        mean, var = VARIANCES[kind](x)
+        return gamma * (x - mean) / np.sqrt(var + x.dtype.type(eps)) + beta, None
+
+    with np.errstate(all="ignore"):
+        seen = large_mean(targets.Pair(forward), build(CaseSpec(eps=eps, dtype=dtype)), {})
+    assert seen.facts["one_pass"] is (kind == "one-pass")
