@@ -155,7 +155,7 @@ def main() -> None:
         numeric = counts["BN201", "well", "fail"] + counts["BN201", "ill", "fail"]
         print(
             f"{name}: relative error {PLANTED_ERROR} in dx seen in {seen} of {total} cases ({seen / total:.3%}), by "
-            f"the numerical derivative in {numeric}; missed: {missed[:5]}; besides {counts['planted', 'none']} cases whose "
+            f"numerical derivative in {numeric}; missed: {missed[:5]}; besides {counts['planted', 'none']} cases whose "
             f"dx is 0 or cancelled, seen in {counts['seen', 'none']}"
         )
 

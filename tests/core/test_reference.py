@@ -561,11 +561,11 @@ def test_bounds_hold_for_right_evaluations(dtype: Any, u: float, form: Form) -> 
 
 @every_dtype
 def test_bounds_are_not_absurdly_loose(dtype: Any, u: float) -> None:
-    """At ordinary offsets half of all errors come within a factor 10 000 of the bound, and some within 20."""
+    """At ordinary offsets half of all errors come within a factor 10 000 of the bound, and some within 30."""
     ratios = bound_ratios(dtype, u, FORMS[0], 1.0)
     for field, ratio in ratios.items():
         assert 1e-4 < np.median(ratio[ratio > 0]) < 0.5, field
-        assert ratio.max() > 0.05, field
+        assert ratio.max() > 1 / 30, field
 
 
 @every_form
