@@ -1,0 +1,99 @@
+"""The Python front."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import targets
+
+import bncheck
+
+CORRECT = Path(__file__).parent.parent / "fixtures" / "correct"
+
+
+def forward(x, gamma, beta, eps=1e-5):
+    return targets.forward(x, gamma, beta, eps)
+
+
+def backward(dout, cache):
+    dx, dgamma, dbeta = targets.backward(dout, cache)
+    return dx, dgamma, dbeta
+
+
+def halved(dout, cache):
+    dx, dgamma, dbeta = targets.backward(dout, cache)
+    return dx / 2, dgamma, dbeta
+
+
+class Layer:
+    def __init__(self, gamma, beta, eps=1e-5):
+        self.gamma, self.beta, self.eps = gamma, beta, eps
+
+    def forward(self, x):
+        y, self.cache = targets.forward(x, self.gamma, self.beta, self.eps)
+        return y
+
+    def backward(self, dout):
+        dx, self.dgamma, self.dbeta = targets.backward(dout, self.cache)
+        return dx
+
+
+@pytest.mark.parametrize("given", [(forward, backward), (Layer,), (str(CORRECT / "einsum_pair.py"),)])
+def test_what_is_right_is_truthy(given):
+    report = bncheck.verify(*given, cases=30)
+    assert report
+    assert report.targets[0].cases == 30
+    report.raise_for_failure()
+
+
+def test_what_is_wrong_is_falsy_and_says_so_in_an_assertion_error():
+    report = bncheck.verify(forward, halved, cases=30)
+    assert not report
+    with pytest.raises(AssertionError, match="BN201 dx-matches-numeric: dx is not the derivative of the forward"):
+        report.raise_for_failure()
+
+
+def test_selection_and_dtype_are_passed_on():
+    report = bncheck.verify(forward, backward, select="BN1,BN503", ignore=["BN503"], dtype="float32", cases=10)
+    assert {f.code for f in report.targets[0].findings} == {"BN101"}
+    assert report.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "told"),
+    [
+        ((forward,), {}, "needs the backward function too"),
+        ((3,), {}, "takes a forward and a backward function"),
+        (("my.py", backward), {}, "leave out the second argument"),
+        ((forward, backward), {"dtype": "float46"}, "Did you mean float"),
+        ((forward, backward), {"select": "BN999"}, "no check's code starts with 'BN999'"),
+        ((forward, backward), {"cazes": 3}, "cazes"),
+        ((forward, backward), {"cases": 0}, "at least 1"),
+    ],
+)
+def test_misuse_is_a_usage_error_that_helps(given, options, told):
+    with pytest.raises(bncheck.UsageError, match=told):
+        bncheck.verify(*given, **options)
+
+
+def test_a_target_that_cannot_be_understood_raises():
+    with pytest.raises(bncheck.TargetError, match="no such file|not exist|No such"):
+        bncheck.verify("nowhere.py")
+    with pytest.raises(bncheck.StubError, match="not implemented yet"):
+        bncheck.verify(forward, lambda dout, cache: None)
+
+
+def test_public_names_are_all_there_and_listed():
+    assert set(bncheck.__all__) <= set(dir(bncheck))
+    for name in bncheck.__all__:
+        assert getattr(bncheck, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'verfy'"):
+        _ = bncheck.verfy
+
+
+@pytest.mark.parametrize("module", ["bncheck", "bncheck.pytest_plugin", "bncheck.errors", "bncheck.model"])
+def test_importing_costs_nothing(module):
+    heavy = "numpy", "scipy", "rich", "torch"
+    code = f"import sys, {module}; print([n for n in {heavy!r} if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
