@@ -78,7 +78,7 @@ def test_misuse_is_a_usage_error_that_helps(given, options, told):
 
 
 def test_a_target_that_cannot_be_understood_raises():
-    with pytest.raises(bncheck.TargetError, match="no such file|not exist|No such"):
+    with pytest.raises(bncheck.TargetError, match=r"no such file|not exist|No such"):
         bncheck.verify("nowhere.py")
     with pytest.raises(bncheck.StubError, match="not implemented yet"):
         bncheck.verify(forward, lambda dout, cache: None)

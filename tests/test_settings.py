@@ -12,8 +12,8 @@ def write(folder, text):
 
 
 def test_every_key_of_the_table_becomes_a_setting(tmp_path):
-    table = 'cases = 50\nseed = 7\ndtype = "float32"\nlayout = "CN"\nselect = ["BN2"]\nignore = []\ntimeout = 3\nstrict = true'
-    found = read_pyproject(write(tmp_path, f"[tool.bncheck]\n{table}\n"))
+    lines = ['dtype = "float32"', 'layout = "CN"', 'select = ["BN2"]', "ignore = []", "timeout = 3", "strict = true"]
+    found = read_pyproject(write(tmp_path, "\n".join(["[tool.bncheck]", "cases = 50", "seed = 7", *lines])))
     assert Settings(**found) == Settings(50, 7, "float32", "CN", ("BN2",), (), 3.0, True)
     assert isinstance(found["timeout"], float)
 

@@ -15,7 +15,7 @@ _CONFIRM = ("lone-probes",)
 
 @check("BN201", "dx-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dx", oracle="numeric")
 def dx_matches_numeric(case: Case, seen: Seen) -> Judgement:
-    """Dx is the derivative of the implementation's own forward with respect to x.
+    """dx is the derivative of the implementation's own forward with respect to x.
 
     Promise
     -------
@@ -45,7 +45,7 @@ def dx_matches_numeric(case: Case, seen: Seen) -> Judgement:
 
 @check("BN202", "dgamma-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dgamma", oracle="numeric")
 def dgamma_matches_numeric(case: Case, seen: Seen) -> Judgement:
-    """Dgamma is the derivative of the implementation's own forward with respect to gamma.
+    """dgamma is the derivative of the implementation's own forward with respect to gamma.
 
     Promise
     -------
@@ -72,7 +72,7 @@ def dgamma_matches_numeric(case: Case, seen: Seen) -> Judgement:
 
 @check("BN203", "dbeta-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dbeta", oracle="numeric")
 def dbeta_matches_numeric(case: Case, seen: Seen) -> Judgement:
-    """Dbeta is the derivative of the implementation's own forward with respect to beta.
+    """dbeta is the derivative of the implementation's own forward with respect to beta.
 
     Promise
     -------
