@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from bncheck.adapters import resolve
+from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.checks.catalogue import selected
 from bncheck.driver import judge
 from bncheck.experiments.training import setup
-from bncheck.model import Case, CaseSpec, Target, TargetSpec
+from bncheck.model import Target, TargetSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIR = ROOT / "fixtures" / "correct" / "cs231n_staged.py"

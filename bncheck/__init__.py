@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bncheck.api import verify
     from bncheck.errors import BncheckError, StubError, TargetError, UsageError, VerificationFailure
-    from bncheck.model import Finding, Outcome, Report, TargetReport, Verdict
+    from bncheck.model import Outcome
+    from bncheck.report import Finding, Report, TargetReport, Verdict
 
 __all__ = [
     "BncheckError",
@@ -29,8 +30,9 @@ __all__ = [
 
 _HOMES = {
     "verify": "bncheck.api",
+    "Outcome": "bncheck.model",
     **{name: "bncheck.errors" for name in __all__ if name.endswith(("Error", "Failure"))},
-    **dict.fromkeys(("Finding", "Outcome", "Report", "TargetReport", "Verdict"), "bncheck.model"),
+    **dict.fromkeys(("Finding", "Report", "TargetReport", "Verdict"), "bncheck.report"),
 }
 
 

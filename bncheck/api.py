@@ -7,7 +7,8 @@ from typing import Any
 
 from bncheck import pipeline
 from bncheck.errors import StubError, TargetError, UsageError
-from bncheck.model import Report, TargetSpec, Verdict
+from bncheck.model import TargetSpec
+from bncheck.report import Report, Verdict
 from bncheck.settings import Settings
 
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import rich_click as click
 from click.exceptions import Exit
 
+from bncheck.case import DTYPES, CaseSpec
 from bncheck.errors import BncheckError, UsageError
-from bncheck.model import DTYPES, CaseSpec, Report, TargetSpec, Verdict
+from bncheck.model import TargetSpec
 from bncheck.registry import Registry, did_you_mean
+from bncheck.report import Report, Verdict
 from bncheck.settings import Settings, read_pyproject
 
 if TYPE_CHECKING:
-    from bncheck.model import Progress
+    from bncheck.report import Progress
     from bncheck.reporters import Style
 
 EXIT_CODES = {

@@ -16,7 +16,7 @@ from itertools import repeat
 from typing import Any, TypeVar
 
 from bncheck.errors import UsageError
-from bncheck.model import SCHEMA, Report
+from bncheck.report import SCHEMA, Report
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bncheck.bugs.catalogue import BUGS
-from bncheck.model import Case, Diagnosis, Evidence
+from bncheck.case import Case
+from bncheck.model import Evidence
+from bncheck.report import Diagnosis
 
 
 def diagnose(case: Case, seen: Mapping[str, Evidence]) -> tuple[Diagnosis, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bncheck import guard
 from bncheck.adapters import resolve
+from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.plan import plan
 from bncheck.cases.shrink import Shrunk, shrink
@@ -20,21 +21,8 @@ from bncheck.core.truth import allowances, truth
 from bncheck.diagnose import diagnose
 from bncheck.errors import BncheckError, StubError
 from bncheck.experiments.catalogue import in_order
-from bncheck.model import (
-    GRADIENTS,
-    TENSORS,
-    ArrayData,
-    Case,
-    CaseResult,
-    CaseSpec,
-    Comparison,
-    Conventions,
-    Evidence,
-    Exhibit,
-    Judgement,
-    Outcome,
-    Target,
-)
+from bncheck.model import GRADIENTS, TENSORS, CaseResult, Conventions, Evidence, Judgement, Outcome, Target
+from bncheck.report import ArrayData, Comparison, Exhibit
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Discovered, Judged, Refused, Shown, Task, Tell
 

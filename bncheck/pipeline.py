@@ -8,23 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
+from bncheck.case import CaseSpec
 from bncheck.errors import UsageError
 from bncheck.executors.base import Died, Executor
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated
-from bncheck.model import (
-    CaseResult,
-    CaseSpec,
-    Finding,
-    Judgement,
-    Outcome,
-    Progress,
-    Report,
-    TargetCard,
-    TargetReport,
-    TargetSpec,
-    Verdict,
-)
+from bncheck.model import CaseResult, Judgement, Outcome, TargetCard, TargetSpec
+from bncheck.report import Finding, Progress, Report, TargetReport, Verdict
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Discovered, Event, Judged, Refused, Shown, Task
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bncheck.case import DTYPES
 from bncheck.errors import UsageError
-from bncheck.model import DTYPES
 from bncheck.registry import did_you_mean
 
 

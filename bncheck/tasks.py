@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bncheck.model import CaseResult, Diagnosis, Exhibit, Judgement, TargetCard, TargetSpec
+from bncheck.model import CaseResult, Judgement, TargetCard, TargetSpec
+from bncheck.report import Diagnosis, Exhibit
 from bncheck.settings import Settings
 
 

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bncheck.case import CaseSpec
 from bncheck.checks.catalogue import CHECKS, Check
-from bncheck.model import CaseResult, CaseSpec, Finding, Judgement, OracleTable, Outcome, Verdict
+from bncheck.model import CaseResult, Judgement, Outcome
+from bncheck.report import Finding, OracleTable, Verdict
 
 # What a check says about a target is the gravest thing it says about any case.
 _GRAVITY = (Outcome.FAIL, Outcome.WARN, Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.SKIP)

@@ -11,7 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bncheck.model import ArrayData, Diagnosis, Exhibit, Finding, OracleTable, Outcome, Report, TargetReport, Verdict
+from bncheck.model import Outcome
+from bncheck.report import ArrayData, Diagnosis, Exhibit, Finding, OracleTable, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.specimen import CASE, CONVENTIONS, compare, misprinted, passed, right
 

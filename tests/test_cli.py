@@ -14,7 +14,7 @@ from render import broken, inconclusive, interrupted, misprinted, report, right,
 
 from bncheck import pipeline
 from bncheck.cli import LISTS, cli, exit_code
-from bncheck.model import Report, Verdict
+from bncheck.report import Report, Verdict
 from bncheck.settings import Settings
 
 COMMANDS = ("verify", "replay", "explain", "list", "demo")

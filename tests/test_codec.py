@@ -8,23 +8,11 @@ import numpy as np
 import pytest
 from render import REPORTS, report, right
 
+from bncheck.case import CaseSpec
 from bncheck.codec import decode, encode, report_from_json, to_json
 from bncheck.errors import UsageError
-from bncheck.model import (
-    ArrayData,
-    CaseResult,
-    CaseSpec,
-    Diagnosis,
-    Exhibit,
-    Finding,
-    Judgement,
-    Outcome,
-    Progress,
-    Report,
-    TargetCard,
-    TargetSpec,
-    Verdict,
-)
+from bncheck.model import CaseResult, Judgement, Outcome, TargetCard, TargetSpec
+from bncheck.report import ArrayData, Diagnosis, Exhibit, Finding, Progress, Report, Verdict
 from bncheck.settings import Settings
 
 

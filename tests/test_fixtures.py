@@ -8,7 +8,8 @@ import pytest
 
 from bncheck import pipeline
 from bncheck.executors.in_process import InProcess
-from bncheck.model import Outcome, TargetSpec, Verdict
+from bncheck.model import Outcome, TargetSpec
+from bncheck.report import Verdict
 from bncheck.settings import Settings
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -3,7 +3,9 @@
 import pytest
 
 from bncheck import verdict
-from bncheck.model import CaseResult, CaseSpec, Finding, Judgement, Outcome, Verdict
+from bncheck.case import CaseSpec
+from bncheck.model import CaseResult, Judgement, Outcome
+from bncheck.report import Finding, Verdict
 
 SMALL, LARGE = CaseSpec(n=2, c=1).id, CaseSpec(n=64, c=8).id
 P, F, W, S, I = Outcome.PASS, Outcome.FAIL, Outcome.WARN, Outcome.SKIP, Outcome.INCONCLUSIVE  # noqa: E741

@@ -78,7 +78,7 @@ def spell_shape(shape: tuple[int, ...], channels: int) -> str:
 
 
 def in_memory(x: Any, memory: str) -> Any:
-    """Return a fresh copy of an array in one of the memory layouts of :data:`bncheck.model.MEMORY`."""
+    """Return a fresh copy of an array in one of the memory layouts of :data:`bncheck.case.MEMORY`."""
     if memory == "C":
         return x.copy("C")
     if memory == "F":

@@ -13,7 +13,7 @@ from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.model import Conventions, Gradients, Setup
 
 if TYPE_CHECKING:
-    from bncheck.model import Array
+    from bncheck.case import Array
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from bncheck.model import Case, Diagnosis, Evidence
+from bncheck.case import Case
+from bncheck.model import Evidence
 from bncheck.registry import Registry
+from bncheck.report import Diagnosis
 
 # A signature looks at a failing case and its evidence, and returns a diagnosis when it explains them.
 Signature = Callable[[Case, Mapping[str, Evidence]], Diagnosis | None]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bncheck.case import MAX_ELEMENTS, Case, CaseSpec
 from bncheck.cases.bits import streams
 from bncheck.errors import UsageError
-from bncheck.model import MAX_ELEMENTS, Case, CaseSpec
 
 if TYPE_CHECKING:
     Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from bncheck.model import CaseSpec
+from bncheck.case import CaseSpec
 
 # Sizes of axes that a target needs and a case lacks: small, and no two neighbours equal.
 EXTRA_SIZES = (2, 3, 2, 3)

@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from bncheck.case import CaseSpec
 from bncheck.cases.bits import streams
 from bncheck.cases.fit import fit
 from bncheck.cases.recipes import RECIPES
-from bncheck.model import CaseSpec
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import wraps
 from itertools import product
 
-from bncheck.model import CaseSpec
+from bncheck.case import CaseSpec
 from bncheck.registry import Registry
 
 Recipe = Callable[[], Sequence[CaseSpec]]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from bncheck.case import CaseSpec
 from bncheck.cases.fit import fit, least_eps
-from bncheck.model import CaseSpec
 
 Value = int | float | str | tuple[int, ...]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.core.tolerance import K, decide, within
 from bncheck.core.truth import allowances, truth
-from bncheck.model import GRADIENTS, TENSORS, Case, Evidence, Judgement, Outcome
+from bncheck.model import GRADIENTS, TENSORS, Evidence, Judgement, Outcome
 
 _NEEDS = ("training", "joint-probe")
 _CONFIRM = ("lone-probes",)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
-from bncheck.model import Case, Judgement, Outcome
+from bncheck.model import Judgement, Outcome
 
 # Run only where an error asks for it: whether the target's variance is one-pass.
 _CONFIRM = ("large-mean",)

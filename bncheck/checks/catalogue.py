@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bncheck.case import Case
 from bncheck.errors import UsageError
-from bncheck.model import Case, Evidence, Judgement
+from bncheck.model import Evidence, Judgement
 from bncheck.registry import Registry, did_you_mean
 
 Seen = Mapping[str, Evidence]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.core.truth import truth
-from bncheck.model import TENSORS, Case, Evidence, Judgement, Outcome
+from bncheck.model import TENSORS, Evidence, Judgement, Outcome
 
 
 @check("BN501", "shapes-fit")

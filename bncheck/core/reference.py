@@ -1,4 +1,4 @@
-"""The Batch Normalization equations in float64, with a bound on what rounding may do to them. Nothing else.
+"""The Batch Normalization equations in float64, and nothing else.
 
 Everything holds per channel: an entry of gamma belongs to one index of the axes that are *not* reduced, and the
 statistics average over the `m` elements along the reduced axes. For (N, C) data ``axes=(0,)``, for (N, C, H, W)
@@ -11,8 +11,6 @@ float64 evaluation loses xhat to 9e-5, the shifted one keeps 4e-16.
 References
 ----------
 Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, Algorithms 1 and 2.
-Higham 2002, Accuracy and Stability of Numerical Algorithms, sections 1.9 (variance), 3.1 and 4.2 (sums).
-Chan, Golub & LeVeque 1983, Algorithms for Computing the Sample Variance, The American Statistician 37 (table 1).
 
 """
 
@@ -77,7 +75,7 @@ def forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, eps: float, axes: A
         If gamma or beta do not have one entry per channel, the batch is empty, or the axes are not axes of x.
 
     """
-    rows = _Rows(x, axes)
+    rows = Rows(x, axes)
     g, b = rows.parameter("gamma", gamma), rows.parameter("beta", beta)
     x0 = rows.data[:, :1]
     shifted = rows.data - x0
@@ -155,7 +153,7 @@ def forward_eval(
 
     Parameters and errors are those of :func:`forward`; `running_mean` and `running_var` have the parameters' shape.
     """
-    rows = _Rows(x, axes)
+    rows = Rows(x, axes)
     g, b = rows.parameter("gamma", gamma), rows.parameter("beta", beta)
     mu, var = rows.parameter("running_mean", running_mean), rows.parameter("running_var", running_var)
     inv_std = 1.0 / np.sqrt(var + eps)
@@ -242,115 +240,11 @@ def update_running(running: Running, fwd: Forward, rule: RunningRule, momentum: 
     return Running(kept * running.mean + new * fwd.mu, kept * running.var + new * var, batches)
 
 
-# ------------------------------------------------------------------------------------------------------ rounding bounds
-
-
-# Stands for "no bound": large, and finite, so that products with 0 stay 0.
-UNBOUNDED = 1e100
-
-
-class Bounds(NamedTuple):
-    """Largest rounding error of a right evaluation, per element, in the tensors' shapes and units."""
-
-    y: Array
-    dx: Array
-    dgamma: Array
-    dbeta: Array
-
-
-def rounding_bounds(
-    x: ArrayLike,
-    gamma: ArrayLike,
-    beta: ArrayLike,
-    dy: ArrayLike,
-    eps: float,
-    u: float,
-    axes: Axes = (0,),
-    *,
-    tiny: float = 0.0,
-    one_pass: bool = False,
-) -> Bounds:
-    """Bound the rounding error of a right two-pass or updating evaluation in an arithmetic of unit roundoff `u`.
-
-    Parameters
-    ----------
-    x, gamma, beta, dy, eps, axes
-        As in :func:`forward` and :func:`backward`.
-    u : float
-        Unit roundoff of the evaluation under judgement (2**-53 for float64).
-    tiny : float
-        Smallest number above 0 in that arithmetic: what underflow may cost one operation.
-    one_pass : bool
-        Bound an evaluation of the variance as ``mean(x**2) - mean(x)**2`` instead.
-
-    Raises
-    ------
-    ShapeError
-        If the arrays do not fit each other.
-
-    Notes
-    -----
-    For sums in any order: a sum of m terms errs by at most ``g * sum|terms|``, ``g = v / (1 - v)``, ``v = (m + 2) u``
-    (Higham, eq. 4.4 and section 3.1; the 2 pays for the division by m and the product inside). Then, per channel:
-
-    * mean: ``d_mu = g mean|x|``;
-    * deviations: ``d_xc = d_mu + u |xc|``;
-    * variance: in two passes the common error d_mu meets ``mean(xc) = 0`` and enters squared; an updating (Welford)
-      evaluation errs by ``g mean|x| sqrt(var)`` besides: ``d_var = (g + 4u) var + 2 d_mu sqrt(var) + d_mu**2``;
-      in one pass ``2 g mean(x**2)`` comes on top;
-    * with ``q = d_var / (var + eps)``, ``r = (1 - q)**(-1/2) - 1 + 3u`` bounds the relative error of inv_std;
-    * ``d_xhat = d_xc inv_std + |xhat| (r + u)``;
-    * ``d_y = |gamma| d_xhat + 3u |gamma| inv_std (|x| + |mu|) + 2u (|gamma xhat| + |beta|)``; the middle term pays for
-      the folded form ``y = (gamma inv_std) x + (beta - mu gamma inv_std)``;
-    * with ``A = mean|dy|`` and ``D = mean|dy xhat|``, ``d_dbeta = m g A``, ``d_dgamma = m g D + sum(|dy| d_xhat)``;
-    * ``d_dx = |gamma| inv_std (g A + d_xhat D + |xhat| (g D + mean(|dy| d_xhat)) + d_mu inv_std D
-      + (3r + 4u) (|dy| + A + |xhat| D))``: mean(dy), xhat, mean(dy xhat), the paper's second term of dmu (zero but for
-      rounding), and inv_std, which the staged form takes to the third power;
-    * underflow adds up to `tiny` to any product; the staged form multiplies the smallest ones by inv_std**3 and xc.
-
-    The result is twice that: second-order terms, the reference's own float64 rounding, and the final rounding to the
-    dtype are all far below the first copy. Where v or q reach 1/2 nothing is left of the result, and the bound is
-    ``UNBOUNDED``.
-    """
-    rows = _Rows(x, axes)
-    fwd = forward(x, gamma, beta, eps, axes)
-    g_, b_ = np.abs(rows.parameter("gamma", gamma)), np.abs(rows.parameter("beta", beta))
-    mu, var, inv_std = (rows.parameter("statistics", p) for p in (fwd.mu, fwd.var, fwd.inv_std))
-    xhat, x_abs = np.abs(_Rows(fwd.xhat, axes).data), np.abs(rows.data)
-    if np.shape(dy) != np.shape(x):
-        raise ShapeError(f"dy has shape {np.shape(dy)}, but x has shape {np.shape(x)}")
-    dy_abs = np.abs(_Rows(dy, axes).data)
-    m = rows.m
-    g = (m + 2) * u / (1 - (m + 2) * u) if (m + 2) * u < 0.5 else UNBOUNDED
-
-    d_mu = g * x_abs.mean(axis=1, keepdims=True)
-    d_var = (g + 4 * u) * var + 2 * d_mu * np.sqrt(var) + d_mu**2 + tiny
-    if one_pass:
-        d_var = d_var + 2 * g * (x_abs**2).mean(axis=1, keepdims=True)
-    q = d_var * inv_std**2
-    r = np.where(q < 0.5, 1 / np.sqrt(1 - np.minimum(q, 0.5)) - 1, UNBOUNDED) + 3 * u
-    d_xhat = d_mu * inv_std + xhat * (r + 2 * u)
-    d_y = g_ * d_xhat + 3 * u * g_ * inv_std * (x_abs + np.abs(mu)) + 2 * u * (g_ * xhat + b_) + 2 * tiny * (1 + g_)
-
-    mean_dy = dy_abs.mean(axis=1, keepdims=True)
-    mean_dy_xhat = (dy_abs * xhat).mean(axis=1, keepdims=True)
-    mean_dy_d_xhat = (dy_abs * d_xhat).mean(axis=1, keepdims=True)
-    d_dbeta = m * g * mean_dy
-    d_dgamma = m * (g * mean_dy_xhat + mean_dy_d_xhat)
-    d_bracket = g * mean_dy + (d_xhat + d_mu * inv_std) * mean_dy_xhat + xhat * (g * mean_dy_xhat + mean_dy_d_xhat)
-    d_dx = g_ * inv_std * (d_bracket + (3 * r + 4 * u) * (dy_abs + mean_dy + xhat * mean_dy_xhat))
-    d_dbeta, d_dgamma = d_dbeta + m * tiny, d_dgamma + m * tiny * (1 + inv_std)
-    d_dx = d_dx + 2 * tiny * (1 + g_) * (1 + inv_std) ** 2 * (1 + xhat * (1 + inv_std))
-    return Bounds(
-        rows.back(2 * d_y), rows.back(2 * d_dx), rows.per_channel(2 * d_dgamma), rows.per_channel(2 * d_dbeta)
-    )
-
-
 # ------------------------------------------------------------------------------------------------------------- plumbing
 
 
-class _Rows:
-    """A view of an array as one row per channel: (channels, m), and the way back."""
+class Rows:
+    """A view of an array as one row per channel: ``data`` (channels, m), and the way back. Float64."""
 
     def __init__(self, x: ArrayLike, axes: Axes) -> None:
         array = np.asarray(x, dtype=np.float64)
@@ -369,21 +263,24 @@ class _Rows:
         self.data = np.ascontiguousarray(moved).reshape(math.prod(self.shape), self.m)
 
     def back(self, rows: Array) -> Array:
+        """Return rows in the shape of the array that was taken apart."""
         return np.ascontiguousarray(rows.reshape(self._moved_shape).transpose(self._inverse))
 
     def per_channel(self, column: Array) -> Array:
+        """Return a column, one entry per row, in the shape of the parameters."""
         return column.reshape(self.shape)
 
     def parameter(self, name: str, value: ArrayLike) -> Array:
+        """Return a parameter as a column; raise ShapeError if it has not one entry per channel."""
         array = np.asarray(value, dtype=np.float64)
         if array.shape != self.shape:
             raise ShapeError(f"{name} has shape {array.shape}, but one entry per channel is shape {self.shape}")
         return array.reshape(-1, 1)
 
 
-def _backward_rows(dy: ArrayLike, fwd: Forward, gamma: ArrayLike, axes: Axes) -> tuple[_Rows, Array, Array, Array]:
+def _backward_rows(dy: ArrayLike, fwd: Forward, gamma: ArrayLike, axes: Axes) -> tuple[Rows, Array, Array, Array]:
     if np.shape(dy) != fwd.xhat.shape:
         raise ShapeError(f"dy has shape {np.shape(dy)}, but x has shape {fwd.xhat.shape}")
-    rows = _Rows(dy, axes)
+    rows = Rows(dy, axes)
     g, inv_std = rows.parameter("gamma", gamma), rows.parameter("inv_std", fwd.inv_std)
-    return rows, _Rows(fwd.xhat, axes).data, g, inv_std
+    return rows, Rows(fwd.xhat, axes).data, g, inv_std

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bncheck.case import Case
 from bncheck.core import reference
+from bncheck.core.rounding import Bounds, rounding_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF
-from bncheck.model import Case
 
 Array = NDArray[np.float64]
 
@@ -36,11 +37,11 @@ def truth(case: Case) -> Truth:
 
 
 @lru_cache(maxsize=8)
-def allowances(case: Case, *, one_pass: bool = False) -> reference.Bounds:
+def allowances(case: Case, *, one_pass: bool = False) -> Bounds:
     """Return how far rounding in the case's dtype may carry a right two-pass (or a one-pass) evaluation."""
     u = UNIT_ROUNDOFF[case.spec.dtype]
     tiny = float(np.finfo(case.spec.dtype).smallest_subnormal)
     with np.errstate(all="ignore"):
-        return reference.rounding_bounds(
+        return rounding_bounds(
             case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, tiny=tiny, one_pass=one_pass
         )

@@ -15,7 +15,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import IO, Self
 
-from bncheck.errors import BncheckError
 from bncheck.executors.base import Died, Hear
 from bncheck.executors.wire import DONE, read_event, task_line
 from bncheck.tasks import Begun, Judged, Task
@@ -28,8 +27,8 @@ _DEATHS = 3
 _KEPT = 4000
 
 
-class WorkerError(BncheckError):
-    """The worker failed outside of user code: bncheck's own fault."""
+class WorkerError(RuntimeError):
+    """The worker failed outside of user code: bncheck's own fault. The text is the worker's traceback."""
 
 
 class Isolated:
@@ -72,7 +71,7 @@ class Isolated:
                 how = worker.stop()
                 self._worker = None
                 if how.own_fault:
-                    raise WorkerError(how.text)
+                    raise WorkerError(f"{how.text.splitlines()[-1]} (in the worker)\n{how.text}")
                 return Died(current or None, how.text)
             if event == DONE:
                 return None

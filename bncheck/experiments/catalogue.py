@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bncheck.model import Case, Evidence, Target
+from bncheck.case import Case
+from bncheck.model import Evidence, Target
 from bncheck.registry import Registry
 
 Seen = Mapping[str, Evidence]

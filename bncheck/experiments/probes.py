@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bncheck.case import Case
 from bncheck.core import line_probe
 from bncheck.core.tolerance import UNIT_ROUNDOFF, decide
 from bncheck.core.truth import truth
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.guard import faults_of
-from bncheck.model import GRADIENTS, Case, Evidence, Fault, Outcome, Setup, Target
+from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, Setup, Target
 
 if TYPE_CHECKING:
-    from bncheck.model import Array
+    from bncheck.case import Array
 
 Float = NDArray[np.float64]
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.case import Case, CaseSpec
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.guard import faults_of, printing_counted
-from bncheck.model import GRADIENTS, Case, CaseSpec, Evidence, Fault, Outcome, Setup, Target
+from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, Setup, Target
 
 
 @experiment("training")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bncheck.model import Report
 from bncheck.registry import Registry
+from bncheck.report import Report
 
 
 @dataclass(frozen=True, slots=True)

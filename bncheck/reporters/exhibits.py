@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model import Comparison, Exhibit, Finding, Outcome
+from bncheck.model import Outcome
+from bncheck.report import Comparison, Exhibit, Finding
 from bncheck.reporters import Style
 from bncheck.reporters.matrices import LARGEST, Pane, how_many_differ, inline, panes
 from bncheck.reporters.wording import case_in_words, clean, number, several

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bncheck.codec import to_json
-from bncheck.model import Report
+from bncheck.report import Report
 from bncheck.reporters import REPORTERS, Style
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bncheck.model import ArrayData, Comparison
+from bncheck.report import ArrayData, Comparison
 
 # Six by six fills a third of a screen; more rows hide the rest of the report.
 LARGEST = 6

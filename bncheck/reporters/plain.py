@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bncheck.model import Report
+from bncheck.report import Report
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.terminal import terminal
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bncheck.model import Outcome, Report, TargetReport, Verdict
+from bncheck.model import Outcome
+from bncheck.report import Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.wording import clean, count, to_ascii, verdict_in_words
 

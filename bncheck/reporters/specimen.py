@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from bncheck.model import (
-    ArrayData,
-    CaseSpec,
-    Comparison,
-    Conventions,
-    Exhibit,
-    Finding,
-    OracleTable,
-    Outcome,
-    Report,
-    TargetReport,
-    Verdict,
-)
+from bncheck.case import CaseSpec
+from bncheck.model import Conventions, Outcome
+from bncheck.report import ArrayData, Comparison, Exhibit, Finding, OracleTable, Report, TargetReport, Verdict
 
 CASE = CaseSpec(recipe="plain", seed=1, n=3, c=2)
 CONVENTIONS = Conventions(

@@ -10,7 +10,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model import TENSORS, Diagnosis, Finding, Outcome, Report, TargetReport, Verdict
+from bncheck.model import TENSORS, Outcome
+from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
 from bncheck.reporters.short import in_one_line

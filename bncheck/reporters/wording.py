@@ -6,8 +6,10 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
+from bncheck.case import CaseSpec
 from bncheck.errors import UsageError
-from bncheck.model import CaseSpec, Conventions, Exhibit, Finding, Outcome, TargetReport, Verdict
+from bncheck.model import Conventions, Outcome
+from bncheck.report import Exhibit, Finding, TargetReport, Verdict
 
 # Foreign text longer than this says no more; an exception's message can hold a whole array.
 LONGEST = 400

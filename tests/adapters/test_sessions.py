@@ -7,7 +7,8 @@ import pytest
 
 from bncheck.adapters import resolve
 from bncheck.adapters.layouts import in_memory
-from bncheck.model import MEMORY, Setup, TargetSpec
+from bncheck.case import MEMORY
+from bncheck.model import Setup, TargetSpec
 
 EPS = 1e-5
 

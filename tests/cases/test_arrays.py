@@ -12,11 +12,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from bncheck.case import DTYPES, GAMMAS, CaseSpec
 from bncheck.cases.arrays import DY_PEAK, X_PEAK, build, largest
 from bncheck.cases.plan import draw
 from bncheck.cases.recipes import RECIPES
 from bncheck.errors import UsageError
-from bncheck.model import DTYPES, GAMMAS, CaseSpec
 
 # The first 16 hexadecimal digits of the SHA-256 of x, gamma, beta and dy, little-endian. They change only with the
 # schema of replay ids: a replay id that gives other arrays is worthless.

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.fit import HALF_EPS, fit, least_eps
 from bncheck.cases.plan import plan
-from bncheck.model import CaseSpec
 
 
 @pytest.mark.parametrize(

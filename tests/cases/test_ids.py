@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bncheck.case import CaseSpec
 from bncheck.cases.plan import draw
 from bncheck.cases.recipes import RECIPES
 from bncheck.errors import UsageError
-from bncheck.model import CaseSpec
 
 
 def test_recipes_read_back() -> None:

@@ -8,9 +8,9 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
+from bncheck.case import DTYPES, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.plan import BATCHES, CAP, EPS, MOST_VALUES, cover, draw, plan
-from bncheck.model import DTYPES, CaseSpec
 
 ALL_RANKS = [(0,), (1,), (2,), (3,), (0, 2), (1, 2), (0, 1, 2, 3), (0, 1, 2, 3, 4)]
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from bncheck.case import GAMMAS, MEMORY, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.recipes import RECIPES
 from bncheck.errors import UsageError
-from bncheck.model import GAMMAS, MEMORY, CaseSpec
 
 SPECS = [spec for _, recipe in RECIPES.items() for spec in recipe()]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bncheck.case import CaseSpec
 from bncheck.cases.fit import HALF_EPS, fit
 from bncheck.cases.plan import draw, plan
 from bncheck.cases.shrink import Boundary, Shrunk, shrink
-from bncheck.model import CaseSpec
 
 SIMPLEST = CaseSpec(n=2, c=1)
 LARGE = CaseSpec(

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import targets
 
+from bncheck.case import CaseSpec
 from bncheck.checks.catalogue import CHECKS, selected
 from bncheck.driver import judge
 from bncheck.errors import UsageError
 from bncheck.guard import quiet
-from bncheck.model import CaseSpec, Outcome
+from bncheck.model import Outcome
 
 SPEC = CaseSpec(n=6, c=3, eps=0.1, seed=3)
 ALL = selected((), ())

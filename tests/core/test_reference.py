@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bncheck.core import reference as ref
+from bncheck.core import rounding
 from bncheck.errors import ShapeError
 
 Array = NDArray[Any]
@@ -229,8 +230,8 @@ class Batch(NamedTuple):
         fwd = ref.forward(self.x, self.gamma, self.beta, self.eps, self.axes)
         return fwd, ref.backward(self.dy, fwd, self.gamma, self.axes)
 
-    def bounds(self) -> ref.Bounds:
-        return ref.rounding_bounds(self.x, self.gamma, self.beta, self.dy, self.eps, U, self.axes)
+    def bounds(self) -> rounding.Bounds:
+        return rounding.rounding_bounds(self.x, self.gamma, self.beta, self.dy, self.eps, U, self.axes)
 
 
 @pytest.fixture(params=[1e-5, 0.5])
@@ -240,9 +241,9 @@ def batch(request: pytest.FixtureRequest) -> Batch:
     return Batch(x, np.array([1.5, -0.75, 2.0]), np.array([0.5, -1.0, 3.0]), dy, request.param, (0, 2, 3))
 
 
-def _assert_close(actual: Any, desired: Any, bounds: ref.Bounds) -> None:
+def _assert_close(actual: Any, desired: Any, bounds: rounding.Bounds) -> None:
     """Compare every field that has a bound; both sides may err by it."""
-    for field in ref.Bounds._fields:
+    for field in rounding.Bounds._fields:
         if hasattr(actual, field):
             error = np.abs(getattr(actual, field) - getattr(desired, field))
             assert _worst_ratio(error, 2 * getattr(bounds, field)) <= 1, field
@@ -308,7 +309,9 @@ def test_law_6_backward_is_linear_in_dy(batch: Batch) -> None:
     summed = batch._replace(dy=2 * batch.dy - other.dy)
     one, two, both = (b.run()[1] for b in (batch, other, summed))
     combined = ref.Gradients(*(2 * p - q for p, q in zip(one, two, strict=True)))
-    _assert_close(both, combined, ref.Bounds(*(2 * p + q for p, q in zip(batch.bounds(), other.bounds(), strict=True))))
+    _assert_close(
+        both, combined, rounding.Bounds(*(2 * p + q for p, q in zip(batch.bounds(), other.bounds(), strict=True)))
+    )
 
 
 def test_law_6_y_is_affine_in_gamma_and_beta(batch: Batch) -> None:
@@ -534,13 +537,13 @@ def bound_ratios(
     such an evaluation only channels count whose variance is meaningful: E[x**2] rounds to less than half var + eps, so
     it is not negative and the first order holds.
     """
-    ratios: dict[str, list[Array]] = {field: [] for field in ref.Bounds._fields}
+    ratios: dict[str, list[Array]] = {field: [] for field in rounding.Bounds._fields}
     for batch in random_batches(dtype, max_offset):
         fwd, grads = batch.run()
         truth = {"y": fwd.y, **grads._asdict()}
         lost = 2 * (fwd.m + 2) * u * (batch.x**2).mean(axis=0)
         counts = lost < (fwd.var + batch.eps) / 2 if one_pass[0] else np.full(fwd.var.shape, True)
-        bounds = ref.rounding_bounds(*batch[:5], u, one_pass=one_pass[1])
+        bounds = rounding.rounding_bounds(*batch[:5], u, one_pass=one_pass[1])
         with np.errstate(invalid="ignore" if one_pass[0] else "warn"):
             results = evaluate(batch, dtype, form, one_pass=one_pass[0])
         for field, value in results.items():
@@ -583,7 +586,7 @@ def test_two_pass_bounds_reject_one_pass_evaluations_at_large_mean() -> None:
 
 
 def test_one_pass_bounds_are_never_below_two_pass_bounds(batch: Batch) -> None:
-    loose = ref.rounding_bounds(*batch[:5], U, batch.axes, one_pass=True)
+    loose = rounding.rounding_bounds(*batch[:5], U, batch.axes, one_pass=True)
     for one, two in zip(loose, batch.bounds(), strict=True):
         assert np.all(one >= two)
 

@@ -15,7 +15,8 @@ from bncheck.errors import UsageError
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated, WorkerError
 from bncheck.executors.wire import event_line, read_event, read_task, task_line
-from bncheck.model import CaseResult, Judgement, Outcome, TargetSpec, Verdict
+from bncheck.model import CaseResult, Judgement, Outcome, TargetSpec
+from bncheck.report import Verdict
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Judged, Refused, Task
 
@@ -185,3 +186,18 @@ def test_ctrl_c_on_the_command_line_ends_with_130_and_a_report(tmp_path):
     assert process.returncode == 130, err
     assert '"verdict": "interrupted"' in out
     assert "Traceback" not in err
+
+
+def test_a_fault_of_bncheck_itself_ends_with_3(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import bncheck.driver\ndef broken(*a):\n    raise RuntimeError('ours')\nbncheck.driver.judge = broken\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-m", "bncheck", "verify", str(CORRECT / "cs231n_staged.py")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 3, found.stderr
+    assert "your code is not to blame" in found.stderr
+    assert "ours" in found.stderr

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import targets
 
+from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.core.tolerance import K
 from bncheck.experiments.probes import element_probes, joint_probe, lone_probes
 from bncheck.experiments.training import training_step
-from bncheck.model import CaseSpec
 
 SPECS = [
     CaseSpec(n=2, c=1),

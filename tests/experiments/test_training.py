@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import targets
 
+from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.experiments.training import large_mean, training_step
-from bncheck.model import CaseSpec
 
 CASE = build(CaseSpec(n=4, c=3))
 

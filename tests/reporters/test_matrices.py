@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bncheck.model import ArrayData, Comparison
+from bncheck.report import ArrayData, Comparison
 from bncheck.reporters.matrices import how_many_differ, inline, panes
 
 

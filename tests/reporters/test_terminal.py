@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from render import HOSTILE, REPORTS, broken, finding, hostile, inconclusive, misprinted, report, right, stub, warned
 
-from bncheck.model import Outcome, TargetReport, Verdict
+from bncheck.model import Outcome
+from bncheck.report import TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.specimen import CASE, specimen
 

@@ -3,7 +3,9 @@
 import pytest
 from render import finding
 
-from bncheck.model import CaseSpec, Exhibit, Outcome
+from bncheck.case import CaseSpec
+from bncheck.model import Outcome
+from bncheck.report import Exhibit
 from bncheck.reporters.pages import columns, page
 from bncheck.reporters.wording import LONGEST, case_in_words, cases_in_words, clean, count, excess, several, to_ascii
 

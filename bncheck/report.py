@@ -1,0 +1,156 @@
+"""What a run comes to: findings, exhibits, diagnoses, and the report that holds them. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bncheck.errors import VerificationFailure
+from bncheck.model import Conventions, Outcome
+
+SCHEMA = "bncheck.report/1"
+
+
+class Verdict(StrEnum):
+    """What a whole target, or a whole run, comes to."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayData:
+    """A small array as plain data: shape, and its values in C order."""
+
+    shape: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Expected and found values of one tensor on the exhibited case; `allowed` per element."""
+
+    tensor: str
+    oracle: str
+    expected: ArrayData
+    found: ArrayData
+    allowed: ArrayData
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """The smallest failing case, with its arrays and the comparisons that show the failure."""
+
+    case: str
+    eps: float
+    inputs: dict[str, ArrayData]
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check says about a target, over all cases.
+
+    `counts` maps outcomes to numbers of cases; `case` is the replay id of the exhibited case; `boundary` tells in words
+    where failing begins; `follows_from` is the code of the finding that this one is a consequence of.
+    """
+
+    code: str
+    name: str
+    outcome: Outcome
+    severity: str
+    message: str
+    tensor: str | None = None
+    error: float | None = None
+    allowed: float | None = None
+    case: str | None = None
+    index: tuple[int, ...] | None = None
+    got: float | None = None
+    want: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    boundary: str = ""
+    follows_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A named bug that explains what was seen, and how well it does."""
+
+    code: str
+    name: str
+    title: str
+    explanation: str
+    tensor: str
+    explained: float
+    condition: str = ""
+    replay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OracleTable:
+    """The headline: three answers ("yes", "no", "unknown") and what they come to."""
+
+    forward_is_reference: str
+    backward_is_own_derivative: str
+    backward_is_reference: str
+    conclusion: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """Everything found out about one target."""
+
+    name: str
+    verdict: Verdict
+    conventions: Conventions | None = None
+    oracles: OracleTable | None = None
+    findings: tuple[Finding, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
+    cases: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    replay: str = ""
+    error: str = ""
+    stub: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of one run. Truthy when everything verified is right."""
+
+    targets: tuple[TargetReport, ...]
+    verdict: Verdict
+    version: str
+    seed: int
+    dtype: str
+    schema: str = SCHEMA
+
+    def __bool__(self) -> bool:
+        return self.verdict is Verdict.PASS
+
+    def raise_for_failure(self) -> None:
+        """Raise VerificationFailure (an AssertionError) with a short text unless the verdict is PASS."""
+        if self:
+            return
+        lines = [f"{t.name}: {t.verdict.value}" + (f": {t.error}" if t.error else "") for t in self.targets]
+        lines += [
+            f"  {f.code} {f.name}: {f.message}" + (f" [{f.case}]" if f.case else "")
+            for t in self.targets
+            for f in t.findings
+            if f.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE) and f.follows_from is None
+        ]
+        raise VerificationFailure("\n".join(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, for whoever shows it: cases done of total, failures so far, for the named target."""
+
+    target: str
+    done: int
+    total: int
+    failures: int
