@@ -187,31 +187,34 @@ def same_twice(case: Case, seen: Seen) -> Judgement:
     return _equal(seen["training"], seen["training-again"], "two equal steps")
 
 
-@check("BN508", "second-step-same", needs=("training", "second-step"), follows=("BN504", "BN505"))
+@check("BN508", "step-independent", needs=("training", "second-step"), follows=("BN504", "BN505"))
 def second_step_same(case: Case, seen: Seen) -> Judgement:
-    """The second training step of a layer returns what the first did.
+    """A training step does not depend on the steps before it.
 
     Promise
     -------
-    A layer that runs forward and backward twice on the same batch returns the same y and the same gradients twice.
+    In training mode y and the gradients follow from the batch at hand: a layer that has seen another batch, of another
+    size, returns the same as a fresh one.
 
     Why it matters
     --------------
-    Gradients that pile up from step to step grow with the length of the training; a first step shows nothing of it.
+    What is left over from earlier steps grows with the length of the training; a first step shows nothing of it.
 
     Evidence
     --------
-    Two equal training steps in one session; the second compared with the first step of another, bit for bit.
+    Two training steps in one layer on different batches; the second compared bit for bit with the same step in a fresh
+    layer.
 
     Typical causes
     --------------
-    ``self.dgamma += ...`` and never cleared; a batch size or statistics remembered from the first call.
+    ``self.dgamma += ...`` and never cleared; a batch size remembered from the first call; a cache that keeps the first
+    batch; running statistics that enter the training forward.
 
     References
     ----------
     MXNet issues 16297 and 18499, gradients that accumulate across calls.
     """
-    return _equal(seen["training"], seen["second-step"], "the first and the second step of one layer")
+    return _equal(seen["training"], seen["second-step"], "a step of a fresh layer and one after another batch")
 
 
 def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:

@@ -200,3 +200,33 @@ def test_selection_by_prefix_and_name():
 def test_a_selection_of_nothing_is_a_usage_error(select, ignore):
     with pytest.raises(UsageError):
         selected(select, ignore)
+
+
+class Remembering(targets.Pair):
+    """Keeps something of the first batch that a session sees."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    def open(self, setup):
+        session, first = super().open(setup), {}
+        plain, back = session.forward, session.backward
+
+        def forward(x, mode="train"):
+            y = plain(x)
+            first.setdefault("n", len(x))
+            first.setdefault("mean", x.mean(0))
+            return y + (first["mean"] - x.mean(0)) if self.what == "mean" else y
+
+        def backward(dy):
+            found = back(dy)
+            return found._replace(dx=found.dx * len(dy) / first["n"]) if self.what == "size" else found
+
+        session.forward, session.backward = forward, backward
+        return session
+
+
+@pytest.mark.parametrize("what", ["mean", "size"])
+def test_what_is_left_of_an_earlier_batch_is_found(what):
+    assert saying(Outcome.FAIL, outcomes(Remembering(what))) == {"BN508"}
