@@ -107,7 +107,10 @@ class CaseSpec:
             if key in values:
                 raise UsageError(f"replay id: {key} is given twice.")
             values[key] = _read(key, value)
-        return cls(**values)
+        spec = cls(**values)
+        if spec.m * spec.c > MAX_ELEMENTS:
+            raise UsageError(f"replay id: x would have {spec.m * spec.c} elements, more than {MAX_ELEMENTS}.")
+        return spec
 
 
 # Limits of a replay id: a case larger than this is a typing mistake, not a test (2**27 float64 are 1 GiB).

@@ -93,3 +93,8 @@ def test_hostile_ids_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
         CaseSpec.parse(text)
     assert len(str(refusal.value)) < 400
+
+
+def test_a_case_too_large_for_any_machine_is_refused_before_it_is_built():
+    with pytest.raises(UsageError, match="elements, more than"):
+        CaseSpec.parse("v1:custom:n=100000000,c=1000")
