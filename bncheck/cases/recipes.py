@@ -139,6 +139,7 @@ def mean_large() -> Iterable[CaseSpec]:
     """Mean far above the spread: E[x^2] - E[x]^2 cancels, loses all digits or goes negative."""
     yield CaseSpec(n=8, c=3, mean=1e4)
     yield CaseSpec(n=8, c=3, mean=1e6)
+    yield CaseSpec(n=7, c=16, mean=1e8)
     yield CaseSpec(n=33, c=3, spatial=(7, 8), mean=1e4)
 
 
