@@ -33,9 +33,9 @@ def verify(
     backward : callable, optional
         The backward function of the pair.
     layout : str, optional
-        "NC", "CN", "NCHW" or "NHWC"; detected when left out.
+        "NC", "CN", "NCHW", "NHWC" or another order of such letters; detected when left out.
     select, ignore : str or sequence of str
-        Codes or prefixes of checks to run, or to leave out: "BN2", ["BN101", "BN503"].
+        Codes or prefixes of checks to run, or to leave out: "BN2, BN503", ["BN101", "BN503"].
     **options
         The other fields of :class:`bncheck.settings.Settings`: cases, seed, dtype, timeout, strict.
 
@@ -47,7 +47,7 @@ def verify(
     Raises
     ------
     UsageError
-        If an option, a check or a dtype does not exist.
+        If an option or a check does not exist, or a value does not fit.
     TargetError
         If the target cannot be loaded or understood (StubError if it is not filled in yet).
 
@@ -60,7 +60,7 @@ def verify(
 
     """
     try:
-        settings = Settings(select=_several(select), ignore=_several(ignore), layout=layout, **options)
+        settings = Settings(**dict(options, layout=layout, select=select, ignore=ignore))
     except TypeError as error:
         raise UsageError(str(error).replace("Settings.__init__()", "verify()")) from error
     report = pipeline.run([_spec(forward, backward, layout)], settings)
@@ -84,7 +84,3 @@ def _spec(forward: Function | type | str, backward: Function | None, layout: str
     if backward is None and not isinstance(forward, type):
         raise UsageError("verify(forward) needs the backward function too, unless it is given a layer class")
     return TargetSpec(getattr(forward, "__qualname__", type(forward).__name__), live, layout)
-
-
-def _several(codes: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(filter(None, codes.split(","))) if isinstance(codes, str) else tuple(codes)

@@ -147,8 +147,8 @@ class FormatName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 def _codes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the codes of ``--select BN2 --select BN101,BN503`` one by one; None where none was given."""
-    return tuple(code.strip() for value in values for code in value.split(",") if code.strip()) or None
+    """Return what was given; None where nothing was, so that it overrides nothing. Settings splits the codes."""
+    return values or None
 
 
 def _remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
@@ -371,12 +371,14 @@ def _finish(report: Report, output: Path | None, quiet: bool) -> NoReturn:
 
 
 def exit_code(report: Report) -> int:
-    """Return the exit code: interrupted before wrong before not run before inconclusive before right.
+    """Return the exit code of the first that holds: interrupted, own fault, wrong, not run, inconclusive, right.
 
     A stub beside something that is filled in does not count. A report of nothing is no pass.
     """
     counted = [target.verdict for target in report.targets if not target.stub]
     verdicts = counted or [target.verdict for target in report.targets]
+    if report.verdict is not Verdict.INTERRUPTED and any(target.own_fault for target in report.targets):
+        return OUR_FAULT
     for grave in (Verdict.INTERRUPTED, Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE):
         if grave in (*verdicts, report.verdict):
             return EXIT_CODES[grave]

@@ -5,6 +5,7 @@ Executors differ only in where they call :func:`perform`.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,18 @@ from bncheck.core.truth import allowances, truth
 from bncheck.diagnose import diagnose
 from bncheck.errors import BncheckError, StubError
 from bncheck.experiments.catalogue import in_order
-from bncheck.model import GRADIENTS, TENSORS, CaseResult, Conventions, Evidence, Judgement, Outcome, Target
+from bncheck.model import (
+    GRADIENTS,
+    TENSORS,
+    CaseResult,
+    Conventions,
+    Evidence,
+    Judgement,
+    Outcome,
+    Session,
+    Setup,
+    Target,
+)
 from bncheck.report import ArrayData, Comparison, Exhibit
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Discovered, Judged, Refused, Shown, Task, Tell
@@ -35,19 +47,46 @@ def perform(task: Task, tell: Tell) -> None:
             tell(Begun(""))
             if task.kind == "discover":
                 tell(Discovered(tuple(resolve.cards(task.spec))))
-                return
-            target = resolve.target(task.spec, task.target)
+            else:
+                _run_cases(task, tell)
         except BncheckError as error:
             tell(Refused(str(error), isinstance(error, StubError)))
-            return
-        if task.kind == "sweep":
-            checks = selected(task.settings.select, task.settings.ignore)
-            for case_id in task.cases:
-                tell(Begun(case_id))
-                tell(Judged(judge(target, CaseSpec.parse(case_id), checks)[0]))
-        else:
-            for code, case_id in zip(task.codes, task.cases, strict=True):
-                tell(_show(target, CaseSpec.parse(case_id), code, tell))
+
+
+def _run_cases(task: Task, tell: Tell) -> None:
+    target = _Watched(resolve.target(task.spec, task.target), tell)
+    if task.kind == "sweep":
+        checks = selected(task.settings.select, task.settings.ignore)
+        for case_id in task.cases:
+            target.begin(case_id)
+            tell(Judged(judge(target, CaseSpec.parse(case_id), checks)[0]))
+    else:
+        for code, case_id in zip(task.codes, task.cases, strict=True):
+            tell(_show(target, CaseSpec.parse(case_id), code))
+
+
+class _Watched:
+    """A target that gives a sign of life whenever a session is opened, so that slow code does not look like a hang."""
+
+    # Often enough for any timeout worth setting, and rare enough to cost nothing.
+    SECONDS = 0.2
+
+    def __init__(self, target: Target, tell: Tell) -> None:
+        self._target, self._tell = target, tell
+        self._told = 0.0
+        self._case = ""
+        self.name, self.conventions = target.name, target.conventions
+
+    def begin(self, case: str) -> None:
+        """Tell that user code is about to run on this case."""
+        self._case, self._told = case, time.monotonic()
+        self._tell(Begun(case))
+
+    def open(self, setup: Setup) -> Session:
+        """Open a session of the target."""
+        if time.monotonic() - self._told > self.SECONDS:
+            self.begin(self._case)
+        return self._target.open(setup)
 
 
 def cases_for(conventions: Conventions, settings: Settings) -> list[CaseSpec]:
@@ -120,8 +159,8 @@ _PLAIN = 1e3
 _MEASURED_ELEMENTS = 64
 
 
-def _show(target: Target, spec: CaseSpec, code: str, tell: Tell) -> Shown:
-    tell(Begun(spec.id))
+def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
+    target.begin(spec.id)
     if not code:
         result, case, seen = judge(target, spec, selected((), ()))
         return Shown("", _exhibit(target, case, seen, None), None, "", (), result.evaluations)
@@ -142,7 +181,7 @@ def _show(target: Target, spec: CaseSpec, code: str, tell: Tell) -> Shown:
         plain = min(original.ratio / 2, _PLAIN)
 
         def fails(candidate: CaseSpec) -> bool:
-            tell(Begun(candidate.id))
+            target.begin(candidate.id)
             found = judged(candidate)[0]
             return found.outcome is original.outcome and found.ratio >= plain
 

@@ -10,10 +10,14 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bncheck.model import Fault
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _OWN = str(Path(__file__).resolve().parent) + os.sep
 # The samples that bncheck ships stand for user code.
@@ -23,24 +27,60 @@ _STDLIB = str(Path(sysconfig.get_paths()["stdlib"]).resolve()) + os.sep
 _LONGEST = 200
 
 
-class Printed(io.TextIOBase):
-    """A text stream that keeps the beginning of what is written to it and counts the rest."""
+class _Sink(io.BufferedIOBase):
+    """A binary stream that keeps the beginning of what is written to it, as text, and counts the rest."""
 
     KEEP = 2000
+    name = "<printed>"
 
     def __init__(self) -> None:
-        self.characters = 0
+        self.size = 0
         self.beginning = ""
 
     def writable(self) -> bool:
         """Return True: this is an output stream."""
         return True
 
-    def write(self, text: str, /) -> int:
-        """Count `text`, keep it if there is room, and return its length."""
+    def write(self, data: Buffer, /) -> int:
+        """Count the bytes of `data`, and return how many they are."""
+        view = memoryview(data).cast("B")
+        self.add(bytes(view[: self.KEEP]).decode(errors="replace"), view.nbytes)
+        return view.nbytes
+
+    def add(self, text: str, size: int) -> None:
+        """Count `size`, and keep `text` if there is room."""
         if len(self.beginning) < self.KEEP:
             self.beginning += text[: self.KEEP - len(self.beginning)]
-        self.characters += len(text)
+        self.size += size
+
+
+class Printed(io.TextIOWrapper):
+    """A text stream that keeps the beginning of what is written to it and counts the rest.
+
+    It has what user code expects of sys.stdout: ``reconfigure``, ``buffer``, ``isatty``; no file descriptor.
+    """
+
+    def __init__(self) -> None:
+        # Not self.buffer: user code may detach that.
+        self._sink = _Sink()
+        super().__init__(self._sink, encoding="utf-8")
+
+    @property
+    def characters(self) -> int:
+        """How much was written: characters of text, and bytes of what went to ``buffer``."""
+        return self._sink.size
+
+    @property
+    def beginning(self) -> str:
+        """The beginning of it."""
+        return self._sink.beginning
+
+    def write(self, text: str, /) -> int:
+        """Count `text`, keep it if there is room, and return its length."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        # Not encoded: nobody reads the bytes, and characters are what is counted.
+        self._sink.add(text, len(text))
         return len(text)
 
 

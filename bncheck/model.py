@@ -57,11 +57,15 @@ class Conventions:
 
 
 class Gradients(NamedTuple):
-    """What backward returned: dx in the layout of x, dgamma and dbeta as the target shaped them; None if absent."""
+    """What backward returned: dx in the layout of x, dgamma and dbeta as (C,); None if absent.
+
+    `misfit` says of a gradient that was put right by dropping ones that it does not fit the parameter's own shape.
+    """
 
     dx: Any
     dgamma: Any
     dbeta: Any
+    misfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

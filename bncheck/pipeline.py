@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from bncheck.case import CaseSpec
 from bncheck.errors import UsageError
-from bncheck.executors.base import Died, Executor
+from bncheck.executors.base import Abandoned, Died, Executor
 from bncheck.executors.in_process import InProcess
-from bncheck.executors.isolated import Isolated
+from bncheck.executors.isolated import Isolated, WorkerError
 from bncheck.model import CaseResult, Judgement, Outcome, TargetCard, TargetSpec
 from bncheck.report import Finding, Progress, Report, TargetReport, Verdict
 from bncheck.settings import Settings
@@ -71,14 +71,9 @@ def _run(
         try:
             for spec in specs:
                 job = _Job(replace(spec, layout=spec.layout or settings.layout), settings, place)
-                found = job.discover()
-                if isinstance(found, TargetReport):
-                    reports.append(found)
-                    continue
-                for card in found:
-                    reports.append(do(job, card))
-                    interrupted = reports[-1].verdict is Verdict.INTERRUPTED
-                    if interrupted:
+                for report in _reports(job, do):
+                    reports.append(report)
+                    if report.verdict is Verdict.INTERRUPTED:
                         raise KeyboardInterrupt
         except KeyboardInterrupt:
             interrupted = True
@@ -86,6 +81,22 @@ def _run(
     filled = [report for report in reports if not report.stub] or reports
     verdicts = [report.verdict for report in filled] + [Verdict.INTERRUPTED] * interrupted
     return Report(tuple(reports), verdict.overall(verdicts), _version(), settings.seed, settings.dtype)
+
+
+def _reports(job: _Job, do: Callable[[_Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:
+    """Yield the reports of one source; a fault of bncheck itself is reported too, and ends it."""
+    name = job.spec.source
+    try:
+        found = job.discover()
+        if isinstance(found, TargetReport):
+            yield found
+            return
+        for card in found:
+            name = card.name
+            yield do(job, card)
+    except WorkerError as error:
+        said = f"bncheck itself failed, your code is not to blame: {error}"
+        yield TargetReport(name, Verdict.ERROR, error=said, own_fault=True)
 
 
 @dataclass
@@ -96,11 +107,12 @@ class _Job:
     settings: Settings
     executor: Executor
     evaluations: int = 0
+    abandoned: int = 0
     results: list[CaseResult] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
     def discover(self) -> tuple[TargetCard, ...] | TargetReport:
-        answers: list[Event | Died] = []
+        answers: list[Event | Died | Abandoned] = []
         self.executor.run(Task("discover", self.spec, self.settings), answers.append)
         tried = any(isinstance(answer, Begun) for answer in answers)
         answer = next(answer for answer in answers if not isinstance(answer, Begun))
@@ -113,7 +125,7 @@ class _Job:
         if isinstance(answer, Died):
             how = f"{self.spec.source} cannot be imported: {answer.how}."
             return TargetReport(self.spec.source, Verdict.ERROR, error=how)
-        raise UsageError(f"unexpected answer to discovery: {answer}")
+        raise RuntimeError(f"discovery was answered by {type(answer).__name__}")
 
     def verify(self, card: TargetCard, progress: Show | None) -> TargetReport:
         if card.conventions is None:
@@ -126,6 +138,11 @@ class _Job:
     def replay(self, card: TargetCard, case: CaseSpec) -> TargetReport:
         if card.conventions is None:
             return self._unusable(card)
+        taken = sorted({len(layout) - 2 for layout in card.conventions.layouts})
+        if len(case.spatial) not in taken:
+            spatial = " or ".join(str(axes) for axes in taken)
+            message = f"the replay id has {len(case.spatial)} spatial axes, and {card.name} takes {spatial}"
+            return TargetReport(card.name, Verdict.ERROR, card.conventions, error=message)
         if card.conventions.eps is not None:
             case = replace(case, eps=card.conventions.eps)
         return self._report(card, self._sweep(card, [case.id], None), case.id)
@@ -134,20 +151,25 @@ class _Job:
         """Report a candidate that cannot be run: a stub, or code that raised in every way it was tried."""
         if card.stub is not None:
             return TargetReport(card.name, Verdict.ERROR, error=card.stub, stub=True)
-        reasons: list[Event | Died] = []
+        reasons: list[Event | Died | Abandoned] = []
         self.executor.run(Task("sweep", self.spec, self.settings, card.name), reasons.append)
         reason = next((r.message for r in reasons if isinstance(r, Refused)), "it cannot be run")
         return TargetReport(card.name, Verdict.ERROR, error=reason)
 
     def _sweep(self, card: TargetCard, cases: list[str], progress: Show | None) -> bool:
         """Judge the cases into `self.results`; return whether the user interrupted."""
-        self.results, self.evaluations, self.start = [], 0, time.perf_counter()
+        self.results, self.evaluations, self.abandoned, self.start = [], 0, 0, time.perf_counter()
         failures = 0
 
-        def hear(event: Event | Died) -> None:
+        def hear(event: Event | Died | Abandoned) -> None:
             nonlocal failures
+            if isinstance(event, Abandoned):
+                self.abandoned = event.cases
+                return
+            if isinstance(event, Refused):
+                raise UsageError(event.message)
             if isinstance(event, Died):
-                how = Judgement(Outcome.FAIL, event.how)
+                how = Judgement(_outcome_of(event), event.how)
                 self.results.append(CaseResult(event.case or cases[0], {"BN506": how}))
             elif isinstance(event, Judged):
                 self.results.append(event.result)
@@ -176,7 +198,10 @@ class _Job:
                 self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
         by_code = {show.code: show for show in shown}
         found = tuple(_with_exhibit(finding, by_code.get(finding.code)) for finding in found)
-        oracles = verdict.oracle_table(found)
+        if self.abandoned:
+            found = tuple(_with_abandoned(finding, self.abandoned) for finding in found)
+        # What was seen before an interruption may say "wrong"; it cannot say "right".
+        oracles = None if interrupted else verdict.oracle_table(found)
         outcome = verdict.verdict(found, oracles, strict=self.settings.strict)
         exhibited = next((show.exhibit.case for show in shown), None)
         return TargetReport(
@@ -223,6 +248,22 @@ def _with_exhibit(finding: Finding, shown: Shown | None) -> Finding:
         case=shown.exhibit.case,
         boundary=shown.boundary,
     )
+
+
+# Code in Python loops, or of a cost that grows with the square of the batch, takes longer than any timeout on large
+# batches. What ends on all batches up to this size is taken to be slow beyond it, not endless.
+_SLOW_BEYOND = 512
+
+
+def _outcome_of(died: Died) -> Outcome:
+    slow = died.silent and died.case is not None and CaseSpec.parse(died.case).m > _SLOW_BEYOND
+    return Outcome.WARN if slow else Outcome.FAIL
+
+
+def _with_abandoned(finding: Finding, cases: int) -> Finding:
+    if finding.code != "BN506":
+        return finding
+    return replace(finding, message=f"{finding.message}; after several such ends {cases} cases were not run")
 
 
 def _fatal(how: str) -> Finding:

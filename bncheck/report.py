@@ -101,7 +101,10 @@ class OracleTable:
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
-    """Everything found out about one target."""
+    """Everything found out about one target.
+
+    `stub` marks code that is not written yet, `own_fault` an error of bncheck itself.
+    """
 
     name: str
     verdict: Verdict
@@ -116,6 +119,7 @@ class TargetReport:
     replay: str = ""
     error: str = ""
     stub: bool = False
+    own_fault: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,17 @@ from typing import Any
 from bncheck.case import DTYPES
 from bncheck.errors import UsageError
 from bncheck.registry import did_you_mean
+
+# As bncheck.adapters.layouts knows them; that module needs NumPy, which --help does without.
+LAYOUTS = ("NC", "CN", "NCHW", "NHWC", "NCL", "NLC", "NCDHW", "NDHWC")
+_KINDS = {
+    "cases": (int, "a whole number"),
+    "seed": (int, "a whole number"),
+    "dtype": (str, "a string"),
+    "layout": (str | None, "a string"),
+    "timeout": (int | float, "a number"),
+    "strict": (bool, "true or false"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +38,10 @@ class Settings:
     dtype : str
         dtype of the arrays handed to the target.
     layout : str or None
-        Overrides the detected layout ("NC", "CN", "NCHW", "NHWC").
+        Overrides the detected layout ("NC", "CN", "NCHW", "NHWC", or another order of such letters).
     select, ignore : tuple of str
-        Codes or prefixes of the checks to run, or to leave out ("BN2", "BN503").
+        Codes or prefixes of the checks to run, or to leave out ("BN2", "BN503"). A string or a list is taken too, and
+        "BN2, BN503" is split.
     timeout : float
         Seconds without any sign of life after which an isolated worker is killed.
     strict : bool
@@ -47,14 +60,37 @@ class Settings:
     strict: bool = False
 
     def __post_init__(self) -> None:
+        for name, (kind, words) in _KINDS.items():
+            value = getattr(self, name)
+            # True is an int to Python; as a number of cases it is a slip.
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                raise UsageError(f"{name} should be {words}, not {value!r}")
         if self.dtype not in DTYPES:
             raise UsageError(f"dtype {self.dtype!r} is not known. {did_you_mean(self.dtype, DTYPES)}")
+        if self.layout is not None and sorted(self.layout) not in map(sorted, LAYOUTS):
+            raise UsageError(f"layout {self.layout!r} is not known. {did_you_mean(self.layout.upper(), LAYOUTS)}")
         if self.cases < 1:
             raise UsageError(f"cases must be at least 1, not {self.cases}")
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"seed must be between 0 and 2**64 - 1, not {self.seed}")
-        if not self.timeout > 0:
-            raise UsageError(f"timeout must be positive, not {self.timeout}")
+        # Python's queues and locks wait no longer than this.
+        if not 0 < self.timeout <= threading.TIMEOUT_MAX:
+            raise UsageError(f"timeout must be between 0 and {threading.TIMEOUT_MAX:.0f} seconds, not {self.timeout}")
+        object.__setattr__(self, "timeout", float(self.timeout))
+        for name in ("select", "ignore"):
+            object.__setattr__(self, name, _split(name, getattr(self, name)))
+
+
+def _split(name: str, codes: object) -> tuple[str, ...]:
+    """Return the codes of "BN2, BN503", or of a list of such texts, one by one."""
+    texts = [codes] if isinstance(codes, str) else codes
+    if not isinstance(texts, list | tuple | set | frozenset) or not all(isinstance(text, str) for text in texts):
+        raise UsageError(f"{name} should be a string or a list of strings, not {codes!r}")
+    found = tuple(code.strip() for text in texts for code in text.split(","))
+    # An empty code is the beginning of every code: it would select, or ignore, all there is.
+    if not all(found):
+        raise UsageError(f"{name} has an empty code in it: {codes!r}")
+    return found
 
 
 def read_pyproject(folder: Path) -> dict[str, Any]:
@@ -63,34 +99,27 @@ def read_pyproject(folder: Path) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If the file is not TOML, or a key or the type of a value is not known; names the file and the key.
+        If the file is not TOML, or a key or a value is refused; names the file and the key.
 
     """
     path = next((p / "pyproject.toml" for p in (folder, *folder.parents) if (p / "pyproject.toml").is_file()), None)
     if path is None:
         return {}
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("bncheck", {})
+        table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: {error}") from error
-    defaults = {f.name: f.default for f in dataclasses.fields(Settings)}
+    for name in ("tool", "bncheck"):
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {name} should be a table, not {table!r}")
+    known = [field.name for field in dataclasses.fields(Settings)]
     values = {}
     for key, value in table.items():
-        if key not in defaults:
-            raise UsageError(f"{path}: [tool.bncheck] has no setting {key!r}. {did_you_mean(key, defaults)}")
-        values[key] = _fitting(value, defaults[key], f"{path}: [tool.bncheck] {key}")
+        if key not in known:
+            raise UsageError(f"{path}: [tool.bncheck] has no setting {key!r}. {did_you_mean(key, known)}")
+        try:
+            values[key] = getattr(Settings(**{key: value}), key)
+        except UsageError as error:
+            raise UsageError(f"{path}: [tool.bncheck] {error}") from error
     return values
-
-
-def _fitting(value: object, default: object, where: str) -> object:
-    """Return `value` in the type of `default`, or raise UsageError that starts with `where`."""
-    if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    if isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is type(default) or (default is None and isinstance(value, str)):
-        return value
-    wanted = (
-        "a list of strings" if isinstance(default, tuple) else "a string" if default is None else (f"like {default!r}")
-    )
-    raise UsageError(f"{where} should be {wanted}, not {value!r}")

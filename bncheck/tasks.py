@@ -73,6 +73,13 @@ class Shown:
     evaluations: int
 
 
-Event = Discovered | Refused | Begun | Judged | Shown
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """bncheck itself failed where user code runs; the text is the traceback."""
+
+    traceback: str
+
+
+Event = Discovered | Refused | Begun | Judged | Shown | Broken
 
 Tell = Callable[[Event], None]

@@ -17,13 +17,13 @@ def forward(x, gamma, beta, eps=1e-5):
 
 
 def backward(dout, cache):
-    dx, dgamma, dbeta = targets.backward(dout, cache)
-    return dx, dgamma, dbeta
+    found = targets.backward(dout, cache)
+    return found.dx, found.dgamma, found.dbeta
 
 
 def halved(dout, cache):
-    dx, dgamma, dbeta = targets.backward(dout, cache)
-    return dx / 2, dgamma, dbeta
+    found = targets.backward(dout, cache)
+    return found.dx / 2, found.dgamma, found.dbeta
 
 
 class Layer:
@@ -35,8 +35,9 @@ class Layer:
         return y
 
     def backward(self, dout):
-        dx, self.dgamma, self.dbeta = targets.backward(dout, self.cache)
-        return dx
+        found = targets.backward(dout, self.cache)
+        self.dgamma, self.dbeta = found.dgamma, found.dbeta
+        return found.dx
 
 
 @pytest.mark.parametrize("given", [(forward, backward), (Layer,), (str(CORRECT / "einsum_pair.py"),)])
@@ -60,6 +61,11 @@ def test_selection_and_dtype_are_passed_on():
     assert report.dtype == "float32"
 
 
+def test_codes_may_have_blanks_between_them():
+    report = bncheck.verify(forward, backward, select="BN101, BN503", cases=10)
+    assert {f.code for f in report.targets[0].findings} == {"BN101", "BN503"}
+
+
 @pytest.mark.parametrize(
     ("given", "options", "told"),
     [
@@ -70,6 +76,12 @@ def test_selection_and_dtype_are_passed_on():
         ((forward, backward), {"select": "BN999"}, "no check's code starts with 'BN999'"),
         ((forward, backward), {"cazes": 3}, "cazes"),
         ((forward, backward), {"cases": 0}, "at least 1"),
+        ((forward, backward), {"cases": "10"}, "cases should be a whole number, not '10'"),
+        ((forward, backward), {"seed": 1.5}, "seed should be a whole number, not 1.5"),
+        ((forward, backward), {"select": ""}, "select has an empty code"),
+        ((forward, backward), {"ignore": [3]}, "ignore should be a string or a list of strings"),
+        ((forward, backward), {"layout": "NHCX"}, "layout 'NHCX' is not known. Did you mean"),
+        ((forward, backward), {"timeout": float("inf")}, "timeout must be between 0 and"),
     ],
 )
 def test_misuse_is_a_usage_error_that_helps(given, options, told):

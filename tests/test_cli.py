@@ -136,8 +136,12 @@ def test_verbose_shows_the_traceback_of_our_own_fault(pipe):
     [
         (("verify", "a.py", "--dtype", "float23"), "Did you mean float32"),
         (("verify", "a.py", "--cases", "0"), "cases must be at least 1"),
-        (("verify", "a.py", "--timeout", "-1"), "timeout must be positive"),
-        (("verify", "a.py", "--timeout", "nan"), "timeout must be positive"),
+        (("verify", "a.py", "--timeout", "-1"), "timeout must be between 0 and"),
+        (("verify", "a.py", "--timeout", "nan"), "timeout must be between 0 and"),
+        (("verify", "a.py", "--timeout", "inf"), "timeout must be between 0 and"),
+        (("verify", "a.py", "--layout", "NWCX"), "layout 'NWCX' is not known. Did you mean"),
+        (("verify", "a.py", "--select", ""), "select has an empty code"),
+        (("verify", "a.py", "--ignore", "BN2,"), "ignore has an empty code"),
         (("replay", "v1:plain:n=2,q=1", "a.py"), "no parameter is called 'q'"),
         (("replay", "nonsense", "a.py"), "is no replay id"),
         (("explain", "BN20X"), "BN201"),
@@ -183,9 +187,9 @@ def test_a_wrong_check_is_a_usage_error():
 
 def test_options_reach_the_run(pipe):
     invoke("verify", "a.py", "b.py::f", "--cases", "7", "--seed", "3", "--dtype", "float32", "--layout", "NHWC",
-           "--select", "BN2,BN101", "--select", "BN5", "--ignore", "BN501", "--timeout", "2.5", "--strict")  # fmt: skip
+           "--select", "BN2, BN1", "--select", "BN5", "--ignore", "BN501", "--timeout", "2.5", "--strict")  # fmt: skip
     assert [spec.source for spec in pipe.specs] == ["a.py", "b.py::f"]
-    assert pipe.settings == Settings(7, 3, "float32", "NHWC", ("BN2", "BN101", "BN5"), ("BN501",), 2.5, True)
+    assert pipe.settings == Settings(7, 3, "float32", "NHWC", ("BN2", "BN1", "BN5"), ("BN501",), 2.5, True)
 
 
 def test_without_options_the_defaults_hold(pipe):
@@ -206,6 +210,14 @@ def test_a_wrong_setting_in_pyproject_is_one_line(pipe):
     result = invoke("verify", "a.py")
     assert result.exit_code == 2
     assert "pyproject.toml: [tool.bncheck] has no setting 'case'. Did you mean cases" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_refused_value_in_pyproject_names_the_file_and_the_key(pipe):
+    Path("pyproject.toml").write_text('[tool.bncheck]\ndtype = "float8"\n')
+    result = invoke("verify", "a.py")
+    assert result.exit_code == 2
+    assert "pyproject.toml: [tool.bncheck] dtype 'float8' is not known." in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -1,7 +1,12 @@
 """Settings from code and from pyproject.toml."""
 
+import math
+import threading
+from itertools import permutations
+
 import pytest
 
+from bncheck.adapters.layouts import LAYOUTS, layout
 from bncheck.errors import UsageError
 from bncheck.settings import Settings, read_pyproject
 
@@ -33,10 +38,18 @@ def test_no_table_no_settings(tmp_path):
     ("text", "told"),
     [
         ("[tool.bncheck]\ncase = 3", "no setting 'case'. Did you mean cases"),
-        ("[tool.bncheck]\ncases = '3'", "cases should be like 200"),
-        ("[tool.bncheck]\ncases = true", "cases should be like 200"),
-        ("[tool.bncheck]\nselect = 'BN2'", "select should be a list of strings"),
+        ("[tool.bncheck]\ncases = '3'", "cases should be a whole number"),
+        ("[tool.bncheck]\ncases = true", "cases should be a whole number"),
+        ("[tool.bncheck]\nselect = ['BN2', 3]", "select should be a string or a list of strings"),
+        ("[tool.bncheck]\nignore = ['']", "ignore has an empty code"),
         ("[tool.bncheck]\nlayout = 3", "layout should be a string"),
+        ("[tool.bncheck]\nlayout = 'NCWH2'", "layout 'NCWH2' is not known. Did you mean NCHW"),
+        ("[tool.bncheck]\ndtype = 'float8'", r"\[tool.bncheck\] dtype 'float8' is not known. Did you mean float"),
+        ("[tool.bncheck]\nstrict = 1", "strict should be true or false"),
+        ("[tool.bncheck]\ntimeout = inf", "timeout must be between 0 and"),
+        (f"[tool.bncheck]\ntimeout = 1{'0' * 400}", "timeout must be between 0 and"),
+        ("tool = 3", "tool should be a table, not 3"),
+        ("[tool]\nbncheck = 5", "bncheck should be a table, not 5"),
         ("[tool.bncheck", "pyproject.toml"),
     ],
 )
@@ -46,7 +59,41 @@ def test_mistakes_name_the_file_and_the_key(tmp_path, text, told):
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", [{"cases": 0}, {"seed": -1}, {"seed": 2**64}, {"dtype": "int8"}, {"timeout": 0.0}])
-def test_values_out_of_range_are_refused(wrong):
-    with pytest.raises(UsageError, match=next(iter(wrong))):
+def test_codes_of_the_file_are_split_as_everywhere(tmp_path):
+    assert read_pyproject(write(tmp_path, '[tool.bncheck]\nselect = ["BN2, BN503"]\n')) == {"select": ("BN2", "BN503")}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"cases": value} for value in (0, "10", 2.0, True, None)),
+        *({"seed": value} for value in (-1, 2**64, 1.5, "1")),
+        *({"dtype": value} for value in ("int8", float, None)),
+        *({"timeout": value} for value in (0.0, -1, math.inf, math.nan, threading.TIMEOUT_MAX * 2, "3", None, True)),
+        *({"layout": value} for value in ("", "N", "NN", "nc", "NCNC", "NCX", "NCHWD2", ("N", "C"))),
+        *({"select": value} for value in ("", "BN2,", ("",), ("BN2", " "), 3, (3,), None)),
+        *({"ignore": value} for value in ("", [""])),
+        {"strict": 1},
+    ],
+)
+def test_values_that_do_not_fit_are_refused_by_name(wrong):
+    with pytest.raises(UsageError, match=f"^{next(iter(wrong))} "):
         Settings(**wrong)
+
+
+def test_a_timeout_too_long_to_wait_for_says_what_the_longest_is():
+    with pytest.raises(UsageError, match=f"timeout must be between 0 and {threading.TIMEOUT_MAX:.0f} seconds, not inf"):
+        Settings(timeout=math.inf)
+    assert Settings(timeout=threading.TIMEOUT_MAX)
+
+
+def test_every_order_of_axes_that_can_be_run_is_a_layout_and_a_slip_is_set_right():
+    for name in {"".join(letters) for known in LAYOUTS for letters in permutations(known)}:
+        assert Settings(layout=name).layout == layout(name).name
+    with pytest.raises(UsageError, match=r"layout 'nchw' is not known. Did you mean NCHW"):
+        Settings(layout="nchw")
+
+
+@pytest.mark.parametrize("codes", ["BN2, BN503", ["BN2", "BN503"], ("BN2 ,BN503",), ("BN2", " BN503 ")])
+def test_codes_are_split_and_stripped(codes):
+    assert Settings(select=codes, ignore=codes) == Settings(select=("BN2", "BN503"), ignore=("BN2", "BN503"))

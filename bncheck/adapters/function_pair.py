@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from bncheck.adapters.affine import AffineRun, mentioned
 from bncheck.adapters.plans import Plan, backward_plans, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
@@ -21,7 +22,7 @@ from bncheck.adapters.protocol import (
 from bncheck.adapters.results import gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.stems import match
-from bncheck.adapters.words import Kind, Role, argument_role, composite, kind, stem
+from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, stem
 
 NAME = "function-pair"
 Function = Callable[..., Any]
@@ -30,17 +31,24 @@ Function = Callable[..., Any]
 class FunctionReading:
     """One way of calling a pair of functions."""
 
-    def __init__(self, forward: Function, backward: Function, calling: Calling) -> None:
-        self._forward, self._backward, self._calling = forward, backward, calling
+    def __init__(
+        self, forward: Function, backward: Function, calling: Calling, absent: frozenset[str] = frozenset()
+    ) -> None:
+        self._forward, self._backward, self._calling, self.absent = forward, backward, calling, absent
 
     @property
     def eps(self) -> EpsPlace | None:
         """An eps argument is one; a dict of options may be read or not."""
         return eps_argument(self._calling.forward)
 
+    def without(self, absent: frozenset[str]) -> FunctionReading:
+        """Return the same reading for code that does without gamma or beta."""
+        return FunctionReading(self._forward, self._backward, self._calling, absent)
+
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
-        return CallRun(self._calling, self._forward, self._backward, self._calling.values(parameters))
+        run = CallRun(self._calling, self._forward, self._backward, self._calling.values(parameters))
+        return AffineRun(run, parameters, self.absent) if self.absent else run
 
 
 class FunctionPair:
@@ -56,10 +64,27 @@ class FunctionPair:
         self.composite = composite(names[0])
         self._forward, self._backward = forward, backward
 
+    @property
+    def mentions(self) -> frozenset[str]:
+        """Say whether the code speaks of gamma and beta."""
+        return mentioned(self._forward, self._backward)
+
+    def _forward_plans(self) -> list[Plan]:
+        """Return the plans for the forward; gamma and beta need a place in it if the code speaks of them."""
+        try:
+            return list(forward_plans(self._forward))
+        except ArityError:
+            own = {key for keys in dict_keys(self._forward) for _, key in keys}
+            plans = list(forward_plans(self._forward, own=True))
+            in_dict = [plan for plan in plans if "params" in plan.keys] if "gamma" in own else []
+            if not in_dict and not any(self.mentions <= plan.keys for plan in plans):
+                raise
+            return in_dict or plans
+
     def readings(self) -> Iterator[Reading]:
         """Yield the ways of calling the pair, most likely first."""
         try:
-            forwards = list(forward_plans(self._forward))
+            forwards = self._forward_plans()
         except ArityError:
             raise ArityError(
                 f"{self.forward_name}{spelled(self._forward)}: expected a forward like {self.forward_name}(x, gamma, "
@@ -75,7 +100,7 @@ class FunctionPair:
             ) from None
         order = gradient_order(self._backward)
         for forward in forwards:
-            for keys in dict_keys(self._forward) if "params" in forward.keys else [()]:
+            for keys in dict_keys(self._forward, forward) if "params" in forward.keys else [()]:
                 for backward in backwards:
                     for cache, place in cache_choices(returned, "cache" in backward.keys):
                         calling = Calling(forward, backward, order, cache, place, keys)
@@ -98,12 +123,18 @@ def cache_choices(returned: tuple[str | None, ...] | None, asked: bool) -> list[
     return [("named", place) for place in named[:1]] + others
 
 
-def dict_keys(function: Function) -> list[tuple[tuple[str, str], ...]]:
-    """Return what a fresh dict of options may hold, most likely first: the keys that the code asks for, by meaning."""
+def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[str, str], ...]]:
+    """Return what a fresh dict of options may hold, most likely first: the keys that the code asks for, by meaning.
+
+    Gamma and beta are among them unless a call plan already gives them as arguments.
+    """
     code = getattr(inspect.unwrap(getattr(function, "func", function)), "__code__", None)
     texts = [c for c in getattr(code, "co_consts", ()) if isinstance(c, str) and c.isidentifier()]
     own = {t: role.value for t in texts if (role := argument_role(t)) in (Role.EPS, Role.MOMENTUM)}
-    plain = {"eps": "eps", "momentum": "momentum"} | own
+    affine = {t: role.value for t in texts if (role := argument_role(t)) in (Role.GAMMA, Role.BETA) and clarity(t) > 1}
+    if plan is not None and plan.keys & {"gamma", "beta"}:
+        affine = {}
+    plain = {"eps": "eps", "momentum": "momentum"} | own | affine
     running = {t: role.value for t in texts if (role := argument_role(t)) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)}
     full = plain | {"running_mean": "running_mean", "running_var": "running_var"} | running
     return [tuple(plain.items()), tuple(full.items())]

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.affine import AffineRun, mentioned
 from bncheck.adapters.function_pair import cache_choices, dict_keys, eps_argument
+from bncheck.adapters.places import Parts, Place, parts_of, put
 from bncheck.adapters.plans import Plan, backward_plans, constructor_plans, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
@@ -24,7 +26,7 @@ from bncheck.adapters.protocol import (
 from bncheck.adapters.results import attribute_names, gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.stems import match
-from bncheck.adapters.words import Role, argument_role, composite, gradient_name, kind, train_is_true, words
+from bncheck.adapters.words import Role, argument_role, composite, kind, train_is_true, words
 
 NAME = "layer-class"
 # Methods that only mention gradients ("zero_grad") are no backward where one of these is there.
@@ -32,14 +34,32 @@ _BACKWARD = frozenset("backward backwards bwd bprop backprop backpropagation bac
 
 
 class LayerRun(CallRun):
-    """One fresh layer. Its parameters are set before the first forward, or after it where it creates them."""
+    """One fresh layer. Its parameters are set before the first forward, or after it where it creates them.
 
-    __slots__ = ("_furnished", "_in_place")
+    `how` is "given" where the user's code takes gamma and beta as arguments, "set" or "in place" where bncheck puts
+    them into the layer; `absent` are those that the layer does without.
+    """
 
-    def __init__(self, calling: Calling, layer: Any, names: tuple[str, str], values: dict[str, Any], how: str) -> None:
+    __slots__ = ("_absent", "_furnished", "_in_place", "_missing")
+
+    def __init__(
+        self,
+        calling: Calling,
+        layer: Any,
+        names: tuple[str, str],
+        values: dict[str, Any],
+        how: str,
+        absent: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(calling, getattr(layer, names[0]), getattr(layer, names[1]), values, layer)
-        self._in_place = how == "in place"
+        self._in_place, self._absent = how == "in place", absent
+        self._missing: tuple[str, ...] = ()
         self._furnished = how == "given" or self._furnish()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Gamma or beta, if no place was found for it."""
+        return self._missing
 
     def forward(self, x: Any, train: bool) -> Any:
         """Call the layer's forward, after a first one if that creates the parameters."""
@@ -52,20 +72,59 @@ class LayerRun(CallRun):
             self._furnished = True
         return super().forward(x, train)
 
+    def acting(self, x: Any) -> str:
+        """Change one array per channel after the other, and see whether y follows: it may be a gamma of another name.
+
+        What a forward computes anew has no effect, and running statistics have their own checks.
+        """
+        parts = parts_of(self._layer)
+        known = {place.trail for place in parts.parameters.values()}
+        for place in parts.places:
+            own = place.get()
+            running = argument_role(str(place.trail[-1])) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+            if (
+                running
+                or place.trail in known
+                or np.size(own) != np.size(self.gamma)
+                or not isinstance(own, np.ndarray)
+            ):
+                continue
+            before = np.array(super().forward(x.copy(), True))
+            put(parts, place, place.get() + 1.0)
+            after = np.asarray(super().forward(x.copy(), True))
+            put(parts, place, own)
+            if after.shape == before.shape and not np.allclose(before, after):
+                return place.spelled
+        return ""
+
     def _furnish(self) -> bool:
-        """Give the layer's attributes gamma and beta their values; tell whether both were there."""
-        names = parameter_attributes(self._layer)
-        for key, name in names.items():
-            given, own = self._values[key], getattr(self._layer, name)
-            if isinstance(own, np.ndarray) and own.size == given.size:
-                given = given.reshape(own.shape)
-            if self._in_place and isinstance(own, np.ndarray) and own.shape == given.shape:
-                own[...] = given
-                given = own
-            else:
-                setattr(self._layer, name, given)
-            self._values[key] = given
-        return len(names) == 2
+        """Put gamma and beta where the layer keeps them; tell whether both have their places."""
+        parts = parts_of(self._layer)
+        for key, place in parts.parameters.items():
+            if key not in self._absent:
+                self._values[key] = self._put(parts, place, self._values[key])
+        wanted = [key for key in ("gamma", "beta") if key not in self._absent]
+        self._missing = tuple(key for key in wanted if key not in parts.parameters)
+        self._recast(parts)
+        return not self._missing
+
+    def _put(self, parts: Parts, place: Place, given: Any) -> Any:
+        """Put one parameter in its place, in the shape of what is there; return the array that the layer now has."""
+        own = place.get()
+        if isinstance(own, np.ndarray) and own.size == given.size:
+            given = given.reshape(own.shape)
+        if self._in_place and isinstance(own, np.ndarray) and own.shape == given.shape:
+            own[...] = given
+            return own
+        put(parts, place, given)
+        return given
+
+    def _recast(self, parts: Parts) -> None:
+        """Give buffers that gradients are written into the dtype of the parameters that they belong to."""
+        for of, place in parts.gradients.items():
+            own, dtype = place.get(), self._values["gamma"].dtype
+            if of != "dx" and isinstance(own, np.ndarray) and own.dtype != dtype and not self._in_place:
+                put(parts, place, own.astype(dtype))
 
     def _set_mode(self, train: bool) -> None:
         super()._set_mode(train)
@@ -74,27 +133,20 @@ class LayerRun(CallRun):
                 setattr(self._layer, name, train if train_is_true(name) else not train)
 
 
-def parameter_attributes(layer: Any) -> dict[str, str]:
-    """Return the attributes that hold gamma and beta, by key; the clearest name wins."""
-    found: dict[str, str] = {}
-    for name in attribute_names(layer):
-        role = argument_role(name)
-        if role not in (Role.GAMMA, Role.BETA) or gradient_name(name) is not None:
-            continue
-        value = getattr(layer, name, None)
-        if isinstance(value, bool | str) or callable(value):
-            continue
-        key = role.value
-        if key not in found or (key in words(name) and key not in words(found[key])):
-            found[key] = name
-    return found
-
-
 class LayerReading:
     """One way of constructing and calling a layer."""
 
-    def __init__(self, cls: type, names: tuple[str, str], constructor: Plan, calling: Calling, how: str) -> None:
+    def __init__(
+        self,
+        cls: type,
+        names: tuple[str, str],
+        constructor: Plan,
+        calling: Calling,
+        how: str,
+        absent: frozenset[str] = frozenset(),
+    ) -> None:
         self._cls, self._names, self._constructor, self._calling, self._how = cls, names, constructor, calling, how
+        self.absent = absent
         self._eps_attribute: str | None = None
         self._mode_attributes: list[str] | None = None
 
@@ -105,6 +157,10 @@ class LayerReading:
         if "eps" in self._constructor.keys:
             return EpsPlace("argument", True)
         return declared or (EpsPlace("attribute", False) if self._eps_attribute else None)
+
+    def without(self, absent: frozenset[str]) -> LayerReading:
+        """Return the same reading for a layer that does without gamma or beta."""
+        return LayerReading(self._cls, self._names, self._constructor, self._calling, self._how, absent)
 
     def start(self, parameters: Parameters) -> Run:
         """Construct a layer, in training mode."""
@@ -118,7 +174,8 @@ class LayerReading:
             setattr(layer, name, train_is_true(name))
         if self._eps_attribute is not None:
             setattr(layer, self._eps_attribute, parameters.eps)
-        return LayerRun(self._calling, layer, self._names, values, self._how)
+        run = LayerRun(self._calling, layer, self._names, values, self._how, self.absent)
+        return AffineRun(run, parameters, self.absent) if self.absent else run
 
     def _look(self, layer: Any) -> None:
         """Note, once, which attributes say what mode the layer is in, and which holds eps if no argument does."""
@@ -148,6 +205,11 @@ class LayerClass:
         self.composite = composite(cls.__name__)
         self._cls, self._names = cls, names
 
+    @property
+    def mentions(self) -> frozenset[str]:
+        """Say whether the code speaks of gamma and beta."""
+        return mentioned(self._cls)
+
     def readings(self) -> Iterator[Reading]:
         """Yield the ways of constructing and calling the layer, most likely first."""
         forward, backward = (_unbound(self._cls, name) for name in self._names)
@@ -156,9 +218,9 @@ class LayerClass:
         order = gradient_order(backward)
         for constructor in constructors:
             for forward_plan in forwards:
-                given = "gamma" in constructor.keys | forward_plan.keys
-                for how in ("given",) if given else ("set", "in place"):
-                    for keys in dict_keys(forward) if "params" in forward_plan.keys else [()]:
+                for keys in dict_keys(forward, forward_plan) if "params" in forward_plan.keys else [()]:
+                    given = constructor.keys | forward_plan.keys | {key for _, key in keys}
+                    for how in ("given",) if "gamma" in given else ("set", "in place"):
                         for backward_plan in backwards:
                             for cache, place in cache_choices(returned, "cache" in backward_plan.keys):
                                 calling = Calling(forward_plan, backward_plan, order, cache, place, keys)

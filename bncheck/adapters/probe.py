@@ -49,6 +49,12 @@ class Fit:
         "returns None" or the like for a backward that is not written yet, "" otherwise.
     note : str
         What is to be said about a tie.
+    missing : tuple of str
+        Gamma or beta, if no way was found to give it to the code.
+    acting : str
+        Where something is missing: an array in the code's own state that y depends on, "" if there is none.
+    ran_dry : bool
+        Whether backward came back with neither dgamma nor dbeta.
 
     """
 
@@ -58,6 +64,9 @@ class Fit:
     returns: str = ""
     stub: str = ""
     note: str = ""
+    missing: tuple[str, ...] = ()
+    acting: str = ""
+    ran_dry: bool = False
 
     @property
     def score(self) -> int:
@@ -87,15 +96,48 @@ class Trial:
 
     def run(self, gamma: Any, beta: Any) -> tuple[Run, Any]:
         """Return a fresh run after its forward, and its y; raise RaisedError if user code raised."""
+        return self._run_on(self.x.copy(), gamma, beta)
+
+    def _run_on(self, x: Any, gamma: Any, beta: Any) -> tuple[Run, Any]:
         shape = self.way.shape or (-1,)
         parameters = Parameters(gamma.reshape(shape).copy(), beta.reshape(shape).copy(), EPS, MOMENTUM)
         try:
             run = self.reading.start(parameters)
-            return run, run.forward(self.x.copy(), True)
+            return run, run.forward(x, True)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise RaisedError(error) from None
+
+    def acting(self, run: Run) -> str:
+        """Return the array in the code's own state that may be what is missing, "" if nothing is."""
+        try:
+            return run.acting(self.x) if run.missing else ""
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return ""  # a state that cannot be tried has shown nothing
+
+    def acts(self, y: Any, parameter: str) -> bool:
+        """Tell whether a parameter acts along the channels of this layout.
+
+        A gamma that bncheck applies itself does so in any layout: then x has to show along which axis the code works.
+        """
+        if "gamma" in self.reading.absent and parameter == "gamma":
+            return self.mixes_own_channel(y)
+        return self.moves_own_channel(y, parameter)
+
+    def mixes_own_channel(self, y: Any) -> bool:
+        """Tell whether changing one entry of x moves its own channel of y, all of it, and nothing else."""
+        axis = self.way.layout.channel_axis
+        x = self.x.copy()
+        x.flat[0] += 1.0
+        other = as_array(self._run_on(x, self.gamma, self.beta)[1])
+        if other is None or other.shape != y.shape:
+            return False
+        moved = np.abs(other - y) > 1e-9
+        rest = np.delete(moved, 0, axis)
+        return bool(moved.take(0, axis).all()) and not rest.any()
 
     def moves_own_channel(self, y: Any, parameter: str) -> bool:
         """Tell whether changing one entry of gamma (or of beta) moves its own channel of y and nothing else."""
@@ -131,27 +173,30 @@ def attempt(trial: Trial, needed: frozenset[str]) -> Fit | None:
     array = as_array(y)
     holds = {"y"} if array is not None and array.shape == trial.x.shape else set()
     kept = array.copy() if holds else None
-    stub = _try_backward(trial, run, holds)
+    stub, dry = _try_backward(trial, run, holds)
     if kept is not None and holds >= needed - {*OF_FORWARD}:
-        holds.update(what for what in ("gamma", "beta") if trial.moves_own_channel(kept, what))
+        holds.update(what for what in ("gamma", "beta") if trial.acts(kept, what))
     spelled = spell_shape(np.shape(run.gamma), trial.channels)
-    return Fit(trial.way, frozenset(holds), spelled, run.returns, stub)
+    return Fit(trial.way, frozenset(holds), spelled, run.returns, stub, "", run.missing, trial.acting(run), dry)
 
 
-def _try_backward(trial: Trial, run: Run, holds: set[str]) -> str:
-    """Note which gradients have the right shape; return what makes a stub of the backward, "" if nothing does."""
+def _try_backward(trial: Trial, run: Run, holds: set[str]) -> tuple[str, bool]:
+    """Note which gradients have the right shape; return what makes a stub of the backward, "" if nothing does.
+
+    The second result says that it came back with neither dgamma nor dbeta.
+    """
     try:
         results = run.backward(trial.dy.copy())
     except KeyboardInterrupt:
         raise
     except NotImplementedError:
-        return "raises NotImplementedError"
+        return "raises NotImplementedError", False
     except BaseException:
-        return ""  # the forward works, so that this backward is the user's error: the experiments will meet it
+        return "", False  # the forward works, so that this backward is the user's error: the experiments will meet it
     if all(value is None for value in results):
-        return "returns None"
+        return "returns None", False
     for name, value in zip(GRADIENTS, results, strict=True):
         array = as_array(value if name == "dx" else per_channel(value, trial.channels))
         if array is not None and array.shape == (trial.x.shape if name == "dx" else (trial.channels,)):
             holds.add(name)
-    return ""
+    return "", results.dgamma is None and results.dbeta is None

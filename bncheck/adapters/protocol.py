@@ -57,6 +57,13 @@ class Run(Protocol):
     def returns(self) -> str:
         """How backward handed its gradients over, in words; "" before a backward."""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Gamma or beta, if no way was found to give it to the code; asked after a forward."""
+
+    def acting(self, x: Any) -> str:
+        """Return the place of an array in the code's own state that y depends on in training, "" if there is none."""
+
     def forward(self, x: Any, train: bool) -> Any:
         """Call the user's forward; return what looks like y, None if nothing does."""
 
@@ -70,6 +77,13 @@ class Reading(Protocol):
     @property
     def eps(self) -> EpsPlace | None:
         """How eps reaches the code; None if it cannot be set."""
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Which of gamma and beta the code is known to do without."""
+
+    def without(self, absent: frozenset[str]) -> Reading:
+        """Return the same reading for code that does without gamma or beta."""
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
@@ -92,6 +106,8 @@ class Candidate(Protocol):
         Name of the adapter that found it.
     forward_name, backward_name : str
         What messages call the two functions.
+    mentions : frozenset of str
+        "gamma" and "beta", as far as its code speaks of them.
 
     """
 
@@ -102,6 +118,10 @@ class Candidate(Protocol):
     adapter: str
     forward_name: str
     backward_name: str
+
+    @property
+    def mentions(self) -> frozenset[str]:
+        """Say whether the code speaks of gamma and beta."""
 
     def readings(self) -> Iterable[Reading]:
         """Yield the ways of calling it, most likely first; raise ArityError if there is none."""

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+from bncheck.adapters.affine import NOTES
 from bncheck.adapters.epsilon import find_eps
 from bncheck.adapters.loading import Source, load, parse
 from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace
@@ -119,14 +120,15 @@ def _examined(candidate: Candidate, name: str, layout: str | None) -> Entry:
 def _found_target(candidate: Candidate, name: str, found: Found) -> FoundTarget:
     first = next(iter(found.fits.values()))
     eps = find_eps(found.reading, first.way)
+    notes = [NOTES.get(found.reading.absent), *(fit.note for fit in found.fits.values()), eps.note]
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in found.fits.values()),
-        parameter_shape=first.parameter_shape,
+        parameter_shape="none" if "gamma" in found.reading.absent else first.parameter_shape,
         eps_source=eps.source,
         eps=eps.value,
         returns=next((fit.returns for fit in found.fits.values() if fit.returns), "unknown: backward raised"),
-        notes=tuple(filter(None, [*(fit.note for fit in found.fits.values()), eps.note])),
+        notes=tuple(filter(None, notes)),
     )
     return FoundTarget(name, conventions, found.reading, {n: fit.way for n, fit in found.fits.items()})
 

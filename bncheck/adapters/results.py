@@ -37,7 +37,13 @@ def read_gradients(result: Any, order: Order, shape: tuple[int, ...]) -> dict[st
         if _is_numbers(result):
             return {"dx": result}
         names = order.get(len(result)) or _by_shape(result, shape)
-        return {name: item for name, item in zip(names, result, strict=False) if name and item is not None}
+        found = {name: item for name, item in zip(names, result, strict=False) if name and item is not None}
+        inner = _inner(result)
+        if not inner:
+            return found
+        return {n: item for n, item in found.items() if not isinstance(item, Mapping)} | {
+            of: item[key] for item in inner for of, key in _keys(item).items() if item[key] is not None
+        }
     keyed = _keyed(result)
     if keyed is not None:
         return {of: keyed[key] for of, key in _keys(keyed).items() if keyed[key] is not None}
@@ -53,11 +59,17 @@ def describe_gradients(result: Any, order: Order, shape: tuple[int, ...], attrib
         words = f"dict ({', '.join(_keys(keyed).values())})"
     elif isinstance(result, tuple | list) and not _is_numbers(result):
         names = order.get(len(result)) or _by_shape(result, shape)
-        words = f"tuple ({', '.join(name or '...' for name in names)})"
+        keys = [f"dict ({', '.join(_keys(i).values())})" if isinstance(i, Mapping) else "" for i in result]
+        words = f"tuple ({', '.join(key or name or '...' for key, name in zip(keys, names, strict=False))})"
     else:
         words = "dx"
     stored = f"attributes {', '.join(attributes.values())}" if attributes else ""
     return " and ".join(filter(None, (words, stored)))
+
+
+def _inner(result: tuple[Any, ...] | list[Any]) -> list[Mapping[str, Any]]:
+    """Return the dicts of gradients among the things returned: ``return dx, grads``."""
+    return [item for item in result if isinstance(item, Mapping) and _keys(item)]
 
 
 def _is_numbers(result: Any) -> bool:
@@ -92,19 +104,6 @@ def _by_shape(result: tuple[Any, ...] | list[Any], shape: tuple[int, ...]) -> tu
     names = ["dgamma", "dbeta", *[""] * len(result)][: len(result) - 1]
     names.insert(place, "dx")
     return tuple(names)
-
-
-def read_attributes(layer: Any, missing: list[str]) -> dict[str, str]:
-    """Return which attributes of a layer hold the missing gradients: {"dgamma": "grad_gamma"}."""
-    found: dict[str, tuple[int, str]] = {}
-    for name in attribute_names(layer):
-        read = gradient_name(name)
-        if read is None or read.of not in missing or read.clarity <= found.get(read.of, (0, ""))[0]:
-            continue
-        value = getattr(layer, name, None)
-        if value is not None and not callable(value):
-            found[read.of] = (read.clarity, name)
-    return {of: found[of][1] for of in missing if of in found}
 
 
 def attribute_names(layer: Any) -> list[str]:

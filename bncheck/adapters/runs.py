@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.places import parts_of
 from bncheck.adapters.plans import Plan, mode_values
 from bncheck.adapters.protocol import Parameters, Results
 from bncheck.adapters.results import (
     Order,
     attribute_names,
     describe_gradients,
-    read_attributes,
     read_gradients,
     split_forward,
 )
@@ -59,6 +59,11 @@ class Calling:
     _running: bool = field(init=False, default=False)
     _params: bool = field(init=False, default=False)
     _items: bool = field(init=False, default=False)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """What the forward gets: keys of its arguments, and of the dict among them."""
+        return self.forward.keys | (frozenset(key for _, key in self.dict_keys) if self._params else frozenset())
 
     def values(self, parameters: Parameters) -> dict[str, Any]:
         """Return the values of a fresh run, by key."""
@@ -116,6 +121,16 @@ class CallRun:
         """The array that user code was given for beta."""
         return self._values["beta"]
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Gamma or beta, if no way was found to give it to the code."""
+        given = self._calling.given
+        return tuple(key for key in ("gamma", "beta") if key not in given)
+
+    def acting(self, x: Any) -> str:
+        """Functions have no state that could be looked at."""
+        return ""
+
     def forward(self, x: Any, train: bool) -> Any:
         """Call the user's forward; return what looks like y, None if nothing does."""
         values = self._values
@@ -133,12 +148,14 @@ class CallRun:
         values["cache"] = self._cache()
         if calling._items:
             self._spread(values)
+        self._attributes = {}
         result = self._result = calling.backward.call(self._backward, values)
         found = read_gradients(result, calling.order, self._shape)
         if layer is not None and len(found) < len(GRADIENTS):
-            names = self._attributes = read_attributes(layer, [name for name in GRADIENTS if name not in found])
-            for of, name in names.items():
-                found[of] = getattr(layer, name)
+            for of, place in parts_of(layer, values).gradients.items():
+                if of not in found and (value := place.get()) is not None:
+                    found[of] = value
+                    self._attributes[of] = place.spelled
         return Results(found.get("dx"), found.get("dgamma"), found.get("dbeta"))
 
     @property

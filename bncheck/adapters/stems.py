@@ -50,7 +50,8 @@ def _nearest(wanted: str, stems: dict[str, Stem], others: list[str]) -> str | No
     own = stems[wanted].words
     equal = [name for name in others if "".join(stems[name].words) == "".join(own)]
     if equal:  # several spellings of one stem: "bn_backward" goes with "bn_forward" before "batchnorm_forward"
-        return max(equal, key=lambda name: len(set(words(name)) & set(words(wanted))))
+        private = wanted.startswith("_")  # and "bn_backward" before its helper "_bn_backward"
+        return max(equal, key=lambda n: (len(set(words(n)) & set(words(wanted))), n.startswith("_") is private))
     near = [name for name in others if _related(own, stems[name].words)]
     return max(near, key=lambda name: len(set(stems[name].words) & set(own)), default=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,8 @@ class FoundSession:
         self._given["dy"] = (dy, given)
         dx, dgamma, dbeta = run.backward(given)
         size = self._setup.gamma.size
-        return Gradients(canonical(dx, place, given.shape), per_channel(dgamma, size), per_channel(dbeta, size))
+        misfit = grown("gamma", run.gamma, dgamma, size) or grown("beta", run.beta, dbeta, size)
+        return Gradients(canonical(dx, place, given.shape), per_channel(dgamma, size), per_channel(dbeta, size), misfit)
 
     def handed_over(self) -> Mapping[str, tuple[Array, Array]]:
         """Return each array given to user code (name: before, now)."""
@@ -135,6 +137,21 @@ def per_channel(value: Any, size: int) -> Any:
     if [n for n in array.shape if n != 1] != [n for n in (size,) if n != 1]:
         return value
     return np.array(array).reshape(size)
+
+
+def grown(name: str, parameter: Any, gradient: Any, size: int) -> str:
+    """Return what an update would do to a parameter whose gradient broadcasts against it, "" where the two fit."""
+    shape = np.shape(parameter)
+    found = gradient.shape if isinstance(gradient, np.ndarray) else np.shape(as_array(gradient))
+    if found == shape or math.prod(found) != size:
+        return ""
+    try:
+        joint = np.broadcast_shapes(shape, found)
+    except ValueError:
+        return ""
+    if math.prod(joint) <= size:
+        return ""
+    return f"d{name} has shape {found} where {name} has {shape}: an update would grow {name} to {joint}"
 
 
 def as_array(value: Any) -> Any:

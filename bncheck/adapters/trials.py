@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 
 from bncheck import guard
+from bncheck.adapters.affine import OPTIONAL
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
 from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
@@ -26,6 +27,7 @@ from bncheck.errors import StubError, TargetError
 _MAX_READINGS = 48
 # What data of another number of axes must show to count beside (N, C).
 _BESIDE = frozenset({"y", "gamma", "dgamma"})
+_MIXED = "NCHW is assumed: data of four axes comes back in its shape, but gamma acts along none of its axes"
 
 
 @dataclass
@@ -84,17 +86,49 @@ def examine(candidate: Candidate, only: str | None) -> Found:
                 best = found
             if best is not None and _score(best) == FULL:
                 break
-    if best is None:
-        raise _failure(candidate, log, only)
+        if best is None:
+            raise _failure(candidate, log, only)
+        best = _completed(best, candidate, only)
     fit = next(iter(best.fits.values()))
+    _understood(best, fit, candidate)
+    return best
+
+
+def _completed(found: Found, candidate: Candidate, only: str | None) -> Found:
+    """Return a candidate without gamma and beta, or without beta, read as such; any other as it is."""
+    missing = frozenset(next(iter(found.fits.values())).missing)
+    acting = any(fit.acting for fit in found.fits.values())
+    if missing not in OPTIONAL or missing & candidate.mentions or acting:
+        return found
+    bare = _survey(found.reading.without(missing), only, Log())
+    return bare if bare.fits else found
+
+
+def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
+    """Raise StubError for code that is not written yet, and TargetError where there is nothing to judge.
+
+    That is so for code that is no Batch Normalization, and where no way was found to gamma and beta or their gradients.
+    """
     if fit.stub:
         raise StubError(f"not implemented yet: {candidate.backward_name} {fit.stub}")
     if candidate.kind is not Kind.BN or candidate.composite:
         if "y" not in fit.holds:
             raise TargetError(f"{candidate.forward_name} does not return an array of the shape of x: is it batch norm?")
-        if len(fit.holds & {"gamma", "beta", "dgamma", "dbeta"}) == 0:
+        if not fit.holds & {"gamma", *(("beta", "dgamma", "dbeta") if not found.reading.absent else ())}:
             raise TargetError(f"{candidate.forward_name} does not respond to gamma or beta: is it batch norm?")
-    return best
+    if fit.missing:
+        seen = f" y depends on its {fit.acting}, a name that says neither." if fit.acting else ""
+        raise TargetError(
+            f"{candidate.forward_name} runs, but no way was found to set {' and '.join(fit.missing)}.{seen} bncheck gives "
+            "them as arguments of the forward or the constructor, or puts them where a layer keeps them: attributes "
+            "(gamma, beta), entries of a dict or list (params), or objects with .data."
+        )
+    if fit.ran_dry:
+        raise TargetError(
+            f"{candidate.backward_name} runs, but the gradients of gamma and beta were not found: it hands over "
+            f"{fit.returns or 'nothing that reads as one'}. Return them (dx, dgamma, dbeta), or keep them in the "
+            "layer: attributes (dgamma, dbeta), entries of a dict or list (grads), or objects with .grad."
+        )
 
 
 def _score(found: Found) -> int:
@@ -112,7 +146,7 @@ def _survey(reading: Reading, only: str | None, log: Log) -> Found:
         fit = _best([layout(name) for name in BY_AXES[ndim]], reading, log, needed)
         if fit:
             fits[ndim] = fit
-    fits = _taken(fits)
+    fits = _taken(fits, reading)
     if not any(fit.score == FULL for fit in fits.values()):
         return Found(reading, _unusual(fits, reading, log))
     if 4 in fits:  # code for maps of any number of axes is offered the others too; code for (N, C) alone is not
@@ -134,7 +168,7 @@ def _unusual(fits: dict[int, Fit], reading: Reading, log: Log) -> dict[int, Fit]
     return fits
 
 
-def _taken(fits: dict[int, Fit]) -> dict[int, Fit]:
+def _taken(fits: dict[int, Fit], reading: Reading) -> dict[int, Fit]:
     """Return the numbers of axes that are really meant, of 2 and 4.
 
     A function for (N, C) often runs on four axes by accident, and one for four axes on two. Four count beside two only
@@ -142,9 +176,20 @@ def _taken(fits: dict[int, Fit]) -> dict[int, Fit]:
     """
     if len(fits) < 2:
         return fits
+    if not reading.absent and _mixes_channels(fits[4]):
+        return {2: fits[2], 4: replace(fits[4], note=_MIXED)} if fits[2].holds >= {"y", "dgamma"} else {4: fits[4]}
     if not fits[4].holds >= _BESIDE:
         return {2: fits[2]} if fits[2].score >= fits[4].score or "y" in fits[2].holds else {4: fits[4]}
     return fits if fits[2].holds >= {"y", "dgamma"} else {4: fits[4]}
+
+
+def _mixes_channels(fit: Fit) -> bool:
+    """Tell code that takes maps apart, but into the wrong channels, from code for (N, C) that survives four axes.
+
+    The latter sums over one axis only, so that its dgamma has not the shape of gamma.
+    """
+    meant = fit.holds >= {"y", "dx", "dgamma", "dbeta"} and fit.way.layout.channel_axis == 1
+    return meant and "gamma" not in fit.holds
 
 
 def _best(layouts: list[Layout], reading: Reading, log: Log, needed: frozenset[str] = frozenset()) -> Fit | None:
@@ -189,7 +234,8 @@ def _both(one: Fit, other: Fit) -> Fit:
     ran = [fit for fit in (one, other) if fit.returns] or [one]
     backward = frozenset.intersection(*(fit.holds for fit in ran)) & {*OF_BACKWARD}
     holds = one.holds & other.holds & {*OF_FORWARD} | backward
-    return replace(one, holds=holds, returns=ran[0].returns, stub=one.stub and other.stub)
+    dry = one.ran_dry and other.ran_dry
+    return replace(one, holds=holds, returns=ran[0].returns, stub=one.stub and other.stub, ran_dry=dry)
 
 
 def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:

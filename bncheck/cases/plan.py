@@ -154,9 +154,10 @@ def cover(ranks: tuple[int, ...]) -> tuple[Row, ...]:
 
 
 def _candidates(seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None) -> Iterator[CaseSpec]:
-    """Yield fitted recipes, smallest first, then draws without end."""
-    fitted = (fit(spec, dtype, ranks, eps) for _, recipe in RECIPES.items() for spec in recipe())
-    yield from sorted((spec for spec in fitted if spec is not None), key=lambda spec: spec.m * spec.c)
+    """Yield fitted recipes, the plain one first, then the others by size, then draws without end."""
+    recipes = (fit(spec, dtype, ranks, eps) for _, recipe in RECIPES.items() for spec in recipe())
+    fitted = [spec for spec in recipes if spec is not None]
+    yield from sorted(fitted, key=lambda spec: (spec.recipe != "plain", spec.m * spec.c))
     for index in count_up():
         yield draw(index, seed, dtype, ranks, eps)
 

@@ -8,10 +8,10 @@ from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.core.tolerance import K, decide, within
 from bncheck.core.truth import allowances, truth
-from bncheck.model import GRADIENTS, TENSORS, Evidence, Judgement, Outcome
+from bncheck.model import GRADIENTS, TENSORS, Judgement, Outcome
 
 _NEEDS = ("training", "joint-probe")
-_CONFIRM = ("lone-probes",)
+_CONFIRM = ("lone-probes", "large-mean")
 
 
 @check("BN201", "dx-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dx", oracle="numeric")
@@ -111,7 +111,7 @@ def _judge(case: Case, seen: Seen, tensor: str) -> Judgement:
     error, allowed = float(abs(found["residual"][worst])), K * float(found["bar"][worst])
     if outcome is Outcome.FAIL:
         figures = (tensor, error, allowed, (worst,))
-        return _by_reference(case, seen, figures) or _alone(seen.get("lone-probes"), joint, tensor)
+        return _by_reference(case, seen, figures) or _lost(case, seen, tensor) or _alone(seen, tensor)
     message = {
         Outcome.PASS: f"{tensor} is the derivative of the forward",
         Outcome.INCONCLUSIVE: "rounding hides the derivative of the forward here",
@@ -139,8 +139,29 @@ def _by_reference(case: Case, seen: Seen, figures: tuple[str, float, float, tupl
     return Judgement(Outcome.PASS, f"{tensor} alone is the derivative of the forward", tensor)
 
 
-def _alone(lone: Evidence | None, joint: Evidence, tensor: str) -> Judgement:
+def _lost(case: Case, seen: Seen, tensor: str) -> Judgement | None:
+    """Decide nothing where y has lost its digits to rounding: its derivative is then one of noise.
+
+    So it is where rounding may move y by a per cent, or where a one-pass variance explains the error of y: what is left
+    of the variance there moves in steps.
+    """
+    y = seen["training"].arrays.get("y")
+    if y is None:
+        return None
+    outcome = within(y, truth(case).forward.y, allowances(case).y)[0]
+    if outcome is Outcome.FAIL:
+        one_pass = within(y, truth(case).forward.y, allowances(case, one_pass=True).y)[0] is not Outcome.FAIL
+        if one_pass and "large-mean" not in seen:
+            return Judgement(Outcome.FAIL, "y may have lost its digits", tensor, suspect=True)
+        outcome = Outcome.INCONCLUSIVE if one_pass and seen["large-mean"].facts.get("one_pass") else outcome
+    if outcome is not Outcome.INCONCLUSIVE:
+        return None
+    return Judgement(Outcome.INCONCLUSIVE, "y has lost its digits here, and its derivative with them", tensor)
+
+
+def _alone(seen: Seen, tensor: str) -> Judgement:
     """Judge a case whose joint probe is outside its bar: by this tensor alone, in the sum over all channels."""
+    lone, joint = seen.get("lone-probes"), seen["joint-probe"]
     if lone is None:
         message = "the joint probe of dx, dgamma and dbeta is outside its error bar"
         return Judgement(Outcome.FAIL, message, tensor, suspect=True)

@@ -186,6 +186,35 @@ def variance_keeps_its_digits(case: Case, seen: Seen) -> Judgement:
     return replace(two_pass, outcome=Outcome.WARN, message=message)
 
 
+@check("BN402", "eps-is-there", severity="warning")
+def eps_is_there(case: Case, seen: Seen) -> Judgement:
+    """The variance is never divided by alone.
+
+    Promise
+    -------
+    A small eps above 0 is added to the variance under the root.
+
+    Why it matters
+    --------------
+    A channel that is constant over a batch (a dead unit, a padded batch) divides 0 by 0 without it: NaN.
+
+    Evidence
+    --------
+    The eps of the case, which is 0 only where discovery measured that the code adds none.
+
+    Typical causes
+    --------------
+    eps left out, or added to something else.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    if case.spec.eps == 0.0:
+        return Judgement(Outcome.WARN, "no eps is added to the variance: a constant channel divides 0 by 0")
+    return Judgement(Outcome.PASS, "an eps is added to the variance")
+
+
 def _judge(case: Case, seen: Seen, tensor: str) -> Judgement:
     """Compare within the bound of a right evaluation; where the target's variance is one-pass, that is BN401's matter.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
+
 import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
-from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.core.truth import truth
 from bncheck.model import TENSORS, Evidence, Judgement, Outcome
 
@@ -22,15 +23,16 @@ def shapes_fit(case: Case, seen: Seen) -> Judgement:
     Why it matters
     --------------
     ``gamma -= lr * dgamma`` with an unsummed dgamma of shape (N, C) broadcasts without a word and grows gamma to a
-    matrix.
+    matrix; so does a dbeta of shape (C,) where beta has (C, 1).
 
     Evidence
     --------
-    The shapes that one training step returned; results that are missing, or no arrays.
+    The shapes that one training step returned; results that are missing, or no arrays; gradients that broadcast against
+    their parameter.
 
     Typical causes
     --------------
-    A sum over the batch forgotten; a sum over all axes; a gradient not returned.
+    A sum over the batch forgotten; a sum over all axes; ``keepdims`` forgotten; a gradient not returned.
 
     References
     ----------
@@ -47,6 +49,8 @@ def shapes_fit(case: Case, seen: Seen) -> Judgement:
             axes = "(C,)" if name in ("dgamma", "dbeta") else "(N, C)" if case.x.ndim == 2 else "(N, C, ...)"
             message = f"{name} has shape {tuple(shape)} where {axes} is {tuple(want[name])}"
             return Judgement(Outcome.FAIL, message, name)
+    if misfit := training.facts.get("misfit"):
+        return Judgement(Outcome.FAIL, misfit, misfit.split()[0])
     if not training.facts["shapes"]:
         return Judgement(Outcome.SKIP, "nothing was returned (see BN506)")
     return Judgement(Outcome.PASS, "all shapes fit")
@@ -67,28 +71,53 @@ def dtype_kept(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    The dtypes that one training step returned. Fewer digits than the input has are a failure, more are a warning.
+    The dtypes that one training step returned. Fewer digits than the input has are a failure, and so is anything that
+    is no real floating-point number; more digits are a warning.
 
     Typical causes
     --------------
-    ``np.zeros(...)`` (float64) as a buffer; parameters kept in float32; ``astype(np.float32)``.
+    ``np.zeros(...)`` (float64) as a buffer; parameters kept in float32; ``astype(np.float32)``; ``np.zeros_like`` of
+    integers.
 
     References
     ----------
     NumPy, "Data type promotion in NumPy".
     """
-    own = UNIT_ROUNDOFF[case.spec.dtype]
+    own = np.finfo(case.spec.dtype).eps
     wider = ""
     for name, dtype in seen["training"].facts["dtypes"].items():
         if dtype == case.spec.dtype:
             continue
-        if UNIT_ROUNDOFF.get(dtype, 1.0) > own:
+        kind = _kind(dtype)
+        if kind != "f":
+            what = _NO_FLOATS.get(kind, "no real floating-point numbers")
+            return Judgement(Outcome.FAIL, f"{name} is {dtype} ({what}) for {case.spec.dtype} input", name)
+        eps = np.finfo(dtype).eps
+        if eps > own:
             return Judgement(Outcome.FAIL, f"{name} is {dtype} for {case.spec.dtype} input", name)
-        wider = wider or name
+        if eps < own:
+            wider = wider or name
     if wider:
         got = seen["training"].facts["dtypes"][wider]
         return Judgement(Outcome.WARN, f"{wider} is {got} for {case.spec.dtype} input", wider)
     return Judgement(Outcome.PASS, "dtypes are kept")
+
+
+_NO_FLOATS = {
+    "i": "whole numbers",
+    "u": "whole numbers",
+    "b": "truth values",
+    "c": "complex numbers",
+    "O": "Python objects",
+}
+
+
+def _kind(dtype: str) -> str:
+    """Return NumPy's letter for the kind of a dtype, "" for a dtype whose name NumPy does not take back."""
+    try:
+        return np.dtype(dtype).kind
+    except TypeError:
+        return ""
 
 
 @check("BN503", "results-finite")
@@ -214,7 +243,37 @@ def second_step_same(case: Case, seen: Seen) -> Judgement:
     ----------
     MXNet issues 16297 and 18499, gradients that accumulate across calls.
     """
+    if seen["second-step"].facts.get("refused_before"):
+        return Judgement(Outcome.SKIP, "a layer that has seen a batch of another size could not be made")
     return _equal(seen["training"], seen["second-step"], "a step of a fresh layer and one after another batch")
+
+
+@check("BN509", "layers-independent", needs=("training", "interleaved"), follows=("BN504", "BN505", "BN508"))
+def layers_independent(case: Case, seen: Seen) -> Judgement:
+    """Two layers do not disturb each other.
+
+    Promise
+    -------
+    A layer's backward belongs to its own forward, whatever other layers do in between.
+
+    Why it matters
+    --------------
+    Every network has several of them: forward runs through all before the first backward.
+
+    Evidence
+    --------
+    The forward of one layer, the forward of another on another batch, then the backward of the first; compared bit for
+    bit with an undisturbed step.
+
+    Typical causes
+    --------------
+    A cache in a global, in a class attribute or in a default argument.
+
+    References
+    ----------
+    Python FAQ, "Why are default values shared between objects?".
+    """
+    return _equal(seen["training"], seen["interleaved"], "a step and one with another layer's forward in its middle")
 
 
 def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
@@ -238,7 +297,8 @@ def survives(case: Case, seen: Seen) -> Judgement:
 
     Promise
     -------
-    No exception, no exit, no crash, no endless loop, for any batch. A clear refusal of one value per channel is fine.
+    No exception, no exit, no crash, no endless loop, for any batch. A forward that refuses one value per channel on
+    purpose is fine: with a ValueError, a RuntimeError, an assertion or an exception class that is not Python's own.
 
     Why it matters
     --------------
@@ -259,8 +319,10 @@ def survives(case: Case, seen: Seen) -> Judgement:
     fault = seen["training"].fault
     if fault is None:
         return Judgement(Outcome.PASS, "forward and backward came back")
-    refusal = case.spec.m == 1 and fault.stage == "forward" and fault.kind not in ("SystemExit", "NameError")
-    if refusal:
+    # An IndexError or a ZeroDivisionError is no refusal: the code fell over. A class of NumPy's or the user's own was
+    # raised by somebody who looked.
+    meant = fault.kind in ("ValueError", "AssertionError", "RuntimeError") or not hasattr(builtins, fault.kind)
+    if case.spec.m == 1 and fault.stage == "forward" and meant:
         return Judgement(Outcome.PASS, f"refuses one value per channel: {fault.message}")
     return Judgement(Outcome.FAIL, str(fault))
 
@@ -271,7 +333,8 @@ def prints_nothing(case: Case, seen: Seen) -> Judgement:
 
     Promise
     -------
-    Nothing is written to standard output or standard error.
+    Nothing goes through sys.stdout or sys.stderr: no print, no message of a logging handler that writes to the streams
+    of the moment.
 
     Why it matters
     --------------
@@ -279,7 +342,8 @@ def prints_nothing(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    What was written to sys.stdout and sys.stderr during one training step.
+    How many characters went through sys.stdout and sys.stderr during one training step. What goes past them is not
+    seen: C code, ``os.write``, a stream or a logging handler kept from earlier. Python warnings are not counted.
 
     Typical causes
     --------------

@@ -12,17 +12,28 @@ from bncheck.tasks import Event, Task
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """User code took its process down, or fell silent and was stopped; `case` is None before the first case."""
+    """User code took its process down, or was stopped since it was `silent`; `case` is None before the first case."""
 
     case: str | None
     how: str
+    silent: bool
 
 
-Hear = Callable[[Event | Died], None]
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A sweep was given up after several deaths; so many cases were not run."""
+
+    cases: int
+
+
+Hear = Callable[[Event | Died | Abandoned], None]
 
 
 class Executor(Protocol):
-    """Performs tasks. A sweep always comes to its end: a case that kills its worker is told as Died and left out."""
+    """Performs tasks. A case that kills its worker is told as Died and left out; the sweep goes on behind it.
+
+    After several deaths the rest is told as Abandoned.
+    """
 
     def run(self, task: Task, hear: Hear) -> None:
         """Perform `task` and pass on what happens, in order."""

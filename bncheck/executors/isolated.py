@@ -15,14 +15,22 @@ from dataclasses import replace
 from types import TracebackType
 from typing import IO, Self
 
-from bncheck.executors.base import Died, Hear
+from bncheck.executors.base import Abandoned, Died, Hear
 from bncheck.executors.wire import DONE, read_event, task_line
-from bncheck.tasks import Begun, Judged, Task
+from bncheck.model import TargetSpec
+from bncheck.tasks import Begun, Broken, Judged, Task
 
 # Reading a file means importing it, and whatever it imports: a framework takes many seconds on a cold disk.
 _IMPORT_SECONDS = 120.0
+# Discovery calls user code some fifty times, in tiny cases, without a sign of life in between.
+_TRIAL_TIMEOUTS = 3
 # After this many deaths in one sweep the rest of the cases would tell the same story, a worker's start apiece.
 _DEATHS = 3
+# The child imports this very bncheck, installed or not; once its package is known, the folder is no longer needed.
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop()); import bncheck; sys.path.pop(0); "
+    "from bncheck.executors.worker import main; main()"
+)
 # Bytes of standard error kept: enough for the traceback that a crash leaves.
 _KEPT = 4000
 
@@ -32,7 +40,7 @@ class WorkerError(RuntimeError):
 
 
 class Isolated:
-    """One child process, started when it is needed, and again after a death.
+    """One child process, started anew after a death and for every source: imports must not meet in sys.modules.
 
     Parameters
     ----------
@@ -44,9 +52,13 @@ class Isolated:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._worker: _Worker | None = None
+        self._source: TargetSpec | None = None
 
     def run(self, task: Task, hear: Hear) -> None:
         """Perform `task`; after a death go on with the cases that are left."""
+        if self._source not in (None, task.spec):
+            self._close()
+        self._source = task.spec
         left = list(task.cases)
         for _ in range(_DEATHS):
             died = self._once(replace(task, cases=tuple(left)), hear, left)
@@ -56,6 +68,7 @@ class Isolated:
             if task.kind != "sweep" or died.case is None:
                 return
             left.remove(died.case)
+        hear(Abandoned(len(left)))
 
     def _once(self, task: Task, hear: Hear, left: list[str]) -> Died | None:
         """Run what is left of a task; strike judged cases off `left`; return how the worker died, or None."""
@@ -65,22 +78,28 @@ class Isolated:
         worker.send(task_line(task))
         current: str | None = None
         while True:
-            # The first sign of life includes the import of the user's code.
-            event = worker.next(self._timeout if current is not None else max(self._timeout, _IMPORT_SECONDS))
+            event = worker.next(self._patience(current))
             if event is None:
+                silent = worker.alive
                 how = worker.stop()
                 self._worker = None
-                if how.own_fault:
-                    raise WorkerError(f"{how.text.splitlines()[-1]} (in the worker)\n{how.text}")
-                return Died(current or None, how.text)
+                return Died(current or None, how, silent)
             if event == DONE:
                 return None
             told = read_event(event)
+            if isinstance(told, Broken):
+                raise WorkerError(f"{told.traceback.splitlines()[-1]} (in the worker)\n{told.traceback}")
             if isinstance(told, Begun):
                 current = told.case
             elif isinstance(told, Judged) and task.kind == "sweep":
                 left.remove(told.result.case)
             hear(told)
+
+    def _patience(self, current: str | None) -> float:
+        """Return how long the worker may be silent: longer while it imports, and while it tries what it found."""
+        if current is None:
+            return max(self._timeout, _IMPORT_SECONDS)
+        return self._timeout if current else _TRIAL_TIMEOUTS * self._timeout
 
     def __enter__(self) -> Self:
         # The worker loads its libraries while the caller does its own.
@@ -88,17 +107,12 @@ class Isolated:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._worker is not None:
             self._worker.kill()
             self._worker = None
-
-
-class _Ending:
-    """How a worker ended, in words."""
-
-    def __init__(self, text: str, own_fault: bool) -> None:
-        self.text = text
-        self.own_fault = own_fault
 
 
 class _Worker:
@@ -108,11 +122,12 @@ class _Worker:
         # One thread in numerical libraries: small arrays gain nothing from more, and results stay the same bytes.
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR")}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bncheck.executors.worker"],
+            # -P: what lies in the current folder must not pass for a module of Python's own.
+            [sys.executable, "-P", "-c", _START, _folder_of_this_package()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **threads, "PYTHONPATH": _path_of_this_package()},
+            env={**os.environ, **threads},
             start_new_session=True,
         )
         self._lines: queue.Queue[bytes | None] = queue.Queue()
@@ -140,12 +155,16 @@ class _Worker:
         except queue.Empty:
             return None
 
-    def stop(self) -> _Ending:
-        """Return how a worker that ended, or fell silent and is stopped here, came to its end."""
-        process = self._process
+    @property
+    def alive(self) -> bool:
+        """Whether the worker runs; one that ends has a moment to do so."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.2)
-        alive = process.poll() is None
+            self._process.wait(timeout=0.2)
+        return self._process.poll() is None
+
+    def stop(self) -> str:
+        """Return how a worker that ended, or fell silent and is stopped here, came to its end."""
+        process, alive = self._process, self.alive
         if alive and hasattr(signal, "SIGUSR1"):
             process.send_signal(signal.SIGUSR1)
             time.sleep(0.2)  # the traceback is on its way
@@ -153,13 +172,11 @@ class _Worker:
         text = self._stderr.decode(errors="replace")
         place = _user_line(text)
         if alive:
-            return _Ending(f"no sign of life for {self._waited:g} seconds{place}", own_fault=False)
+            return f"no sign of life for {self._waited:g} seconds{place}; if it is only slow, give it more (--timeout)"
         code = process.returncode
         if code < 0:
-            return _Ending(f"the process was killed by signal {-code} ({_signal_name(-code)}){place}", own_fault=False)
-        # An exception of bncheck itself ends the worker with a traceback and code 1; os._exit leaves no traceback.
-        own_fault = code == 1 and "Traceback (most recent call last)" in text
-        return _Ending(text if own_fault else f"the process exited with code {code}{place}", own_fault)
+            return f"the process was killed by signal {-code} ({_signal_name(-code)}){place}"
+        return f"the process exited with code {code}{place}"
 
     def kill(self) -> None:
         """End the process group at once."""
@@ -206,7 +223,5 @@ def _user_line(text: str) -> str:
     return ""
 
 
-def _path_of_this_package() -> str:
-    """Return PYTHONPATH for the child, so that it imports this very bncheck, installed or not."""
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+def _folder_of_this_package() -> str:
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

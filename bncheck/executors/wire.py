@@ -6,12 +6,12 @@ import json
 
 from bncheck.codec import decode, encode
 from bncheck.errors import UsageError
-from bncheck.tasks import Begun, Discovered, Event, Judged, Refused, Shown, Task
+from bncheck.tasks import Begun, Broken, Discovered, Event, Judged, Refused, Shown, Task
 
 # A line of this text ends a task.
 DONE = b"done\n"
 
-_EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in (Discovered, Refused, Begun, Judged, Shown)}
+_EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in (Discovered, Refused, Begun, Judged, Shown, Broken)}
 
 
 def task_line(task: Task) -> bytes:

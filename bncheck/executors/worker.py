@@ -10,29 +10,48 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
+import time
+import traceback
 from typing import BinaryIO
 
 from bncheck.driver import perform
 from bncheck.executors.wire import DONE, event_line, read_task
-from bncheck.tasks import Event
+from bncheck.tasks import Broken, Event
 
 
 def main() -> None:
     """Serve tasks until standard input ends."""
     tasks, events = _private_streams()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     # A crash prints the Python line it happened on; so does the parent's SIGUSR1 before it stops a silent worker.
     faulthandler.enable(file=sys.__stderr__ or 2)
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2)
 
     def tell(event: Event) -> None:
-        events.write(event_line(event))
-        events.flush()
+        try:
+            events.write(event_line(event))
+            events.flush()
+        except OSError:
+            # User code has closed the pipe, or the parent is gone: nothing can be told any more.
+            os._exit(1)
 
     for line in tasks:
-        perform(read_task(line), tell)
+        try:
+            perform(read_task(line), tell)
+        except Exception:
+            tell(Broken(traceback.format_exc()))
         events.write(DONE)
         events.flush()
+
+
+def _end_with_the_parent() -> None:
+    """End this process when the parent does, even if user code never comes back."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -42,7 +61,3 @@ def _private_streams() -> tuple[BinaryIO, BinaryIO]:
     os.close(empty)
     os.dup2(2, 1)
     return tasks, events
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,7 @@ def training_step_again(target: Target, case: Case, seen: Seen) -> Evidence:
 
 @experiment("second-step")
 def second_step(target: Target, case: Case, seen: Seen) -> Evidence:
-    """Run a step on another batch first, of another size where there is room for one, and then the case's own."""
+    """Run a step on another batch of another size first, and then the case's own."""
     return _step("second-step", target, case, warm_up=True)
 
 
@@ -71,23 +71,35 @@ def setup(case: Case) -> Setup:
     return Setup(case.gamma.copy(), case.beta.copy(), spec.eps, spec.momentum, spec.memory)
 
 
-def _step(name: str, target: Target, case: Case, *, warm_up: bool = False) -> Evidence:
+@experiment("interleaved")
+def interleaved(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Run another layer's forward on another batch between forward and backward."""
+    return _step("interleaved", target, case, beside=True)
+
+
+def _step(name: str, target: Target, case: Case, *, warm_up: bool = False, beside: bool = False) -> Evidence:
     faults: list[Fault] = []
+    before: list[Fault] = []
     raw: dict[str, Any] = {}
+    misfit = ""
     changed: list[str] = []
     with printing_counted() as printed:
         with faults_of("forward", faults):
             session = target.open(setup(case))
             if warm_up:
-                fewer = slice(0, max(1, len(case.x) - 1))
-                session.forward(-case.x[::-1][fewer])
-                session.backward(case.dy[::-1][fewer].copy())
+                # One row more than the case has: never a single value per channel, which a layer may refuse.
+                with faults_of("forward", before):
+                    session.forward(-np.concatenate([case.x, case.x[:1]])[::-1])
+                    session.backward(np.concatenate([case.dy, case.dy[:1]])[::-1].copy())
             raw["y"] = session.forward(case.x.copy())
         if not faults:
             # A forward that hands out its own buffer may overwrite it later: keep the value that it returned.
             raw["y"] = _copied(raw["y"])
             with faults_of("backward", faults):
-                raw.update(zip(GRADIENTS, session.backward(case.dy.copy()), strict=True))
+                if beside:
+                    target.open(setup(case)).forward(-case.x[::-1])
+                *gradients, misfit = session.backward(case.dy.copy())
+                raw.update(zip(GRADIENTS, gradients, strict=True))
             changed = [k for k, (before, now) in session.handed_over().items() if not _same(before, now)]
     facts = {
         "shapes": {
@@ -95,9 +107,11 @@ def _step(name: str, target: Target, case: Case, *, warm_up: bool = False) -> Ev
         },
         "dtypes": {k: str(v.dtype) for k, v in raw.items() if isinstance(v, np.ndarray | np.generic)},
         "types": {k: type(v).__name__ for k, v in raw.items()},
+        "misfit": misfit,
         "changed": changed,
         "printed": printed.characters,
-        "evaluations": 4 if warm_up else 2,
+        "refused_before": bool(before),
+        "evaluations": 2 + 2 * warm_up + beside,
     }
     wanted = {"y": case.x.shape, "dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.gamma.shape}
     arrays = {k: np.asarray(v, dtype=np.float64) for k, v in raw.items() if _is_tensor(v, wanted[k])}

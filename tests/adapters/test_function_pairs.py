@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from bncheck.adapters import resolve
+from bncheck.errors import TargetError
 
 # A right pair over the axis and the names that a test fills in; g and b are how gamma and beta are called.
 PAIR = """
@@ -230,3 +231,31 @@ def test_one_forward_with_two_backwards_makes_two_targets(write):
     assert [card.name for card in resolve.cards(spec)] == ["my_bn.py::bn_forward", "my_bn.py::bn_backward_v2"]
     returns = {card.name: card.conventions.returns for card in resolve.cards(spec)}
     assert returns["my_bn.py::bn_backward_v2"] == "tuple (dx, dbeta, dgamma)"
+
+
+PARAMETER_DICTS = {
+    "gamma and beta": ("'gamma'", "'beta'", "return dx, {'dgamma': dgamma, 'dbeta': dbeta}"),
+    "numbered": ("'gamma1'", "'beta1'", "return {'dx': dx, 'dgamma1': dgamma, 'dbeta1': dbeta}"),
+    "a tuple back": ("'gamma'", "'beta'", "return dbeta, dx, dgamma"),
+}
+
+
+@pytest.mark.parametrize("case", PARAMETER_DICTS)
+def test_parameters_in_a_dict(write, right, case):
+    gamma, beta, results = PARAMETER_DICTS[case]
+    source = pair(
+        signature="x, parameters, eps=1e-5", g=f"parameters[{gamma}]", b=f"parameters[{beta}]",
+        returns=f"y, (xhat, std, parameters[{gamma}])",
+    ).replace("return dx, dgamma, dbeta", results)  # fmt: skip
+    assert right(write(source)).layouts == ("NC",)
+
+
+def test_gamma_that_is_nowhere_to_be_given_is_not_understood(write):
+    source = pair(signature="x, eps=1e-5", before="gamma, beta = np.ones(x.shape[1]), np.zeros(x.shape[1])")
+    with pytest.raises(TargetError, match="with a place for x, gamma and beta"):
+        resolve.cards(write(source))
+
+
+def test_a_backward_without_the_parameters_gradients_is_not_understood(write):
+    with pytest.raises(TargetError, match="the gradients of gamma and beta were not found: it hands over dx"):
+        resolve.cards(write(pair(results="dx")))

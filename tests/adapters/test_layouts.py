@@ -147,6 +147,47 @@ def bn_backward(dout, cache):
     assert resolve.cards(spec)[0].conventions.layouts == ("NCHW",)
 
 
+def two_and_four(axes_in, axes_out):
+    """Return a pair for (N, C) that takes maps too, by a reshape to (-1, C) with the given transpositions."""
+    return (
+        pair(0).replace("bn_", "_bn_")
+        + f"""
+def bn_forward(x, gamma, beta, eps=1e-5):
+    if x.ndim == 2:
+        return _bn_forward(x, gamma, beta, eps)
+    a = x.transpose{axes_in}
+    out, cache = _bn_forward(a.reshape(-1, x.shape[1]), gamma, beta, eps)
+    return out.reshape(a.shape).transpose{axes_out}, cache
+
+def bn_backward(dout, cache):
+    if dout.ndim == 2:
+        return _bn_backward(dout, cache)
+    a = dout.transpose{axes_in}
+    dx, dgamma, dbeta = _bn_backward(a.reshape(-1, dout.shape[1]), cache)
+    return dx.reshape(a.shape).transpose{axes_out}, dgamma, dbeta
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("axes_in", "axes_out", "notes"),
+    [
+        ((0, 2, 3, 1), (0, 3, 1, 2), 0),
+        ((0, 1, 2, 3), (0, 1, 2, 3), 1),
+    ],
+)
+def test_maps_count_beside_rows_even_where_their_channels_are_mixed(write, axes_in, axes_out, notes):
+    spec = write(two_and_four(axes_in, axes_out), "bn_forward")
+    conventions = resolve.cards(spec)[0].conventions
+    assert conventions.layouts == ("NC", "NCHW")
+    assert len(conventions.notes) == notes
+
+
+def test_rows_that_survive_four_axes_stay_rows(write):
+    bare = pair(0, check="gamma = gamma.reshape(1, -1, *[1] * (x.ndim - 2)); beta = beta.reshape(gamma.shape)")
+    assert wrong(bare, write).layouts == ("NC",)
+
+
 TIE = pair(0, dgamma="missing", check="assert x.ndim == 2")
 
 

@@ -58,7 +58,7 @@ def in_place(dy, cache):
 
 
 def in_float32(dy, cache):
-    return targets.Gradients(*(g.astype(np.float32) for g in targets.backward(dy, cache)))
+    return targets.Gradients(*(g.astype(np.float32) for g in targets.backward(dy, cache)[:3]))
 
 
 def printing(dy, cache):
@@ -86,6 +86,19 @@ class Accumulating(targets.Pair):
         return session
 
 
+class Sharing(targets.Pair):
+    """All sessions keep their cache in one place."""
+
+    def __init__(self):
+        shared = {}
+
+        def forward(x, gamma, beta, eps):
+            y, shared["cache"] = targets.forward(x, gamma, beta, eps)
+            return y, None
+
+        super().__init__(forward, lambda dy, cache: targets.backward(dy, shared["cache"]))
+
+
 # What each wrong implementation must be called, and by whom alone. BN211 to BN213 follow BN201 to BN203 by nature.
 KILLS = {
     "BN101": (changed_forward(lambda x, y: y + 0.01), {"BN101"}),
@@ -95,9 +108,10 @@ KILLS = {
     "BN501": (targets.spoiled(dgamma=lambda v: np.ones((6, 3))), {"BN501"}),
     "BN503": (targets.spoiled(dbeta=lambda v: v * np.nan), {"BN503"}),
     "BN504": (targets.Pair(backward=in_place), {"BN504"}),
-    "BN505": (noisy(), {"BN505", "BN508", "BN201", "BN211"}),
+    "BN505": (noisy(), {"BN505", "BN508", "BN509", "BN201", "BN211"}),
     "BN506": (targets.Pair(backward=raising), {"BN506"}),
     "BN508": (Accumulating(), {"BN508"}),
+    "BN509": (Sharing(), {"BN509"}),
 }  # fmt: skip
 
 
@@ -105,6 +119,19 @@ KILLS = {
 def test_the_broken_promise_fails_and_no_other(code):
     target, expected = KILLS[code]
     assert saying(Outcome.FAIL, outcomes(target)) == expected
+
+
+def test_a_gradient_that_broadcasts_against_its_parameter_is_a_misfit():
+    text = "dbeta has shape (3,) where beta has (3, 1): an update would grow beta to (3, 3)"
+
+    def backward(dy, cache):
+        return targets.backward(dy, cache)._replace(misfit=text)
+
+    with quiet():
+        judgements = judge(targets.Pair(backward=backward), SPEC, ALL)[0].judgements
+    judgement = judgements.pop("BN501")
+    assert (judgement.outcome, judgement.message, judgement.tensor) == (Outcome.FAIL, text, "dbeta")
+    assert Outcome.FAIL not in {other.outcome for other in judgements.values()}
 
 
 def test_forward_wrong_with_its_own_derivative():
@@ -158,6 +185,12 @@ def test_refusing_one_value_per_channel_is_right_and_raising_elsewhere_is_not():
     assert outcomes(target, replace(SPEC, n=2))["BN506"] is Outcome.FAIL
 
 
+def test_no_eps_warns():
+    found = outcomes(targets.Pair(eps=0.0), replace(SPEC, eps=0.0))
+    assert saying(Outcome.WARN, found) == {"BN402"}
+    assert not saying(Outcome.FAIL, found)
+
+
 def test_without_eps_constant_channels_are_skipped():
     target = targets.Pair(eps=0.0)
     found = outcomes(target, replace(SPEC, eps=0.0, constant=1))
@@ -185,7 +218,7 @@ def test_every_check_has_its_page(code):
 
 
 def test_every_check_is_broken_by_some_test_above():
-    warned = {"BN401", "BN502", "BN507"}
+    warned = {"BN401", "BN402", "BN502", "BN507"}
     implied = {"BN211", "BN212", "BN213"}
     assert set(KILLS) | warned | implied == set(CHECKS.names())
 
@@ -225,6 +258,30 @@ class Remembering(targets.Pair):
 
         session.forward, session.backward = forward, backward
         return session
+
+
+def test_a_layer_that_refuses_one_value_per_channel_is_not_warmed_up_with_one():
+    def forward(x, gamma, beta, eps):
+        if x.shape[0] < 2:
+            raise ValueError("expected more than 1 value per channel")
+        return targets.forward(x, gamma, beta, eps)
+
+    found = outcomes(targets.Pair(forward), replace(SPEC, n=2))
+    assert not saying(Outcome.FAIL, found)
+    assert found["BN508"] is Outcome.PASS
+
+
+@pytest.mark.parametrize("mean", [300.0, 2000.0, 1e5])
+def test_a_clipped_one_pass_variance_is_never_a_failure_of_the_derivative(mean):
+    def forward(x, gamma, beta, eps):
+        var = np.maximum((x * x).mean(0) - x.mean(0) ** 2, 0)
+        inv_std = 1 / np.sqrt(var + x.dtype.type(eps))
+        xhat = (x - x.mean(0)) * inv_std
+        return gamma * xhat + beta, (xhat, inv_std, gamma, (0,))
+
+    for seed in range(40):
+        spec = CaseSpec(n=2 + seed % 4, c=2, mean=mean, dtype="float32", seed=seed)
+        assert not saying(Outcome.FAIL, outcomes(targets.Pair(forward), spec)), spec.id
 
 
 @pytest.mark.parametrize("what", ["mean", "size"])

@@ -1,0 +1,128 @@
+"""Code without gamma and beta, or without beta alone: which code that is, and a run that adds what is missing.
+
+What a target lacks is applied around its code: ``y = gamma * y_user + beta``, ``backward(gamma * dy)``, and the chain
+rule gives ``dgamma = sum(dy * y_user)`` and ``dbeta = sum(dy)``. So y and dx are judged like those of any target, and
+the two gradients of the parameters follow from the user's own y.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from bncheck.adapters.protocol import Parameters, Results, Run
+from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
+
+# What may be missing from code that is understood all the same.
+OPTIONAL = (frozenset({"gamma", "beta"}), frozenset({"beta"}))
+NOTES = {
+    OPTIONAL[0]: "no gamma and beta (treated as 1 and 0): bncheck scales and shifts the code's y, and takes dgamma and "
+    "dbeta from it",
+    OPTIONAL[1]: "no beta (treated as 0): bncheck shifts the code's y, and sums dbeta itself",
+}
+
+
+class AffineRun:
+    """A run of code without gamma or beta, as if it had them."""
+
+    def __init__(self, run: Run, parameters: Parameters, absent: frozenset[str]) -> None:
+        self._run, self._absent = run, absent
+        self._own = parameters
+        self._y: Any = None
+
+    @property
+    def gamma(self) -> Any:
+        """The array that stands for gamma."""
+        return self._own.gamma if "gamma" in self._absent else self._run.gamma
+
+    @property
+    def beta(self) -> Any:
+        """The array that stands for beta."""
+        return self._own.beta
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What else is missing."""
+        return tuple(key for key in self._run.missing if key not in self._absent)
+
+    @property
+    def returns(self) -> str:
+        """How the code's own backward handed its gradients over."""
+        return self._run.returns
+
+    def acting(self, x: Any) -> str:
+        """Return what the code's own run says."""
+        return self._run.acting(x)
+
+    def forward(self, x: Any, train: bool) -> Any:
+        """Call the code's forward; scale and shift what it returns, in its own dtype."""
+        y = self._run.forward(x, train)
+        if not isinstance(y, np.ndarray) or y.shape != x.shape:
+            self._y = None
+            return y
+        self._y = y.copy()  # code may reuse the array in its backward
+        y = y * self._own.gamma if "gamma" in self._absent else y
+        return (y + self._own.beta).astype(self._y.dtype, copy=False)
+
+    def backward(self, dy: Any) -> Results:
+        """Call the code's backward with what reaches it; add the gradients of what it does without."""
+        scaled = dy * self._own.gamma if "gamma" in self._absent else dy
+        given = scaled.astype(dy.dtype)
+        given.flags.writeable = dy.flags.writeable
+        before = given.copy()
+        found = self._run.backward(given)
+        kept = dy.copy()
+        if dy.flags.writeable and not np.array_equal(given, before, equal_nan=True):
+            dy[...] = given  # so that a change in place is seen where changes are looked for
+        dgamma = found.dgamma
+        if "gamma" in self._absent:
+            dgamma = None if self._y is None else _summed_to(kept * self._y, self._own.gamma)
+        return Results(found.dx, dgamma, _summed_to(kept, self._own.beta))
+
+
+def _summed_to(values: Any, parameter: Any) -> Any:
+    """Return the sum over all axes along which a parameter was broadcast."""
+    shape = (*[1] * (values.ndim - parameter.ndim), *parameter.shape)
+    axes = tuple(axis for axis, size in enumerate(shape) if size == 1)
+    return values.sum(axis=axes, dtype=np.float64).reshape(parameter.shape).astype(values.dtype)
+
+
+def mentioned(*things: Any) -> frozenset[str]:
+    """Return "gamma" and "beta" as far as the code of functions or classes speaks of them.
+
+    Code that speaks of a gamma has one, and where bncheck found no way to set it, it cannot be judged.
+    """
+    found = set()
+    for name, is_local in _names(things):
+        read = gradient_name(name)
+        role = argument_role(name)
+        # "scale" and "shift" are clear as attributes and keys, but as local variables they may mean 1 / std and mu.
+        if read is not None and read.of != "dx" and read.clarity > 2:
+            found.add(read.of[1:])
+        elif role in (Role.GAMMA, Role.BETA) and clarity(name) > (2 if is_local else 1):
+            found.add(role.value)
+    return frozenset(found)
+
+
+def _names(things: Iterable[Any]) -> Iterator[tuple[str, bool]]:
+    """Yield every name in the code of functions and classes, and whether it is that of a local variable."""
+    functions = [function for thing in things for function in _functions(thing)]
+    codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
+    while codes:
+        code = codes.pop()
+        yield from ((name, True) for name in (*code.co_varnames, *code.co_cellvars))
+        yield from ((name, False) for name in (*code.co_names, *code.co_freevars))
+        yield from ((text, False) for text in code.co_consts if isinstance(text, str) and text.isidentifier())
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def _functions(thing: Any) -> list[Any]:
+    if not inspect.isclass(thing):
+        return [inspect.unwrap(getattr(thing, "func", thing))]
+    members = [member for base in thing.__mro__[:-1] for member in vars(base).values()]
+    plain = [getattr(member, "fget", None) or getattr(member, "__func__", member) for member in members]
+    return [inspect.unwrap(member) for member in plain if callable(member)]

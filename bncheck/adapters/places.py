@@ -1,0 +1,248 @@
+"""Where a layer keeps gamma, beta and their gradients: attributes, entries of dicts and lists, objects with .data.
+
+A layer is walked from its attributes downward. Every number or array on the way is a place, and the names on its trail
+(``params``, ``gamma``, ``data``) say whose it is; in lists, where no name does, the position does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bncheck.adapters.results import attribute_names
+from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, words
+
+_DEPTH = 3  # self.params["gamma"].data
+_LONGEST = 16  # a list of more entries holds data, not parameters
+_VALUE = frozenset("data value val array values".split())
+_GRADIENT = frozenset("grad gradient g d diff derivative".split())
+_GRADIENTS = frozenset("grads gradients grad gradient gs d deltas dparams dparam dparameters dps dweights".split())
+_PARAMETERS = frozenset("params param parameters weights ps p theta thetas trainable learnable variables vars".split())
+_FILLER = frozenset("get all list named bn my trainable learnable layer collect the".split())
+# What optimizers and moving averages keep under the names of the parameters.
+_NOT_PARAMETERS = frozenset(
+    "running moving cache velocity velocities momentum m v opt optimizer optim adam state states history previous prev "
+    "saved memory config cfg hyper shapes".split()
+)
+_METHODS = _GRADIENTS | _PARAMETERS
+_ORDER = ("gamma", "beta")
+
+Trail = tuple[str | int, ...]
+
+
+class Place(NamedTuple):
+    """One number or array in a layer: what holds it, under which key, and the names that lead there."""
+
+    holder: Any
+    key: Any
+    trail: Trail
+
+    def get(self) -> Any:
+        """Return what is there now."""
+        if isinstance(self.holder, Mapping | list | tuple):
+            return self.holder[self.key]
+        return getattr(self.holder, self.key, None)
+
+    def put(self, value: Any) -> None:
+        """Put something else there; a tuple or a property without a setter stays as it is."""
+        try:
+            if isinstance(self.holder, dict | list):
+                self.holder[self.key] = value
+            elif not isinstance(self.holder, Mapping | tuple):
+                setattr(self.holder, self.key, value)
+        except (AttributeError, TypeError):
+            pass
+
+    @property
+    def spelled(self) -> str:
+        """Return the place as the source would have it: ``params['gamma']``, ``gamma.data``, ``params[0]``."""
+        first, *rest = self.trail
+        inner = [f".{p}" if p in _VALUE | _GRADIENT else f"[{p!r}]" for p in rest]
+        return f"{first}{''.join(inner)}"
+
+
+class Parts(NamedTuple):
+    """What was found in a layer: the places of gamma and beta, those of their gradients, and every place."""
+
+    parameters: dict[str, Place]
+    gradients: dict[str, Place]
+    places: list[Place]
+
+
+def parts_of(layer: Any, given: Mapping[str, Any] | None = None) -> Parts:
+    """Return where a layer keeps gamma, beta and their gradients; names decide, and positions where there are none.
+
+    `given` holds the arrays that stand for gamma and beta, once the layer has them: in a list of gradients the order is
+    that of the list which holds these.
+    """
+    places = list(_places(layer))
+    parameters, gradients = _by_name(places)
+    listed = [place for place in places if _is_listed(place)]
+    if len(parameters) < len(_ORDER):
+        for key, place in zip(_ORDER, _ordered(listed), strict=False):
+            parameters.setdefault(key, place)
+    for position, key in enumerate(_ORDER):
+        value = (given or {}).get(key)
+        index = next((_position(p.trail)[1] for p in listed if value is not None and p.get() is value), position)
+        for place in places:
+            name, own, gradient = _position(place.trail)
+            if own == index and (gradient or _is_gradients(name)):
+                gradients.setdefault(f"d{key}", place)
+    return Parts(parameters, gradients, places)
+
+
+def put(parts: Parts, place: Place, value: Any) -> None:
+    """Put a value in a place, and wherever else the very same array is kept."""
+    old = place.get()
+    place.put(value)
+    if isinstance(old, np.ndarray):
+        for other in parts.places:
+            if other.get() is old:
+                other.put(value)
+
+
+# ----------------------------------------------------------------------------------------------------- walking a layer
+
+
+def _places(layer: Any) -> Iterator[Place]:
+    seen = {id(layer)}
+    for name in dict.fromkeys(attribute_names(layer)):
+        yield from _below(layer, name, (name,), seen)
+    for name in _listing_methods(layer):
+        try:
+            listed = getattr(layer, name)()
+        except Exception:  # a method of that name that wants something else lists nothing
+            continue
+        yield from _within(list(listed) if inspect.isgenerator(listed) else listed, (f"{name}()",), seen)
+
+
+def _listing_methods(layer: Any) -> list[str]:
+    """Return the methods that list parameters or gradients by their names: ``params()``, ``get_gradients()``."""
+    names = []
+    for base in type(layer).__mro__[:-1]:
+        for name, thing in vars(base).items():
+            said = set(words(name)) - _FILLER
+            if inspect.isfunction(thing) and said and said <= _METHODS and thing.__code__.co_argcount == 1:
+                names.append(name)
+    return list(dict.fromkeys(names))
+
+
+def _below(holder: Any, key: Any, trail: Trail, seen: set[int]) -> Iterator[Place]:
+    """Yield the place at a key of a holder, or those within what is there."""
+    place = Place(holder, key, trail)
+    try:
+        value = place.get()
+    except Exception:  # a property that needs a forward first
+        return
+    if _is_leaf(value):
+        yield place
+    elif len(trail) <= _DEPTH:
+        yield from _within(value, trail, seen)
+
+
+def _within(value: Any, trail: Trail, seen: set[int]) -> Iterator[Place]:
+    if id(value) in seen:
+        return
+    if isinstance(value, Mapping):
+        keys: Iterable[Any] = [key for key in value if isinstance(key, str)]
+    elif isinstance(value, list | tuple):
+        keys = range(len(value)) if len(value) <= _LONGEST else ()
+    elif _is_plain_object(value):
+        keys = [*vars(value)] if hasattr(value, "__dict__") else attribute_names(value)
+    else:
+        return
+    if not isinstance(value, tuple) and not str(trail[0]).endswith("()"):
+        seen.add(id(value))
+    for key in keys:
+        yield from _below(value, key, (*trail, key), seen)
+
+
+def _is_leaf(value: Any) -> bool:
+    """Tell numbers, arrays, lists of numbers and what is not there yet from things to look into."""
+    if isinstance(value, bool | str | bytes) or inspect.isroutine(value):
+        return False
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(item, int | float) for item in value)
+    return value is None or isinstance(value, int | float | np.ndarray | np.generic) or hasattr(value, "__array__")
+
+
+def _is_plain_object(value: Any) -> bool:
+    opaque = isinstance(value, ModuleType | type | str | bytes | int | float) or inspect.isroutine(value)
+    return not opaque and (hasattr(value, "__dict__") or hasattr(type(value), "__slots__"))
+
+
+# ---------------------------------------------------------------------------------------------------- reading the trail
+
+
+def _is_gradients(name: str | int) -> bool:
+    said = set(words(str(name))) - _FILLER
+    return bool(said & _GRADIENTS) and said <= _GRADIENTS | _PARAMETERS
+
+
+def _is_parameters(name: str | int) -> bool:
+    said = set(words(str(name))) - _FILLER
+    return bool(said) and said <= _PARAMETERS
+
+
+def _is_foreign(name: str | int) -> bool:
+    return bool(set(words(str(name))) & _NOT_PARAMETERS)
+
+
+def _bare(trail: Trail) -> tuple[Trail, bool]:
+    """Return a trail without a last ``.data`` or ``.grad``, and whether that said "gradient"."""
+    above, last = trail[:-1], trail[-1]
+    if above and last in _VALUE:
+        return above, False
+    return (above, True) if above and last in _GRADIENT and not _is_gradients(above[-1]) else (trail, False)
+
+
+def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:
+    """Return the places whose names say gamma or beta, and those whose names say their gradients."""
+    best: dict[str, tuple[int, int, Place]] = {}
+    for place in places:
+        trail, gradient = _bare(place.trail)
+        *above, name = trail
+        if isinstance(name, int) or any(_is_foreign(part) for part in above):
+            continue
+        gradient = gradient or any(_is_gradients(part) for part in above)
+        read = gradient_name(name, marked=not gradient)
+        role = None if read else argument_role(name)
+        if read is not None:
+            of, how = read
+        elif role in (Role.GAMMA, Role.BETA):
+            of, how = role.value, clarity(name)
+        else:
+            continue
+        rank = (how, -len(place.trail))
+        if of not in best or rank > best[of][:2]:
+            best[of] = (*rank, place)
+    found = {of: place for of, (_, _, place) in best.items()}
+    return (
+        {of: found[of] for of in ("gamma", "beta") if of in found},
+        {of: found[of] for of in ("dx", "dgamma", "dbeta") if of in found},
+    )
+
+
+def _position(trail: Trail) -> tuple[str | int, int | None, bool]:
+    """Return the name of the list that a trail goes through, the index in it, and whether ``.grad`` follows."""
+    bare, gradient = _bare(trail)
+    if len(bare) > 1 and isinstance(bare[-1], int):
+        return bare[-2], bare[-1], gradient
+    return "", None, gradient
+
+
+def _is_listed(place: Place) -> bool:
+    """Tell whether a place is an entry of a list of parameters."""
+    name, index, gradient = _position(place.trail)
+    return index is not None and not gradient and _is_parameters(name) and not _is_gradients(name)
+
+
+def _ordered(listed: list[Place]) -> list[Place]:
+    """Return gamma's place and beta's: the first two of a list, swapped if only the first is made of zeros."""
+    listed = [place for place in listed if place.trail[0] == listed[0].trail[0]][:2]
+    zero = [place.get() is not None and not np.any(place.get()) for place in listed]
+    return listed[::-1] if zero == [True, False] else listed

@@ -1,0 +1,237 @@
+"""Where layers keep gamma, beta and their gradients: each right one is resolved, and each lie is seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bncheck.adapters import resolve
+from bncheck.adapters.places import parts_of
+from bncheck.errors import TargetError
+from bncheck.model import Setup
+
+LAYER = """
+class Parameter:
+    def __init__(self, data):
+        self.data = data; self.grad = np.zeros_like(data)
+
+class BatchNorm:
+    def __init__(self, n, eps=1e-5):
+        self.eps = eps; one, zero = np.ones(n), np.zeros(n)
+        {init}
+    {more}
+    def forward(self, x):
+        self._std = np.sqrt(x.var(axis=0) + self.eps); self._xhat = (x - x.mean(axis=0)) / self._std
+        return {gamma} * self._xhat + {beta}
+
+    def backward(self, dout):
+        dg = (dout * self._xhat).sum(axis=0); db = dout.sum(axis=0)
+        {store}
+        return {gamma} / self._std * (dout - db / len(dout) - self._xhat * dg / len(dout))
+"""
+
+
+def layer(init, gamma, beta, store, more="pass"):
+    return LAYER.format(init=init, gamma=gamma, beta=beta, store=store, more=more)
+
+
+def in_dict(params, grads, gamma="'gamma'", beta="'beta'"):
+    init = f"self.{params} = {{{gamma}: one, {beta}: zero}}; self.{grads} = {{}}"
+    store = f"self.{grads}[{gamma}] = dg; self.{grads}[{beta}] = db"
+    return layer(init, f"self.{params}[{gamma}]", f"self.{params}[{beta}]", store)
+
+
+def in_list(params, grads, gamma=0, beta=1, store="=", init="{p} = [one, zero]; {g} = [None, None]"):
+    p, g = f"self.{params}", f"self.{grads}"
+    how = f"{g}[{gamma}]{{}} {store} dg; {g}[{beta}]{{}} {store} db".replace("{}", "" if store == "=" else "[...]")
+    return layer(init.format(p=p, g=g), f"{p}[{gamma}]", f"{p}[{beta}]", how.replace("+=", "="))
+
+
+def in_object(value, grad):
+    init = "self.gamma, self.beta = Parameter(one), Parameter(zero)"
+    store = f"self.gamma.{grad} = dg; self.beta.{grad} = db"
+    source = layer(init, f"self.gamma.{value}", f"self.beta.{value}", store)
+    return source.replace("self.data", f"self.{value}").replace("self.grad", f"self.{grad}")
+
+
+PLACES = {
+    "dict": (in_dict("params", "grads"), "grads['gamma'], grads['beta']"),
+    "dict, weights": (in_dict("weights", "gradients", "'W'", "'b'"), "gradients['W'], gradients['b']"),
+    "list": (in_list("params", "grads"), "grads[0], grads[1]"),
+    "list, ps and gs": (in_list("ps", "gs"), "gs[0], gs[1]"),
+    "list, beta first": (
+        in_list("params", "grads", 1, 0, init="{p} = [zero, one]; {g} = [None, None]"), "grads[1], grads[0]"
+    ),
+    "list, written in place": (
+        in_list("params", "grads", store="+=", init="{p} = [one, zero]; {g} = [one.copy(), zero.copy()]"),
+        "grads[0], grads[1]",
+    ),
+    "list, a tuple": (in_list("params", "grads", init="{p} = (one, zero); {g} = [None, None]"), "grads[0], grads[1]"),
+    "objects, data and grad": (in_object("data", "grad"), "gamma.grad, beta.grad"),
+    "objects, value and gradient": (in_object("value", "gradient"), "gamma.gradient, beta.gradient"),
+    "methods": (
+        layer("self._a, self._q, self._da, self._dq = one, zero, None, None", "self._a", "self._q",
+              "self._da, self._dq = dg, db",
+              "def params(self): return [self._a, self._q]\n    def grads(self): return [self._da, self._dq]"),
+        "grads()[0], grads()[1]",
+    ),
+    "an optimizer beside them": (
+        layer("self.velocity = {'gamma': zero + 0, 'beta': zero + 0}; self.params = {'gamma': one, 'beta': zero}; "
+              "self.grads = {}", "self.params['gamma']", "self.params['beta']",
+              "self.grads['gamma'], self.grads['beta'] = dg, db"),
+        "grads['gamma'], grads['beta']",
+    ),
+    "the same arrays twice": (
+        layer("self.gamma, self.beta = one, zero; self.params = [self.gamma, self.beta]", "self.params[0]",
+              "self.params[1]", "self.dgamma, self.dbeta = dg, db"),
+        "dgamma, dbeta",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_places(write, right, case):
+    source, where = PLACES[case]
+    conventions = right(write(source))
+    assert conventions.returns == f"dx and attributes {where}"
+    assert conventions.notes == ()
+
+
+@pytest.mark.parametrize("case", [case for case in PLACES if "tuple" not in case])
+def test_the_dtype_of_a_session_is_kept(write, only, case):
+    opened = only(write(PLACES[case][0])).open(Setup(*np.ones((2, 3), "float32"), 1e-5, 0.9))
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    found = (opened.forward(x), *opened.backward(x)[:3])
+    assert [array.dtype for array in found] == [np.dtype("float32")] * 4
+
+
+def test_gamma_of_zeros_stays_gamma_in_a_list(write, only):
+    opened = only(write(PLACES["list"][0])).open(Setup(np.zeros(3), np.ones(3), 1e-5, 0.9))
+    x, dy = np.random.default_rng(0).normal(size=(2, 5, 3))
+    opened.forward(x)
+    np.testing.assert_allclose(opened.backward(dy).dbeta, dy.sum(axis=0))
+
+
+def test_swapped_gradients_in_a_list_are_not_put_right(write, only):
+    source = PLACES["list"][0].replace("[0] = dg", "[0] = db").replace("[1] = db", "[1] = dg")
+    opened = only(write(source)).open(Setup(np.ones(3), np.ones(3), 1e-5, 0.9))
+    x, dy = np.random.default_rng(0).normal(size=(2, 5, 3))
+    opened.forward(x)
+    np.testing.assert_allclose(opened.backward(dy).dgamma, dy.sum(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (("self.quux_gamma_7x = one; self.beta = zero", "self.quux_gamma_7x", "self.beta", "pass"), "to set gamma"),
+        (("self.gamma = one; self.beta = zero", "self.gamma", "self.beta", "self.a, self.c = dg, db"),
+         "gradients of gamma and beta were not found: it hands over dx"),
+    ],
+)  # fmt: skip
+def test_what_is_not_found_is_no_verdict(write, changes, text):
+    with pytest.raises(TargetError, match=text):
+        resolve.cards(write(layer(*changes)))
+
+
+@pytest.mark.parametrize("hidden", [("self.echelle", "self.decalage"), ("self.gamma", "self.decalage")])
+def test_an_array_that_acts_under_a_name_that_says_nothing_is_not_taken_for_no_affine_part(write, hidden):
+    source = layer(f"{hidden[0]}, {hidden[1]} = one, zero", *hidden, "self.dg = dg")
+    with pytest.raises(TargetError, match="to set .*y depends on its (echelle|decalage), a name that says neither"):
+        resolve.cards(write(source))
+
+
+def test_running_statistics_of_any_name_are_no_hidden_gamma(write, right):
+    source = BARE.format(name="BatchNorm", axes="0", end="").replace(
+        "self.eps = eps", "self.eps = eps; self.moyenne = 0"
+    )
+    assert right(write(source.replace("return self.xhat", "self.moyenne += x.mean(0); return self.xhat"))).notes
+
+
+def test_a_cache_holds_no_parameters():
+    class Layer:
+        def __init__(self):
+            self.cache = {"gamma": np.ones(3)}
+            self.gamma = np.zeros(3)
+
+    assert parts_of(Layer()).parameters["gamma"].spelled == "gamma"
+
+
+# ------------------------------------------------------------------------------------------------- code without affine
+
+BARE = """
+class {name}:
+    def __init__(self, eps=1e-5):
+        self.eps = eps
+
+    def forward(self, x):
+        self.std = np.sqrt(x.var(axis={axes}, keepdims=True) + self.eps)
+        self.xhat = (x - x.mean(axis={axes}, keepdims=True)) / self.std
+        return self.xhat
+
+    def backward(self, dy):
+        mean = dict(axis={axes}, keepdims=True)
+        return (dy - dy.mean(**mean) - self.xhat * (dy * self.xhat).mean(**mean)){end} / self.std
+"""
+
+
+@pytest.mark.parametrize(("axes", "layout"), [("0", "NC"), ("1", "CN"), ("(0, 2, 3)", "NCHW"), ("(0, 1, 2)", "NHWC")])
+@pytest.mark.parametrize("name", ["BatchNorm", "Standardize"])
+def test_no_gamma_and_beta(write, right, axes, layout, name):
+    conventions = right(write(BARE.format(name=name, axes=axes, end="")))
+    assert (conventions.layouts, conventions.parameter_shape) == ((layout,), "none")
+    assert conventions.notes[0].startswith("no gamma and beta (treated as 1 and 0)")
+
+
+def test_a_wrong_dx_without_gamma_and_beta_stays_wrong(write, only, agrees):
+    target = only(write(BARE.format(name="BatchNorm", axes="0", end=" * 1.5")))
+    with pytest.raises(AssertionError, match="dx"):
+        agrees(target, 2)
+
+
+def test_a_pair_without_gamma_and_beta(write, right):
+    source = """
+    def bn_forward(x, eps=1e-5):
+        std = np.sqrt(x.var(axis=0) + eps); xhat = (x - x.mean(axis=0)) / std
+        return xhat, (xhat, std)
+
+    def bn_backward(dout, cache):
+        xhat, std = cache
+        return (dout - dout.mean(axis=0) - xhat * (dout * xhat).mean(axis=0)) / std
+    """
+    assert right(write(source)).parameter_shape == "none"
+
+
+def test_gamma_alone(write, right):
+    source = layer("self.gamma = one", "self.gamma", "0.0", "self.dgamma = dg")
+    assert right(write(source)).notes[0].startswith("no beta (treated as 0)")
+
+
+def test_beta_alone_is_not_understood(write):
+    with pytest.raises(TargetError, match="no way was found to set gamma"):
+        resolve.cards(write(layer("self.beta = zero", "1.0", "self.beta", "self.dbeta = db")))
+
+
+def test_what_normalises_nothing_is_no_batch_norm(write):
+    source = "class Relu:\n def forward(self, x): self.m = x > 0; return x * self.m\n"
+    with pytest.raises(TargetError, match="does not respond to gamma or beta"):
+        resolve.cards(write(source + " def backward(self, dy): return dy * self.m\n"))
+
+
+def test_float32_inside_shows_without_gamma_and_beta(write, only):
+    source = BARE.format(name="BatchNorm", axes="0", end="").replace(
+        "return self.xhat\n", "return np.float32(self.xhat)\n"
+    )
+    opened = only(write(source)).open(Setup(np.ones(3), np.ones(3), 1e-5, 0.9))
+    assert opened.forward(np.random.default_rng(0).normal(size=(5, 3))).dtype == np.float32
+
+
+def test_a_change_of_dy_in_place_shows_without_gamma_and_beta(write, only):
+    source = BARE.format(name="BatchNorm", axes="0", end="").replace(
+        "        mean =", "        dy *= 2\n        mean ="
+    )
+    opened = only(write(source)).open(Setup(np.ones(3), np.ones(3), 1e-5, 0.9))
+    x, dy = np.random.default_rng(0).normal(size=(2, 5, 3))
+    opened.forward(x)
+    np.testing.assert_allclose(opened.backward(dy).dbeta, dy.sum(axis=0))
+    before, now = opened.handed_over()["dy"]
+    assert not np.array_equal(before, now)

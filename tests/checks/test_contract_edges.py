@@ -1,0 +1,94 @@
+"""What the checks of the contract say at the edges: strange dtypes, and exceptions at one value per channel."""
+
+import numpy as np
+import pytest
+
+from bncheck.case import CaseSpec
+from bncheck.cases.arrays import build
+from bncheck.checks.contract import dtype_kept, prints_nothing, survives
+from bncheck.guard import describe
+from bncheck.model import Evidence, Fault, Outcome
+
+
+class TooSmall(Exception):  # noqa: N818 - a name that Python does not have
+    """A refusal of the user's own."""
+
+
+def judged(check, spec, **evidence):
+    return check(build(spec), {"training": Evidence("training", **evidence)})
+
+
+def dtypes(dtype, given="float64"):
+    facts = {"dtypes": {"y": given, "dx": str(np.dtype(dtype))}}
+    return judged(dtype_kept, CaseSpec(dtype=given), facts=facts)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps == np.finfo(float).eps, reason="no more digits here")
+@pytest.mark.parametrize("given", ["float64", "float32", "float16"])
+def test_long_doubles_are_more_digits(given):
+    assert dtypes(np.longdouble, given).outcome is Outcome.WARN
+
+
+@pytest.mark.parametrize(
+    ("dtype", "given", "outcome"),
+    [
+        ("float32", "float64", Outcome.FAIL),
+        ("float16", "float32", Outcome.FAIL),
+        ("float64", "float32", Outcome.WARN),
+        ("float32", "float16", Outcome.WARN),
+        ("float64", "float64", Outcome.PASS),
+        # The bytes the other way round are as many digits.
+        (">f8", "float64", Outcome.PASS),
+    ],
+)
+def test_digits_decide(dtype, given, outcome):
+    assert dtypes(dtype, given).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words"),
+    [
+        ("int64", "whole numbers"),
+        ("uint8", "whole numbers"),
+        ("bool", "truth values"),
+        ("complex128", "complex numbers"),
+        ("object", "Python objects"),
+        ("<U3", "no real floating-point numbers"),
+        ([("a", "f8")], "no real floating-point numbers"),
+    ],
+)
+@pytest.mark.parametrize("given", ["float64", "float16"])
+def test_what_is_no_float_fails_and_says_what_it_is(dtype, words, given):
+    found = dtypes(dtype, given)
+    assert (found.outcome, found.tensor) == (Outcome.FAIL, "dx")
+    assert found.message == f"dx is {np.dtype(dtype)} ({words}) for {given} input"
+
+
+def test_one_failure_counts_more_than_a_warning_before_it():
+    facts = {"dtypes": {"y": "float64", "dx": "int64"}}
+    assert judged(dtype_kept, CaseSpec(dtype="float32"), facts=facts).outcome is Outcome.FAIL
+
+
+MEANT = [ValueError("m"), AssertionError(), RuntimeError("m"), TooSmall("m"), np.linalg.LinAlgError("m")]
+FELL = [IndexError, ZeroDivisionError, AttributeError, TypeError, NameError, KeyError, FloatingPointError, SystemExit,
+        NotImplementedError, RecursionError, MemoryError, OSError]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", MEANT, ids=lambda error: type(error).__name__)
+def test_a_refusal_of_one_value_per_channel_is_right_in_forward_alone(error):
+    alone, many = CaseSpec(n=1), CaseSpec(n=4)
+    assert judged(survives, alone, fault=describe(error, "forward")).outcome is Outcome.PASS
+    assert judged(survives, alone, fault=describe(error, "backward")).outcome is Outcome.FAIL
+    assert judged(survives, many, fault=describe(error, "forward")).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("error", FELL)
+def test_falling_over_one_value_per_channel_is_no_refusal(error):
+    found = judged(survives, CaseSpec(n=1), fault=Fault("forward", error.__name__, "oh"))
+    assert found.outcome is Outcome.FAIL
+    assert error.__name__ in found.message
+
+
+def test_the_page_about_printing_says_what_is_seen_and_what_is_not():
+    assert "goes through sys.stdout or sys.stderr" in prints_nothing.__doc__
+    assert "os.write" in prints_nothing.__doc__
