@@ -119,9 +119,9 @@ def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
     if fit.missing:
         seen = f" y depends on its {fit.acting}, a name that says neither." if fit.acting else ""
         raise TargetError(
-            f"{candidate.forward_name} runs, but no way was found to set {' and '.join(fit.missing)}.{seen} bncheck gives "
-            "them as arguments of the forward or the constructor, or puts them where a layer keeps them: attributes "
-            "(gamma, beta), entries of a dict or list (params), or objects with .data."
+            f"{candidate.forward_name} runs, but no way was found to set {' and '.join(fit.missing)}.{seen} bncheck "
+            "gives them as arguments of the forward or the constructor, or puts them where a layer keeps them: "
+            "attributes (gamma, beta), entries of a dict or list (params), or objects with .data."
         )
     if fit.ran_dry:
         raise TargetError(
