@@ -1,4 +1,4 @@
-"""Is this Batch Normalization right, and if not, which line is wrong.
+"""Is this Batch Normalization right, and if not, what is wrong.
 
 The public names are loaded at first use, so that ``import bncheck`` costs nothing.
 """

@@ -115,7 +115,7 @@ def _examples(*lines: str) -> Callable[[Any], Any]:
     "bncheck demo",
 )
 def cli() -> None:
-    """Tell whether a Batch Normalization written by hand is right, and if not, which line is wrong.
+    """Tell whether a Batch Normalization written by hand is right, and if not, what is wrong.
 
     bncheck runs your code on many small cases, and compares it with the equations and with its own derivative.
     """

@@ -215,7 +215,8 @@ class _Job:
             cases=len(self.results),
             evaluations=self.evaluations + sum(show.evaluations for show in shown),
             seconds=time.perf_counter() - self.start,
-            replay=_replay_command(exhibited, self.spec, card) if exhibited else "",
+            # A live object has no name that another process could find it by.
+            replay=_replay_command(exhibited, self.spec, card) if exhibited and not self.spec.live else "",
         )
 
     def _exhibited(self, found: Sequence[Finding]) -> dict[str, str]:

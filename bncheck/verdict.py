@@ -65,6 +65,8 @@ def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
     if set(answers) == {"unknown"}:
         return None
     conclusion = _CONCLUSIONS.get(answers, "Not everything could be decided.")
+    if "BN101" not in by_code or not any(code.startswith("BN2") for code in by_code):
+        conclusion = "Only a part was asked for: this says nothing about the rest."
     if failed and answers == ("yes", "yes", "yes"):
         conclusion = "Forward and backward return the right numbers, but not always, or not only that: see below."
     return OracleTable(*answers, conclusion)

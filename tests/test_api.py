@@ -55,6 +55,10 @@ def test_what_is_wrong_is_falsy_and_says_so_in_an_assertion_error():
         report.raise_for_failure()
 
 
+def test_a_live_object_has_no_replay_command():
+    assert bncheck.verify(forward, halved, cases=10).targets[0].replay == ""
+
+
 def test_selection_and_dtype_are_passed_on():
     report = bncheck.verify(forward, backward, select="BN1,BN503", ignore=["BN503"], dtype="float32", cases=10)
     assert {f.code for f in report.targets[0].findings} == {"BN101"}

@@ -83,6 +83,11 @@ def test_right_numbers_with_a_broken_promise_are_not_called_right():
     assert "right numbers, but" in table(P, P, P, finding("BN504", F, "x")).conclusion
 
 
+def test_a_part_is_not_called_the_whole():
+    assert "Only a part" in verdict.oracle_table([finding("BN101", P, "y")]).conclusion
+    assert "Only a part" in verdict.oracle_table([finding("BN201", P, "dx")]).conclusion
+
+
 def test_no_oracle_asked_no_table():
     assert verdict.oracle_table([finding("BN506", F)]) is None
 

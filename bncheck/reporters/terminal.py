@@ -131,7 +131,7 @@ def _what_was_verified(target: TargetReport, report: Report, style: Style) -> Te
     measured = [(ratio, f) for f in passed if (ratio := excess(f)) is not None]
     if measured:
         ratio, worst = max(measured, key=lambda pair: pair[0])
-        text.append(f" The largest error is {number(worst.error, 2)}, {number(ratio, 2)} of what rounding explains")
+        text.append(f" The error nearest to its bound reaches {number(ratio, 2)} of what rounding explains")
         text.append(f" ({worst.code} {worst.name}).")
     return text
 
