@@ -63,7 +63,7 @@ def verify(
         settings = Settings(**dict(options, layout=layout, select=select, ignore=ignore))
     except TypeError as error:
         raise UsageError(str(error).replace("Settings.__init__()", "verify()")) from error
-    report = pipeline.run([_spec(forward, backward, layout)], settings)
+    report = pipeline.run([_spec(forward, backward)], settings)
     if report.verdict is Verdict.ERROR:
         broken = next(target for target in report.targets if target.verdict is Verdict.ERROR)
         raise (StubError if broken.stub else TargetError)(broken.error)
@@ -73,14 +73,14 @@ def verify(
 Function = Callable[..., Any]
 
 
-def _spec(forward: Function | type | str, backward: Function | None, layout: str | None) -> TargetSpec:
+def _spec(forward: Function | type | str, backward: Function | None) -> TargetSpec:
     if isinstance(forward, str):
         if backward is not None:
             raise UsageError("a target given as text has its backward in it; leave out the second argument")
-        return TargetSpec(forward, layout=layout)
+        return TargetSpec(forward)
     live = (forward,) if backward is None else (forward, backward)
     if not all(callable(item) for item in live):
         raise UsageError("verify() takes a forward and a backward function, a layer class, or a target as text")
     if backward is None and not isinstance(forward, type):
         raise UsageError("verify(forward) needs the backward function too, unless it is given a layer class")
-    return TargetSpec(getattr(forward, "__qualname__", type(forward).__name__), live, layout)
+    return TargetSpec(getattr(forward, "__qualname__", type(forward).__name__), live)

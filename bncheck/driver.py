@@ -50,7 +50,7 @@ def perform(task: Task, tell: Tell) -> None:
             else:
                 _run_cases(task, tell)
         except BncheckError as error:
-            tell(Refused(str(error), isinstance(error, StubError)))
+            tell(Refused(str(error), isinstance(error, StubError), getattr(error, "trace", ())))
 
 
 def _run_cases(task: Task, tell: Tell) -> None:

@@ -12,7 +12,14 @@ class UsageError(BncheckError):
 
 
 class TargetError(BncheckError):
-    """The target cannot be loaded or understood: nothing was executed (exit code 2)."""
+    """The target cannot be loaded or understood: nothing was executed (exit code 2).
+
+    `trace` tells line by line what discovery looked at and tried.
+    """
+
+    def __init__(self, message: str = "", trace: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.trace = trace
 
 
 class StubError(TargetError):

@@ -24,6 +24,60 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What the user says about a target, instead of leaving it to discovery; None leaves it to discovery.
+
+    Attributes
+    ----------
+    layout : str or None
+        Layout of x ("NC", "CN", "NCHW", "NHWC", or another order of such letters).
+    parameter_shape : str or None
+        Shape of gamma and beta: "(C,)", "(1, C)", "(C, 1)", "(1, C, 1, 1)".
+    eps : float or None
+        The value of an eps that is hard-coded.
+    momentum_sense : str or None
+        "kept" if momentum is the fraction of the old statistics that stays, "new" if it is that of the new ones.
+    running_var : str or None
+        "biased" (over m) or "unbiased" (over m - 1).
+    mode_switch : str or None
+        Name of the argument, dict key, attribute or methods that say whether this is training.
+    returns : str or None
+        The order of what backward returns: "dx, dbeta, dgamma".
+    profile : str
+        Whose conventions are to be held: one of ``PROFILES``; "auto" reports what was found.
+    grad_scale : str
+        "sum", or "mean" where dgamma and dbeta are meant to be divided by the batch size.
+    kind : str or None
+        The one adapter to try ("function-pair", "layer-class", ...).
+    adapter_file : str or None
+        A file of functions named after the words of a session, which speak for the target.
+    device : str
+        Where arrays of a framework live: "cpu", "cuda", "cuda:1".
+    stand_ins : bool
+        Whether missing modules may be replaced, and names that are gone put back.
+
+    """
+
+    layout: str | None = None
+    parameter_shape: str | None = None
+    eps: float | None = None
+    momentum_sense: str | None = None
+    running_var: str | None = None
+    mode_switch: str | None = None
+    returns: str | None = None
+    profile: str = "auto"
+    grad_scale: str = "sum"
+    kind: str | None = None
+    adapter_file: str | None = None
+    device: str = "cpu"
+    stand_ins: bool = True
+
+
+UNDECLARED = Declared()
+PROFILES = ("auto", "paper", "pytorch", "keras", "flax", "cs231n", "chainer")
+
+
 @dataclass(frozen=True, slots=True)
 class Conventions:
     """What discovery found out about a target; stands at the top of every report.
@@ -44,6 +98,22 @@ class Conventions:
         How backward hands its gradients over, e.g. "tuple (dx, dgamma, dbeta)".
     notes : tuple of str
         What discovery wants said: ties, assumptions.
+    momentum_sense : str
+        "kept" if momentum is the fraction of the old statistics that stays, "new" if it is that of the new ones,
+        "cumulative" for an average over all batches, "last" if nothing stays, "" if there are no running statistics.
+    momentum : float or None
+        The fraction of the old statistics that stays, where it is hard-coded; None where the case chooses it.
+    running_var : str
+        "biased" or "unbiased"; "" if there is none, or if it fits neither.
+    running_start : str
+        Where the statistics start: "0, 1", "0, 0", "first batch"; "" if there are none.
+    mode_switch : str
+        How the code is told whether this is training: "argument train_flg", "key mode", "methods train() and eval()",
+        "attribute training"; "" if it cannot be told.
+    profile : str
+        Whose conventions these are: one of ``PROFILES``; "" if nobody's.
+    framework : str
+        The array library that the target is spoken to in ("numpy", "torch", "jax").
 
     """
 
@@ -54,6 +124,13 @@ class Conventions:
     eps: float | None
     returns: str
     notes: tuple[str, ...] = ()
+    momentum_sense: str = ""
+    momentum: float | None = None
+    running_var: str = ""
+    running_start: str = ""
+    mode_switch: str = ""
+    profile: str = ""
+    framework: str = "numpy"
 
 
 class Gradients(NamedTuple):
@@ -94,6 +171,9 @@ class Session(Protocol):
     def handed_over(self) -> Mapping[str, tuple[Array, Array]]:
         """Return each array given to user code (name: before, now), so that in-place changes can be seen."""
 
+    def running_stats(self) -> tuple[Any, Any] | None:
+        """Return copies of (running_mean, running_var) as (C,), as they are now; None if the code keeps none."""
+
 
 class Target(Protocol):
     """A user's implementation, understood."""
@@ -117,26 +197,34 @@ class TargetSpec:
     Attributes
     ----------
     source : str
-        ``file.py``, ``file.py::name`` or ``package.module:name``; a label when `live` is given.
+        ``file.py``, ``file.py::name``, ``notebook.ipynb::name`` or ``package.module:name``; a label when `live` is
+        given; a command line if `program`.
     live : tuple
         Live callables or one class, for use in this process only.
-    layout : str or None
-        Overrides the detected layout.
+    declared : Declared
+        What the user said about it.
+    program : bool
+        Whether the source is the command line of a program that speaks the words of a session.
 
     """
 
     source: str
     live: tuple[Any, ...] = ()
-    layout: str | None = None
+    declared: Declared = UNDECLARED
+    program: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TargetCard:
-    """One target as discovery describes it, before any check ran; `stub` says why it cannot be run yet."""
+    """One target as discovery describes it, before any check ran.
+
+    `stub` says why it cannot be run yet; `trace` tells line by line what discovery bound, tried, kept and dropped.
+    """
 
     name: str
     conventions: Conventions | None = None
     stub: str | None = None
+    trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def _run(
         selected(settings.select, settings.ignore)  # a wrong code should cost no time
         try:
             for spec in specs:
-                job = _Job(replace(spec, layout=spec.layout or settings.layout), settings, place)
+                job = _Job(replace(spec, declared=settings.declared), settings, place)
                 for report in _reports(job, do):
                     reports.append(report)
                     if report.verdict is Verdict.INTERRUPTED:
@@ -119,7 +119,9 @@ class _Job:
         if isinstance(answer, Discovered):
             return answer.cards
         if isinstance(answer, Refused):
-            return TargetReport(self.spec.source, Verdict.ERROR, error=answer.message, stub=answer.stub)
+            return TargetReport(
+                self.spec.source, Verdict.ERROR, error=answer.message, stub=answer.stub, discovery=answer.trace
+            )
         if isinstance(answer, Died) and tried:
             return TargetReport(self.spec.source, Verdict.FAIL, findings=(_fatal(answer.how),))
         if isinstance(answer, Died):
@@ -150,11 +152,11 @@ class _Job:
     def _unusable(self, card: TargetCard) -> TargetReport:
         """Report a candidate that cannot be run: a stub, or code that raised in every way it was tried."""
         if card.stub is not None:
-            return TargetReport(card.name, Verdict.ERROR, error=card.stub, stub=True)
+            return TargetReport(card.name, Verdict.ERROR, error=card.stub, stub=True, discovery=card.trace)
         reasons: list[Event | Died | Abandoned] = []
         self.executor.run(Task("sweep", self.spec, self.settings, card.name), reasons.append)
         reason = next((r.message for r in reasons if isinstance(r, Refused)), "it cannot be run")
-        return TargetReport(card.name, Verdict.ERROR, error=reason)
+        return TargetReport(card.name, Verdict.ERROR, error=reason, discovery=card.trace)
 
     def _sweep(self, card: TargetCard, cases: list[str], progress: Show | None) -> bool:
         """Judge the cases into `self.results`; return whether the user interrupted."""
@@ -217,6 +219,7 @@ class _Job:
             seconds=time.perf_counter() - self.start,
             # A live object has no name that another process could find it by.
             replay=_replay_command(exhibited, self.spec, card) if exhibited and not self.spec.live else "",
+            discovery=card.trace,
         )
 
     def _exhibited(self, found: Sequence[Finding]) -> dict[str, str]:

@@ -103,7 +103,8 @@ class OracleTable:
 class TargetReport:
     """Everything found out about one target.
 
-    `stub` marks code that is not written yet, `own_fault` an error of bncheck itself.
+    `stub` marks code that is not written yet, `own_fault` an error of bncheck itself; `discovery` tells line by line
+    what was bound, tried, kept and dropped.
     """
 
     name: str
@@ -120,6 +121,7 @@ class TargetReport:
     error: str = ""
     stub: bool = False
     own_fault: bool = False
+    discovery: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import tomllib
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from bncheck.case import DTYPES
 from bncheck.errors import UsageError
+from bncheck.model import PROFILES, Declared
 from bncheck.registry import did_you_mean
 
 # As bncheck.adapters.layouts knows them; that module needs NumPy, which --help does without.
@@ -20,14 +22,36 @@ _KINDS = {
     "seed": (int, "a whole number"),
     "dtype": (str, "a string"),
     "layout": (str | None, "a string"),
+    "parameter_shape": (str | None, "a string"),
+    "eps": (int | float | None, "a number"),
+    "momentum_sense": (str | None, "a string"),
+    "running_var": (str | None, "a string"),
+    "mode_switch": (str | None, "a string"),
+    "returns": (str | None, "a string"),
+    "profile": (str, "a string"),
+    "grad_scale": (str, "a string"),
+    "kind": (str | None, "a string"),
+    "adapter_file": (str | None, "a string"),
+    "device": (str, "a string"),
+    "stand_ins": (bool, "true or false"),
     "timeout": (int | float, "a number"),
     "strict": (bool, "true or false"),
 }
 
 
+# What a setting may be, where that is a short list.
+_CHOICES = {
+    "profile": PROFILES,
+    "grad_scale": ("sum", "mean"),
+    "momentum_sense": ("kept", "new"),
+    "running_var": ("biased", "unbiased"),
+    "dtype": DTYPES,
+}
+
+
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The options of a run.
+class Settings(Declared):
+    """The options of a run, and what the user says about the targets (see :class:`bncheck.model.Declared`).
 
     Attributes
     ----------
@@ -37,8 +61,6 @@ class Settings:
         Seed of the random draws.
     dtype : str
         dtype of the arrays handed to the target.
-    layout : str or None
-        Overrides the detected layout ("NC", "CN", "NCHW", "NHWC", or another order of such letters).
     select, ignore : tuple of str
         Codes or prefixes of the checks to run, or to leave out ("BN2", "BN503"). A string or a list is taken too, and
         "BN2, BN503" is split.
@@ -53,11 +75,15 @@ class Settings:
     cases: int = 200
     seed: int = 0
     dtype: str = "float64"
-    layout: str | None = None
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     timeout: float = 20.0
     strict: bool = False
+
+    @property
+    def declared(self) -> Declared:
+        """What the user says about the targets."""
+        return Declared(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Declared)})
 
     def __post_init__(self) -> None:
         for name, (kind, words) in _KINDS.items():
@@ -65,8 +91,12 @@ class Settings:
             # True is an int to Python; as a number of cases it is a slip.
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise UsageError(f"{name} should be {words}, not {value!r}")
-        if self.dtype not in DTYPES:
-            raise UsageError(f"dtype {self.dtype!r} is not known. {did_you_mean(self.dtype, DTYPES)}")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise UsageError(f"{name} {value!r} is not known. {did_you_mean(value, choices)}")
+        if self.eps is not None and not 0 <= self.eps < math.inf:
+            raise UsageError(f"eps must be a number from 0 on, not {self.eps}")
         if self.layout is not None and sorted(self.layout) not in map(sorted, LAYOUTS):
             raise UsageError(f"layout {self.layout!r} is not known. {did_you_mean(self.layout.upper(), LAYOUTS)}")
         if self.cases < 1:

@@ -38,10 +38,11 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The source cannot be loaded or understood; the message is for the user."""
+    """The source cannot be loaded or understood; the message is for the user, the trace tells what was tried."""
 
     message: str
     stub: bool
+    trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from render import REPORTS, report, right
 from bncheck.case import CaseSpec
 from bncheck.codec import decode, encode, report_from_json, to_json
 from bncheck.errors import UsageError
-from bncheck.model import CaseResult, Judgement, Outcome, TargetCard, TargetSpec
+from bncheck.model import CaseResult, Declared, Judgement, Outcome, TargetCard, TargetSpec
 from bncheck.report import ArrayData, Diagnosis, Exhibit, Finding, Progress, Report, Verdict
 from bncheck.settings import Settings
 
@@ -33,7 +33,7 @@ MESSAGES = (
     Judgement(Outcome.SKIP),
     TargetCard("a.py::f", stub="not yet"),
     TargetCard("a.py::f", REPORTS["pass"].targets[0].conventions),
-    TargetSpec("a.py", layout="NCHW"),
+    TargetSpec("a.py", declared=Declared(layout="NCHW")),
     Settings(select=("BN2", "BN503"), strict=True, timeout=1.5),
     Exhibit("v1:a", 1e-5, {"x": ArrayData((1, 2), (1.0, -0.0))}, ()),
     Finding("BN1", "n", Outcome.WARN, "warning", "m", index=(), counts={"pass": 1}),

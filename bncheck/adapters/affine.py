@@ -7,13 +7,12 @@ the two gradients of the parameters follow from the user's own y.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator
-from types import CodeType
 from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.frameworks import codes_of, functions_of
 from bncheck.adapters.protocol import Parameters, Results, Run
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 
@@ -57,6 +56,10 @@ class AffineRun:
     def acting(self, x: Any) -> str:
         """Return what the code's own run says."""
         return self._run.acting(x)
+
+    def running(self) -> tuple[Any, Any] | None:
+        """Return what the code's own run says."""
+        return self._run.running()
 
     def forward(self, x: Any, train: bool) -> Any:
         """Call the code's forward; scale and shift what it returns, in its own dtype."""
@@ -110,19 +113,8 @@ def mentioned(*things: Any) -> frozenset[str]:
 
 def _names(things: Iterable[Any]) -> Iterator[tuple[str, bool]]:
     """Yield every name in the code of functions and classes, and whether it is that of a local variable."""
-    functions = [function for thing in things for function in _functions(thing)]
-    codes = [function.__code__ for function in functions if hasattr(function, "__code__")]
-    while codes:
-        code = codes.pop()
+    functions = [function for thing in things for function in functions_of(thing)]
+    for code in (c for function in functions for c in codes_of(getattr(function, "__code__", None))):
         yield from ((name, True) for name in (*code.co_varnames, *code.co_cellvars))
         yield from ((name, False) for name in (*code.co_names, *code.co_freevars))
         yield from ((text, False) for text in code.co_consts if isinstance(text, str) and text.isidentifier())
-        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-
-
-def _functions(thing: Any) -> list[Any]:
-    if not inspect.isclass(thing):
-        return [inspect.unwrap(getattr(thing, "func", thing))]
-    members = [member for base in thing.__mro__[:-1] for member in vars(base).values()]
-    plain = [getattr(member, "fget", None) or getattr(member, "__func__", member) for member in members]
-    return [inspect.unwrap(member) for member in plain if callable(member)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from typing import Any
 
 from bncheck.adapters.affine import AffineRun, mentioned
+from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.plans import Plan, backward_plans, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
@@ -19,10 +21,11 @@ from bncheck.adapters.protocol import (
     Reading,
     Run,
 )
-from bncheck.adapters.results import gradient_order, returned_names
+from bncheck.adapters.results import declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.stems import match
 from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, stem
+from bncheck.model import Declared
 
 NAME = "function-pair"
 Function = Callable[..., Any]
@@ -35,11 +38,18 @@ class FunctionReading:
         self, forward: Function, backward: Function, calling: Calling, absent: frozenset[str] = frozenset()
     ) -> None:
         self._forward, self._backward, self._calling, self.absent = forward, backward, calling, absent
+        self.framework = calling.framework
+        self.mode_switch = calling.mode_switch
 
     @property
     def eps(self) -> EpsPlace | None:
         """An eps argument is one; a dict of options may be read or not."""
         return eps_argument(self._calling.forward)
+
+    def spelled(self) -> str:
+        """Return both calls in one line."""
+        names = (getattr(f, "__name__", d) for f, d in ((self._forward, "forward"), (self._backward, "backward")))
+        return self._calling.spelled(*names)
 
     def without(self, absent: frozenset[str]) -> FunctionReading:
         """Return the same reading for code that does without gamma or beta."""
@@ -56,13 +66,17 @@ class FunctionPair:
 
     adapter = NAME
 
-    def __init__(self, name: str, forward: Function, backward: Function, names: tuple[str, str]) -> None:
+    def __init__(
+        self, name: str, forward: Function, backward: Function, names: tuple[str, str], declared: Declared
+    ) -> None:
         self.name = name
         self.forward_name, self.backward_name = names
         self.aliases = frozenset({*names, "_".join(stem(names[0]).words), _stem_text(names[0])})
         self.kind = _kind_of(names, forward)
         self.composite = composite(names[0])
         self._forward, self._backward = forward, backward
+        self._frameworks = spoken_by((forward, backward), declared.device)
+        self._declared_order = declared_order(declared)
 
     @property
     def mentions(self) -> frozenset[str]:
@@ -98,13 +112,13 @@ class FunctionPair:
                 f"{self.backward_name}{spelled(self._backward)}: expected a backward like "
                 f"{self.backward_name}(dout, cache)."
             ) from None
-        order = gradient_order(self._backward)
-        for forward in forwards:
-            for keys in dict_keys(self._forward, forward) if "params" in forward.keys else [()]:
-                for backward in backwards:
-                    for cache, place in cache_choices(returned, "cache" in backward.keys):
-                        calling = Calling(forward, backward, order, cache, place, keys)
-                        yield FunctionReading(self._forward, self._backward, calling)
+        order = self._declared_order or gradient_order(self._backward)
+        options = {plan: dict_keys(self._forward, plan) if "params" in plan.keys else [()] for plan in forwards}
+        for framework, forward in product(self._frameworks, forwards):
+            for keys, backward in product(options[forward], backwards):
+                for cache, place in cache_choices(returned, "cache" in backward.keys):
+                    calling = Calling(forward, backward, order, cache, place, keys, returned or (), framework)
+                    yield FunctionReading(self._forward, self._backward, calling)
 
 
 def eps_argument(plan: Plan) -> EpsPlace | None:
@@ -166,15 +180,16 @@ class _FunctionPairs:
         found: list[Candidate] = []
         for pair in match(functions):
             name = pair.forward if pair.primary else pair.backward
-            found.append(FunctionPair(name, functions[pair.forward], functions[pair.backward], pair[:2]))
+            two = functions[pair.forward], functions[pair.backward]
+            found.append(FunctionPair(name, *two, pair[:2], namespace.declared))
         return found
 
-    def live(self, name: str, objects: tuple[Any, ...]) -> Candidate | None:
+    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
         """Return the pair that two callables are."""
         if len(objects) != 2 or not all(callable(o) and not inspect.isclass(o) for o in objects):
             return None
         names = tuple(getattr(o, "__name__", d) for o, d in zip(objects, ("forward", "backward"), strict=True))
-        return FunctionPair(name, objects[0], objects[1], (names[0], names[1]))
+        return FunctionPair(name, objects[0], objects[1], (names[0], names[1]), declared)
 
 
 ADAPTERS.add(NAME, _FunctionPairs())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
+from itertools import product
 from types import MethodType
 from typing import Any
 
 import numpy as np
 
 from bncheck.adapters.affine import AffineRun, mentioned
+from bncheck.adapters.frameworks import is_array, shape_of, spoken_by
 from bncheck.adapters.function_pair import cache_choices, dict_keys, eps_argument
 from bncheck.adapters.places import Parts, Place, parts_of, put
 from bncheck.adapters.plans import Plan, backward_plans, constructor_plans, forward_plans, spelled
@@ -23,10 +26,11 @@ from bncheck.adapters.protocol import (
     Reading,
     Run,
 )
-from bncheck.adapters.results import attribute_names, gradient_order, returned_names
+from bncheck.adapters.results import attribute_names, declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.stems import match
 from bncheck.adapters.words import Role, argument_role, composite, kind, train_is_true, words
+from bncheck.model import Declared
 
 NAME = "layer-class"
 # Methods that only mention gradients ("zero_grad") are no backward where one of these is there.
@@ -82,12 +86,7 @@ class LayerRun(CallRun):
         for place in parts.places:
             own = place.get()
             running = argument_role(str(place.trail[-1])) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-            if (
-                running
-                or place.trail in known
-                or np.size(own) != np.size(self.gamma)
-                or not isinstance(own, np.ndarray)
-            ):
+            if running or place.trail in known or not is_array(own) or np.size(self._taken(own)) != np.size(self.gamma):
                 continue
             before = np.array(super().forward(x.copy(), True))
             put(parts, place, place.get() + 1.0)
@@ -110,19 +109,22 @@ class LayerRun(CallRun):
 
     def _put(self, parts: Parts, place: Place, given: Any) -> Any:
         """Put one parameter in its place, in the shape of what is there; return the array that the layer now has."""
-        own = place.get()
-        if isinstance(own, np.ndarray) and own.size == given.size:
-            given = given.reshape(own.shape)
-        if self._in_place and isinstance(own, np.ndarray) and own.shape == given.shape:
-            own[...] = given
+        own, shape = place.get(), shape_of(place.get())
+        if shape is not None and math.prod(shape) == math.prod(shape_of(given) or ()):
+            given = given.reshape(shape)
+        if self._in_place and shape is not None and shape == shape_of(given):
+            self._calling.framework.assign(own, given)
             return own
         put(parts, place, given)
         return given
 
+    def _taken(self, value: Any) -> Any:
+        return self._calling.framework.take(value)
+
     def _recast(self, parts: Parts) -> None:
         """Give buffers that gradients are written into the dtype of the parameters that they belong to."""
         for of, place in parts.gradients.items():
-            own, dtype = place.get(), self._values["gamma"].dtype
+            own, dtype = place.get(), self.gamma.dtype
             if of != "dx" and isinstance(own, np.ndarray) and own.dtype != dtype and not self._in_place:
                 put(parts, place, own.astype(dtype))
 
@@ -147,6 +149,7 @@ class LayerReading:
     ) -> None:
         self._cls, self._names, self._constructor, self._calling, self._how = cls, names, constructor, calling, how
         self.absent = absent
+        self.framework = calling.framework
         self._eps_attribute: str | None = None
         self._mode_attributes: list[str] | None = None
 
@@ -157,6 +160,19 @@ class LayerReading:
         if "eps" in self._constructor.keys:
             return EpsPlace("argument", True)
         return declared or (EpsPlace("attribute", False) if self._eps_attribute else None)
+
+    @property
+    def mode_switch(self) -> str:
+        """An argument of forward or of the constructor, or attributes, once a layer has been seen to have them."""
+        declared = self._calling.mode_switch or self._constructor.mode_argument
+        attributes = f"attribute {self._mode_attributes[0]}" if self._mode_attributes else ""
+        return (f"argument {declared}" if declared and " " not in declared else declared) or attributes
+
+    def spelled(self) -> str:
+        """Return the constructor and both calls in one line."""
+        made = self._constructor.spelled(self._cls.__name__)
+        put_in = {"given": "", "set": "; gamma and beta set as attributes", "in place": "; gamma and beta set in place"}
+        return f"{made}; {self._calling.spelled(*self._names)}{put_in[self._how]}"
 
     def without(self, absent: frozenset[str]) -> LayerReading:
         """Return the same reading for a layer that does without gamma or beta."""
@@ -171,7 +187,8 @@ class LayerReading:
         if self._mode_attributes is None:
             self._look(layer)
         for name in self._mode_attributes or ():
-            setattr(layer, name, train_is_true(name))
+            if getattr(layer, name) is not train_is_true(name):
+                setattr(layer, name, train_is_true(name))
         if self._eps_attribute is not None:
             setattr(layer, self._eps_attribute, parameters.eps)
         run = LayerRun(self._calling, layer, self._names, values, self._how, self.absent)
@@ -181,11 +198,7 @@ class LayerReading:
         """Note, once, which attributes say what mode the layer is in, and which holds eps if no argument does."""
         names = vars(layer) if hasattr(layer, "__dict__") else ()
         self._mode_attributes = [
-            n
-            for n in names
-            if argument_role(n) is Role.MODE
-            and getattr(layer, n) is not train_is_true(n)
-            and isinstance(getattr(layer, n), bool)
+            n for n in names if argument_role(n) is Role.MODE and isinstance(getattr(layer, n), bool)
         ]
         if "eps" not in self._constructor.keys | self._calling.forward.keys:
             numbers = [n for n in names if isinstance(getattr(layer, n), float | int | np.floating)]
@@ -197,13 +210,15 @@ class LayerClass:
 
     adapter = NAME
 
-    def __init__(self, name: str, cls: type, names: tuple[str, str]) -> None:
+    def __init__(self, name: str, cls: type, names: tuple[str, str], declared: Declared) -> None:
         self.name = name
         self.forward_name, self.backward_name = (f"{cls.__name__}.{n}" for n in names)
         self.aliases = frozenset({name, cls.__name__, self.forward_name, self.backward_name})
         self.kind = kind(cls.__name__, cls.__dict__.get("__doc__") or "")
         self.composite = composite(cls.__name__)
         self._cls, self._names = cls, names
+        self._frameworks = spoken_by((cls,), declared.device)
+        self._declared_order = declared_order(declared)
 
     @property
     def mentions(self) -> frozenset[str]:
@@ -215,16 +230,17 @@ class LayerClass:
         forward, backward = (_unbound(self._cls, name) for name in self._names)
         returned = returned_names(forward)
         constructors, forwards, backwards = self._plans(forward, backward, returned)
-        order = gradient_order(backward)
-        for constructor in constructors:
-            for forward_plan in forwards:
-                for keys in dict_keys(forward, forward_plan) if "params" in forward_plan.keys else [()]:
-                    given = constructor.keys | forward_plan.keys | {key for _, key in keys}
-                    for how in ("given",) if "gamma" in given else ("set", "in place"):
-                        for backward_plan in backwards:
-                            for cache, place in cache_choices(returned, "cache" in backward_plan.keys):
-                                calling = Calling(forward_plan, backward_plan, order, cache, place, keys)
-                                yield LayerReading(self._cls, self._names, constructor, calling, how)
+        order = self._declared_order or gradient_order(backward)
+        for framework, constructor, forward_plan in product(self._frameworks, constructors, forwards):
+            for keys in dict_keys(forward, forward_plan) if "params" in forward_plan.keys else [()]:
+                given = constructor.keys | forward_plan.keys | {key for _, key in keys}
+                hows = ("given",) if "gamma" in given else ("set", "in place")
+                for how, backward_plan in product(hows, backwards):
+                    for cache, place in cache_choices(returned, "cache" in backward_plan.keys):
+                        calling = Calling(
+                            forward_plan, backward_plan, order, cache, place, keys, returned or (), framework
+                        )
+                        yield LayerReading(self._cls, self._names, constructor, calling, how)
 
     def _plans(self, forward: Any, backward: Any, returned: Any) -> tuple[list[Plan], list[Plan], list[Plan]]:
         """Return the plans for constructor, forward and backward, or raise ArityError that says what was expected."""
@@ -273,15 +289,16 @@ class _LayerClasses:
     def candidates(self, namespace: Namespace) -> list[Candidate]:
         """Return the layers in a namespace."""
         classes = [thing for thing in namespace.things.values() if inspect.isclass(thing)]
-        found: list[Candidate] = [LayerClass(name, cls, pair) for cls in classes for name, pair in method_pairs(cls)]
-        return found
+        said = namespace.declared
+        found = [LayerClass(name, cls, pair, said) for cls in classes for name, pair in method_pairs(cls)]
+        return list[Candidate](found)
 
-    def live(self, name: str, objects: tuple[Any, ...]) -> Candidate | None:
+    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
         """Return the layer that one class is."""
         if len(objects) != 1 or not inspect.isclass(objects[0]):
             return None
         pairs = method_pairs(objects[0])
-        return LayerClass(name, objects[0], pairs[0][1]) if pairs else None
+        return LayerClass(name, objects[0], pairs[0][1], declared) if pairs else None
 
 
 ADAPTERS.add(NAME, _LayerClasses())

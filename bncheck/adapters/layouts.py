@@ -63,12 +63,24 @@ def layout(name: str) -> Layout:
     )
 
 
-def parameter_shapes(ndim: int, channels: int) -> list[tuple[int, ...]]:
-    """Return the shapes that gamma and beta may have beside data of `ndim` axes, most usual first."""
+def parameter_shapes(ndim: int, channels: int, declared: str | None = None) -> list[tuple[int, ...]]:
+    """Return the shapes that gamma and beta may have beside data of `ndim` axes, most usual first.
+
+    `declared` is the one that the user gave: "(1, C)"; UsageError if it is none.
+    """
+    if declared is not None:
+        return [_declared_shape(declared, channels)]
     shapes = [(channels,), (1, channels), (channels, 1)]
     if ndim > 2:
         shapes += [(1, channels, *[1] * (ndim - 2)), (*[1] * (ndim - 1), channels)]
     return shapes
+
+
+def _declared_shape(text: str, channels: int) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.strip("() ").split(",") if part.strip()]
+    if parts.count("C") != 1 or set(parts) - {"C", "1"}:
+        raise UsageError(f"parameter_shape should be like (C,), (1, C) or (1, C, 1, 1), not {text!r}")
+    return tuple(channels if part == "C" else 1 for part in parts)
 
 
 def spell_shape(shape: tuple[int, ...], channels: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck.adapters.frameworks import is_array
 from bncheck.adapters.results import attribute_names
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, words
 
@@ -99,7 +100,7 @@ def put(parts: Parts, place: Place, value: Any) -> None:
     """Put a value in a place, and wherever else the very same array is kept."""
     old = place.get()
     place.put(value)
-    if isinstance(old, np.ndarray):
+    if is_array(old):
         for other in parts.places:
             if other.get() is old:
                 other.put(value)
@@ -167,7 +168,9 @@ def _is_leaf(value: Any) -> bool:
         return False
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(item, int | float) for item in value)
-    return value is None or isinstance(value, int | float | np.ndarray | np.generic) or hasattr(value, "__array__")
+    return (
+        value is None or isinstance(value, int | float | np.generic) or is_array(value) or hasattr(value, "__array__")
+    )
 
 
 def _is_plain_object(value: Any) -> bool:

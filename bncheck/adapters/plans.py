@@ -23,6 +23,9 @@ from bncheck.adapters.words import (
     upstream_like,
 )
 
+# What a trace calls the values of some keys.
+_SAID = {"params": "options", "size": "C", "sizes": "(C,)", "none": "None", "dy": "dy"}
+_MODES = ("train", "test", "mode")
 # Values that a mode given as text is switched between, by the first letters of a text default; CS231n's come first.
 _MODE_TEXTS = {"training": ("training", "testing"), "TRAIN": ("TRAIN", "TEST"), "Train": ("Train", "Test")}
 
@@ -40,10 +43,14 @@ class Argument(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which value goes into which argument: keys of positional arguments, and (name, key) of those given by name."""
+    """Which value goes into which argument: keys of positional arguments, and (name, key) of those given by name.
+
+    `bound` has (name, key) of all of them.
+    """
 
     positional: tuple[str, ...] = ()
     named: tuple[tuple[str, str], ...] = ()
+    bound: tuple[tuple[str, str], ...] = ()
 
     def call(self, function: Callable[..., Any], values: dict[str, Any]) -> Any:
         """Call `function` with the values."""
@@ -55,6 +62,18 @@ class Plan:
     def keys(self) -> frozenset[str]:
         """Every key that the plan asks for."""
         return frozenset(self.positional) | {key for _, key in self.named}
+
+    def spelled(self, name: str) -> str:
+        """Return the call in words: "bn(x, gamma, beta, bn_param=options)"."""
+        found = self.bound or tuple((key, key) for key in self.positional)
+        said = [_SAID.get(key, key.partition(":")[0]) for _, key in found]
+        pairs = zip((argument for argument, _ in found), said, strict=True)
+        return f"{name}({', '.join(a if a == key else f'{a}={key}' for a, key in pairs)})"
+
+    @property
+    def mode_argument(self) -> str:
+        """The argument that says whether this is training, "" if there is none."""
+        return next((name for name, key in self.bound if key.partition(":")[0] in _MODES), "")
 
 
 def arguments(function: Callable[..., Any]) -> list[Argument] | None:
@@ -128,7 +147,8 @@ def build(found: list[Argument], keys: dict[str, str]) -> Plan:
             named.append((argument.name, keys[argument.name]))
         elif not skipped:
             positional.append(keys[argument.name])
-    return Plan(tuple(positional), tuple(named))
+    bound = tuple((argument.name, keys[argument.name]) for argument in found if argument.name in keys)
+    return Plan(tuple(positional), tuple(named), bound)
 
 
 def _known(found: list[Argument]) -> dict[str, str]:

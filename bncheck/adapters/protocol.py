@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
+from bncheck.adapters.frameworks import Framework
 from bncheck.adapters.words import Kind
 from bncheck.errors import TargetError
+from bncheck.model import UNDECLARED, Declared
 from bncheck.registry import Registry
 
 
@@ -61,6 +63,9 @@ class Run(Protocol):
     def missing(self) -> tuple[str, ...]:
         """Gamma or beta, if no way was found to give it to the code; asked after a forward."""
 
+    def running(self) -> tuple[Any, Any] | None:
+        """Return (running_mean, running_var) as the code keeps them now, as NumPy arrays; None if it keeps none."""
+
     def acting(self, x: Any) -> str:
         """Return the place of an array in the code's own state that y depends on in training, "" if there is none."""
 
@@ -81,6 +86,17 @@ class Reading(Protocol):
     @property
     def absent(self) -> frozenset[str]:
         """Which of gamma and beta the code is known to do without."""
+
+    @property
+    def framework(self) -> Framework:
+        """The array library that the code is spoken to in."""
+
+    @property
+    def mode_switch(self) -> str:
+        """How the code is told whether this is training, as :class:`bncheck.model.Conventions` says it."""
+
+    def spelled(self) -> str:
+        """Return the reading in one line: what is bound to which argument."""
 
     def without(self, absent: frozenset[str]) -> Reading:
         """Return the same reading for code that does without gamma or beta."""
@@ -143,12 +159,18 @@ class Namespace:
         Functions and classes by name, in the order of the source.
     module : ModuleType or None
         Where they live.
+    notes : tuple of str
+        What is to be said about how they were loaded.
+    declared : Declared
+        What the user said about the target.
 
     """
 
     label: str
     things: dict[str, Any] = field(default_factory=dict)
     module: ModuleType | None = None
+    notes: tuple[str, ...] = ()
+    declared: Declared = UNDECLARED
 
 
 class Adapter(Protocol):
@@ -157,7 +179,7 @@ class Adapter(Protocol):
     def candidates(self, namespace: Namespace) -> list[Candidate]:
         """Return what may be a Batch Normalization among the things of a namespace."""
 
-    def live(self, name: str, objects: tuple[Any, ...]) -> Candidate | None:
+    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
         """Return the candidate that these objects, handed over from Python, are; None if they are none of its kind."""
 
 

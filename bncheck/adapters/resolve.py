@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from bncheck.adapters import adapter_file, exec_program
 from bncheck.adapters.affine import NOTES
-from bncheck.adapters.epsilon import find_eps
+from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.loading import Source, load, parse
-from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace
+from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace
 from bncheck.adapters.target import FoundTarget
-from bncheck.adapters.trials import Found, examine
+from bncheck.adapters.trials import Found, Log, examine
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
-from bncheck.model import Conventions, Target, TargetCard, TargetSpec
+from bncheck.model import Conventions, Declared, Target, TargetCard, TargetSpec
 from bncheck.registry import did_you_mean
 
 # How many functions and classes a message lists.
@@ -30,12 +31,12 @@ class Entry:
     target: FoundTarget | None = None
     stub: str | None = None
     error: TargetError | None = None
+    trace: tuple[str, ...] = ()
 
 
 def load_source(spec: TargetSpec) -> None:
     """Import what a reference names and call nothing in it; raise TargetError if it cannot be imported."""
-    if not spec.live:
-        load(parse(spec.source))
+    _namespace(spec)
 
 
 def cards(spec: TargetSpec) -> list[TargetCard]:
@@ -55,7 +56,7 @@ def cards(spec: TargetSpec) -> list[TargetCard]:
     entries = _entries(spec)
     if not any(entry.target for entry in entries):
         raise _nothing(entries)
-    return [TargetCard(e.name, e.target.conventions if e.target else None, e.stub) for e in entries]
+    return [TargetCard(e.name, e.target.conventions if e.target else None, e.stub, e.trace) for e in entries]
 
 
 def target(spec: TargetSpec, name: str) -> Target:
@@ -80,24 +81,21 @@ def target(spec: TargetSpec, name: str) -> Target:
 
 def _nothing(entries: list[Entry]) -> TargetError:
     """Return the one error for a reference of which nothing can be run."""
+    trace = tuple(line for entry in entries for line in entry.trace)
     errors = [entry.error for entry in entries if entry.error]
     if errors:
-        return errors[0]
-    return StubError("; ".join(f"{entry.name}: {entry.stub}" for entry in entries))
+        return TargetError(str(errors[0]), trace)
+    return StubError("; ".join(f"{entry.name}: {entry.stub}" for entry in entries), trace)
 
 
 def _entries(spec: TargetSpec) -> list[Entry]:
     """Try every candidate of a reference, once per process."""
-    if spec.live:
-        candidates, label = [_live(spec)], ""
-    else:
-        source = parse(spec.source)
-        namespace = load(source)
-        key = (spec, id(namespace.module))
-        if key in _cache:
-            return _cache[key]
-        candidates, label = _chosen(namespace, source), namespace.label
-    tried = [(candidate, _examined(candidate, label + candidate.name, spec.layout)) for candidate in candidates]
+    namespace = _namespace(spec)
+    key = (spec, id(namespace.module))
+    if not spec.live and key in _cache:
+        return _cache[key]
+    candidates = _candidates(spec, namespace)
+    tried = [(candidate, _examined(candidate, namespace, spec.declared)) for candidate in candidates]
     # What is not surely batch norm and does not run is something else, as long as something is left.
     sure = [e for c, e in tried if not e.error or (c.kind is Kind.BN and not c.composite)]
     entries = sure or [e for _, e in tried]
@@ -106,21 +104,45 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     return entries
 
 
-def _examined(candidate: Candidate, name: str, layout: str | None) -> Entry:
+def _namespace(spec: TargetSpec) -> Namespace:
+    """Load what a reference names; there is nothing to load for live objects, and for programs."""
+    if spec.live or spec.program:
+        return Namespace("", declared=spec.declared)
+    return replace(load(parse(spec.source)), declared=spec.declared)
+
+
+def _candidates(spec: TargetSpec, namespace: Namespace) -> list[Candidate]:
+    declared = spec.declared
+    if spec.program:
+        return [exec_program.candidate(spec.source, declared)]
+    if declared.adapter_file:
+        return [adapter_file.candidate(declared.adapter_file, namespace, _name_in(spec), declared)]
+    return [_live(spec)] if spec.live else _chosen(namespace, parse(spec.source))
+
+
+def _name_in(spec: TargetSpec) -> str:
+    return "" if spec.live else parse(spec.source).name
+
+
+def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) -> Entry:
+    name = namespace.label + candidate.name
+    log = Log([f"{name}: {candidate.adapter}, reads as {candidate.kind.value}"])
     try:
-        found = examine(candidate, layout)
+        found = examine(candidate, declared, log)
     except StubError as error:
-        return Entry(name, stub=str(error))
+        return Entry(name, stub=str(error), trace=tuple(log.lines))
     except TargetError as error:
         text = str(error)
-        return Entry(name, error=TargetError(text if text.startswith(name) else f"{name}: {text}"))
-    return Entry(name, target=_found_target(candidate, name, found))
+        error = TargetError(text if text.startswith(name) else f"{name}: {text}")
+        return Entry(name, error=error, trace=tuple(log.lines))
+    return Entry(name, target=_found_target(candidate, name, found, namespace), trace=tuple(log.lines))
 
 
-def _found_target(candidate: Candidate, name: str, found: Found) -> FoundTarget:
+def _found_target(candidate: Candidate, name: str, found: Found, namespace: Namespace) -> FoundTarget:
+    declared = namespace.declared
     first = next(iter(found.fits.values()))
-    eps = find_eps(found.reading, first.way)
-    notes = [NOTES.get(found.reading.absent), *(fit.note for fit in found.fits.values()), eps.note]
+    eps = find_eps(found.reading, first.way) if declared.eps is None else Eps("fixed", declared.eps, "eps as declared")
+    notes = [NOTES.get(found.reading.absent), *(fit.note for fit in found.fits.values()), eps.note, *namespace.notes]
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in found.fits.values()),
@@ -129,6 +151,8 @@ def _found_target(candidate: Candidate, name: str, found: Found) -> FoundTarget:
         eps=eps.value,
         returns=next((fit.returns for fit in found.fits.values() if fit.returns), "unknown: backward raised"),
         notes=tuple(filter(None, notes)),
+        mode_switch=found.reading.mode_switch,
+        framework=found.reading.framework.name,
     )
     return FoundTarget(name, conventions, found.reading, {n: fit.way for n, fit in found.fits.items()})
 
@@ -138,9 +162,9 @@ def _found_target(candidate: Candidate, name: str, found: Found) -> FoundTarget:
 
 def _live(spec: TargetSpec) -> Candidate:
     """Return the candidate that live objects are."""
-    for _, adapter in ADAPTERS.items():
+    for _, adapter in _adapters(spec.declared):
         name = spec.source or str(getattr(spec.live[0], "__name__", "target"))
-        candidate = adapter.live(name, spec.live)
+        candidate = adapter.live(name, spec.live, spec.declared)
         if candidate is not None:
             return candidate
     shown = ", ".join(_shown(thing) for thing in spec.live)
@@ -150,13 +174,19 @@ def _live(spec: TargetSpec) -> Candidate:
     )
 
 
+def _adapters(declared: Declared) -> list[tuple[str, Adapter]]:
+    """Return the adapters to ask: all, or the one that the user named."""
+    return [*ADAPTERS.items()] if declared.kind is None else [(declared.kind, ADAPTERS.get(declared.kind))]
+
+
 def _shown(thing: Any) -> str:
     return thing.__name__ if hasattr(thing, "__name__") else f"an object of class {type(thing).__name__}"
 
 
 def _chosen(namespace: Namespace, source: Source) -> list[Candidate]:
     """Return the candidates that a reference means: the one named, or all that read as batch norm, or the only one."""
-    found = [candidate for _, adapter in ADAPTERS.items() for candidate in adapter.candidates(namespace)]
+    adapters = _adapters(namespace.declared)
+    found = [candidate for _, adapter in adapters for candidate in adapter.candidates(namespace)]
     order = list(namespace.things)
     found.sort(key=lambda c: _place(c, order))
     if source.name:

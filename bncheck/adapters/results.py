@@ -12,8 +12,9 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from bncheck.adapters.frameworks import shape_of
 from bncheck.adapters.words import gradient_name, output_like
-from bncheck.model import GRADIENTS
+from bncheck.model import GRADIENTS, Declared
 
 Order = dict[int, tuple[str, ...]]
 _MAX_DEPTH = 3  # how many ``return other(dout, cache)`` are followed
@@ -22,7 +23,7 @@ _MAX_DEPTH = 3  # how many ``return other(dout, cache)`` are followed
 def split_forward(out: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], int]:
     """Return (y, everything else, the place of y) of a forward's result; y is the first array of x's shape."""
     if isinstance(out, tuple | list) and out:
-        place = next((i for i, item in enumerate(out) if getattr(item, "shape", None) == shape), 0)
+        place = next((i for i, item in enumerate(out) if shape_of(item) == shape), 0)
         return out[place], (*out[:place], *out[place + 1 :]), place
     if isinstance(out, Mapping):
         name = next((k for k in out if output_like(str(k))), None)
@@ -100,7 +101,7 @@ def _keys(keyed: Mapping[str, Any]) -> dict[str, str]:
 
 def _by_shape(result: tuple[Any, ...] | list[Any], shape: tuple[int, ...]) -> tuple[str, ...]:
     """Return the order dx, dgamma, dbeta, with dx where the first array of x's shape is."""
-    place = next((i for i, item in enumerate(result) if getattr(item, "shape", None) == shape), 0)
+    place = next((i for i, item in enumerate(result) if shape_of(item) == shape), 0)
     names = ["dgamma", "dbeta", *[""] * len(result)][: len(result) - 1]
     names.insert(place, "dx")
     return tuple(names)
@@ -142,6 +143,12 @@ def gradient_order(function: Callable[..., Any]) -> Order:
         if len(said) == len(set(said)) and (not [n for n in GRADIENTS if n not in said] or "" not in roles):
             order[len(names)] = tuple(roles)
     return order
+
+
+def declared_order(declared: Declared) -> Order:
+    """Return the order of the gradients that the user gave, an empty one where none was given."""
+    names = [part.strip() for part in (declared.returns or "").strip("() ").split(",") if part.strip()]
+    return {len(names): tuple(name if name in GRADIENTS else "" for name in names)} if names else {}
 
 
 def _returned(function: Callable[..., Any], depth: int) -> Iterator[tuple[tuple[str | None, ...], ast.AST]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.frameworks import NUMPY, Framework, shape_of
 from bncheck.adapters.places import parts_of
 from bncheck.adapters.plans import Plan, mode_values
 from bncheck.adapters.protocol import Parameters, Results
@@ -18,11 +19,12 @@ from bncheck.adapters.results import (
     read_gradients,
     split_forward,
 )
-from bncheck.adapters.words import output_like
+from bncheck.adapters.words import Role, argument_role, output_like
 from bncheck.model import GRADIENTS
 
 _TRAIN = {**mode_values(True), "none": None}
 _TEST = mode_values(False)
+_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
 @dataclass(slots=True)
@@ -40,6 +42,10 @@ class Calling:
         "last" or "first" of several things, or "named", at the place `cache_place` of the forward's result.
     dict_keys : dict
         Values of a fresh ``bn_param``, by key: what stands for "eps" and "momentum", and running statistics if asked.
+    returned : tuple of str or None
+        The names in the forward's return statement, where they can be read.
+    framework : Framework
+        The array library that the two are spoken to in.
 
     """
 
@@ -49,6 +55,8 @@ class Calling:
     cache: str = "whole"
     cache_place: int = 0
     dict_keys: tuple[tuple[str, str], ...] = (("eps", "eps"), ("momentum", "momentum"))
+    returned: tuple[str | None, ...] = ()
+    framework: Framework = NUMPY
 
     def __post_init__(self) -> None:  # what the values need, worked out once
         keys = self.forward.keys | self.backward.keys
@@ -65,12 +73,28 @@ class Calling:
         """What the forward gets: keys of its arguments, and of the dict among them."""
         return self.forward.keys | (frozenset(key for _, key in self.dict_keys) if self._params else frozenset())
 
+    @property
+    def mode_switch(self) -> str:
+        """How the forward is told whether this is training, "" if it is not told by what it is called with."""
+        name = self.forward.mode_argument
+        return f"argument {name}" if name else "key 'mode'" if self._params else ""
+
+    def spelled(self, forward: str, backward: str) -> str:
+        """Return both calls in one line, and the cache's origin."""
+        options = f" with options {{{', '.join(name for name, _ in self.dict_keys)}}}" if self._params else ""
+        how = {"whole": "all that the forward returned beside y", "named": "what the forward calls its cache"}
+        cache = f", cache = {how.get(self.cache, f'the {self.cache} thing that it returned')}"
+        said = f"{self.forward.spelled(forward)}{options}; {self.backward.spelled(backward)}"
+        return f"{said}{cache if 'cache' in self.backward.keys else ''}; {self.framework.name} arrays"
+
     def values(self, parameters: Parameters) -> dict[str, Any]:
         """Return the values of a fresh run, by key."""
-        gamma, beta, eps, momentum = parameters
+        eps, momentum = parameters.eps, parameters.momentum
+        gamma, beta = self.framework.give(parameters.gamma), self.framework.give(parameters.beta)
         values = {**_TRAIN, "gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
         if self._running:
-            values["running_mean"], values["running_var"] = np.zeros_like(gamma), np.ones_like(gamma)
+            start = np.zeros_like(parameters.gamma), np.ones_like(parameters.gamma)
+            values["running_mean"], values["running_var"] = map(self.framework.give, start)
             values["cache"] = (values["running_mean"], values["running_var"])
         if self._params:
             values["params"] = {"mode": "train"} | {name: values[key] for name, key in self.dict_keys}
@@ -114,12 +138,12 @@ class CallRun:
     @property
     def gamma(self) -> Any:
         """The array that user code was given for gamma."""
-        return self._values["gamma"]
+        return self._calling.framework.take(self._values["gamma"])
 
     @property
     def beta(self) -> Any:
         """The array that user code was given for beta."""
-        return self._values["beta"]
+        return self._calling.framework.take(self._values["beta"])
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -133,18 +157,20 @@ class CallRun:
 
     def forward(self, x: Any, train: bool) -> Any:
         """Call the user's forward; return what looks like y, None if nothing does."""
-        values = self._values
-        values["x"] = x
+        values, take = self._values, self._calling.framework.take
+        values["x"] = self._calling.framework.give(x)
         self._shape = x.shape
         if train is not self._train:
             self._set_mode(train)
         y, self._rest, self._place = split_forward(self._calling.forward.call(self._forward, values), x.shape)
-        return self._output(x.shape) if y is None and self._layer is not None else y
+        self._keep_running()
+        return take(self._output(x.shape) if y is None and self._layer is not None else y)
 
     def backward(self, dy: Any) -> Results:
         """Call the user's backward after a forward."""
         calling, values, layer = self._calling, self._values, self._layer
-        values["dy"] = dy
+        take = calling.framework.take
+        values["dy"] = calling.framework.give(dy)
         values["cache"] = self._cache()
         if calling._items:
             self._spread(values)
@@ -156,12 +182,40 @@ class CallRun:
                 if of not in found and (value := place.get()) is not None:
                     found[of] = value
                     self._attributes[of] = place.spelled
-        return Results(found.get("dx"), found.get("dgamma"), found.get("dbeta"))
+        return Results(take(found.get("dx")), take(found.get("dgamma")), take(found.get("dbeta")))
 
     @property
     def returns(self) -> str:
         """How backward handed its gradients over, in words; "" before a backward."""
         return describe_gradients(self._result, self._calling.order, self._shape, self._attributes)
+
+    def running(self) -> tuple[Any, Any] | None:
+        """Return the running statistics: given to the forward, kept in its options, or in the layer."""
+        take = self._calling.framework.take
+        found = {role: take(value) for role, value in self._statistics().items() if value is not None}
+        both = found.get(Role.RUNNING_MEAN), found.get(Role.RUNNING_VAR)
+        return None if both[0] is None or both[1] is None else both
+
+    def _statistics(self) -> dict[Role, Any]:
+        values, keys = self._values, self._calling.forward.keys
+        options = values["params"] if "params" in keys else {}
+        found = {role: value for name, value in options.items() if (role := argument_role(name)) in _RUNNING}
+        if "running_mean" in keys:
+            found |= {role: values[role.value] for role in _RUNNING}
+        if self._layer is not None and not found:
+            for name in attribute_names(self._layer):
+                role = argument_role(name)
+                if role in _RUNNING and role not in found:
+                    found[role] = getattr(self._layer, name, None)
+        return found
+
+    def _keep_running(self) -> None:
+        """Hand running statistics that a forward returned to the next one."""
+        for place, name in enumerate(self._calling.returned):
+            role = argument_role(name) if name else None
+            at = place - (place > self._place)
+            if role in _RUNNING and role.value in self._calling.forward.keys and at < len(self._rest):
+                self._values[role.value] = self._rest[at]
 
     def _cache(self) -> Any:
         rest, how = self._rest, self._calling.cache
@@ -186,7 +240,7 @@ class CallRun:
         """Return the attribute that holds the output of a forward that returns nothing."""
         for name in attribute_names(self._layer):
             value = getattr(self._layer, name, None) if output_like(name) else None
-            if getattr(value, "shape", None) == shape:
+            if shape_of(value) == shape:
                 return value
         return None
 

@@ -93,6 +93,15 @@ class FoundSession:
         misfit = grown("gamma", run.gamma, dgamma, size) or grown("beta", run.beta, dbeta, size)
         return Gradients(canonical(dx, place, given.shape), per_channel(dgamma, size), per_channel(dbeta, size), misfit)
 
+    def running_stats(self) -> tuple[Any, Any] | None:
+        """Return copies of the running statistics as (C,); None if the code keeps none."""
+        found = None if self._run is None else self._run.running()
+        return None if found is None else (per_channel(found[0], self._size), per_channel(found[1], self._size))
+
+    @property
+    def _size(self) -> int:
+        return self._setup.gamma.size
+
     def handed_over(self) -> Mapping[str, tuple[Array, Array]]:
         """Return each array given to user code (name: before, now)."""
         found = {name: (before, self._way.layout.canonical(now)) for name, (before, now) in self._given.items()}

@@ -16,12 +16,13 @@ import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.affine import OPTIONAL
-from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
+from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes, spell_shape
 from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.target import Way
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
+from bncheck.model import Declared
 
 # More readings than any sensible signature has; beyond it, trying would take seconds.
 _MAX_READINGS = 48
@@ -32,10 +33,16 @@ _MIXED = "NCHW is assumed: data of four axes comes back in its shape, but gamma 
 
 @dataclass
 class Log:
-    """What went wrong in trials, for the message that says so when nothing works."""
+    """What went wrong in trials, for the message that says so when nothing works, and what was tried, for the trace."""
 
+    lines: list[str] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
     stubs: list[str] = field(default_factory=list)
+    shape: str | None = None  # the one parameter shape to try
+
+    def tried(self, place: Layout, shape: tuple[int, ...], outcome: str) -> None:
+        """Note how one layout with one parameter shape fared."""
+        self.lines.append(f"  {place.name} with gamma {_spelled(shape)}: {outcome}")
 
     def add(self, error: BaseException) -> None:
         """Keep an exception; NotImplementedError says "stub"."""
@@ -58,15 +65,21 @@ class Found:
     fits: dict[int, Fit]
 
 
-def examine(candidate: Candidate, only: str | None) -> Found:
+def _spelled(shape: tuple[int, ...]) -> str:
+    return spell_shape(shape, -1)
+
+
+def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
     """Return how a candidate wants to be called, and with which layouts.
 
     Parameters
     ----------
     candidate : Candidate
         What an adapter found.
-    only : str or None
-        The one layout to try, where the user gave it.
+    declared : Declared
+        What the user said: the one layout to try, the one parameter shape.
+    log : Log
+        Takes what is tried, and how it fares.
 
     Raises
     ------
@@ -76,31 +89,51 @@ def examine(candidate: Candidate, only: str | None) -> Found:
         If its forward raised in every way it was tried.
 
     """
-    log = Log()
     best: Found | None = None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for reading in islice(candidate.readings(), _MAX_READINGS):
-            found = _survey(reading, only, log)
-            if found.fits and (best is None or _score(found) > _score(best)):
+        for number, reading in enumerate(islice(candidate.readings(), _MAX_READINGS), 1):
+            log.lines.append(f"{number}. {reading.spelled()}")
+            found = _survey(reading, declared, log)
+            better = bool(found.fits) and (best is None or _score(found) > _score(best))
+            log.lines.append(f"  {'kept' if better else 'dropped'}: {_why(found, best)}")
+            if better:
                 best = found
             if best is not None and _score(best) == FULL:
                 break
         if best is None:
-            raise _failure(candidate, log, only)
-        best = _completed(best, candidate, only)
+            raise _failure(candidate, log, declared.layout)
+        best = _completed(best, candidate, declared, log)
     fit = next(iter(best.fits.values()))
     _understood(best, fit, candidate)
     return best
 
 
-def _completed(found: Found, candidate: Candidate, only: str | None) -> Found:
+def _why(found: Found, best: Found | None) -> str:
+    """Return why a reading is kept, or dropped for the best one so far."""
+    if not found.fits:
+        return "the forward ran in no layout"
+    fit = max(found.fits.values(), key=lambda fit: fit.score)
+    said = "everything fits" if fit.score == FULL else f"what fits: {', '.join(_held(fit)) or 'nothing'}"
+    beaten = best is not None and _score(found) <= _score(best)
+    return f"{said}, no more than before" if beaten else said
+
+
+_FACTS = (*OF_FORWARD, *OF_BACKWARD)
+
+
+def _held(fit: Fit) -> list[str]:
+    return [what for what in _FACTS if what in fit.holds]
+
+
+def _completed(found: Found, candidate: Candidate, declared: Declared, log: Log) -> Found:
     """Return a candidate without gamma and beta, or without beta, read as such; any other as it is."""
     missing = frozenset(next(iter(found.fits.values())).missing)
     acting = any(fit.acting for fit in found.fits.values())
     if missing not in OPTIONAL or missing & candidate.mentions or acting:
         return found
-    bare = _survey(found.reading.without(missing), only, Log())
+    log.lines.append(f"no {' and no '.join(sorted(missing, reverse=True))} in it: tried as code that does without")
+    bare = _survey(found.reading.without(missing), declared, log)
     return bare if bare.fits else found
 
 
@@ -135,11 +168,12 @@ def _score(found: Found) -> int:
     return max(fit.score for fit in found.fits.values())
 
 
-def _survey(reading: Reading, only: str | None, log: Log) -> Found:
+def _survey(reading: Reading, declared: Declared, log: Log) -> Found:
     """Try every layout with one reading, and keep those that it takes."""
-    if only is not None:
-        fit = _best([layout(only)], reading, log)
-        return Found(reading, {len(only): fit} if fit else {})
+    log.shape = declared.parameter_shape
+    if declared.layout is not None:
+        fit = _best([layout(declared.layout)], reading, log)
+        return Found(reading, {len(declared.layout): fit} if fit else {})
     fits: dict[int, Fit] = {}
     for ndim in (2, 4):
         needed = _BESIDE if 2 in fits and "y" in fits[2].holds and fits[2].holds & {*OF_BACKWARD} else frozenset()
@@ -209,7 +243,7 @@ def _best(layouts: list[Layout], reading: Reading, log: Log, needed: frozenset[s
 def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> Iterator[Fit]:
     """Yield how each parameter shape fares in one layout; those with which the forward raises are left out."""
     ndim = len(place.name)
-    for shape in parameter_shapes(ndim, -1):
+    for shape in parameter_shapes(ndim, -1, log.shape):
         way = Way(place, None if shape == (-1,) else shape)
         fit: Fit | None = None
         try:
@@ -220,10 +254,13 @@ def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> 
                     break
         except RaisedError as raised:
             log.add(raised.error)
+            log.tried(place, shape, f"forward raised {type(raised.error).__name__}: {guard.one_line(raised.error)}")
             continue
         if fit is None:
             log.stubs.append("returns None")
+            log.tried(place, shape, "the forward returned None")
             continue
+        log.tried(place, shape, "all fit" if fit.score == FULL else f"fitting: {', '.join(_held(fit)) or 'nothing'}")
         yield fit
         if fit.score == FULL:
             break

@@ -9,7 +9,7 @@ import pytest
 
 from bncheck.adapters import resolve
 from bncheck.core import reference
-from bncheck.model import Conventions, Setup, Target, TargetSpec
+from bncheck.model import Conventions, Declared, Setup, Target, TargetSpec
 
 SIZES = {2: (6, 4), 3: (3, 5, 2), 4: (3, 4, 2, 5), 5: (2, 3, 4, 5, 2)}
 
@@ -21,7 +21,7 @@ def write(tmp_path: Path) -> Callable[..., TargetSpec]:
     def _write(source: str, name: str = "", file: str = "my_bn.py", layout: str | None = None) -> TargetSpec:
         path = tmp_path / file
         path.write_text("import numpy as np\n" + textwrap.dedent(source))
-        return TargetSpec(str(path) + (f"::{name}" if name else ""), layout=layout)
+        return TargetSpec(str(path) + (f"::{name}" if name else ""), declared=Declared(layout=layout))
 
     return _write
 
