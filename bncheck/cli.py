@@ -6,7 +6,6 @@ Only what ``--help`` needs is imported here; each command imports the rest when 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -19,9 +18,18 @@ from click.exceptions import Exit
 from bncheck.case import DTYPES, CaseSpec
 from bncheck.errors import BncheckError, UsageError
 from bncheck.model import TargetSpec
+from bncheck.options import (
+    DECLARED_OPTIONS,
+    DEFAULTS,
+    OUTPUT_OPTIONS,
+    RUN_OPTIONS,
+    VERBOSE,
+    remember_verbose,
+    settings_from,
+    with_options,
+)
 from bncheck.registry import Registry, did_you_mean
 from bncheck.report import Report, Verdict
-from bncheck.settings import Settings, read_pyproject
 
 if TYPE_CHECKING:
     from bncheck.report import Progress
@@ -39,7 +47,6 @@ EXIT_HELP = (
     "Exit codes: 0 right, 1 wrong, 2 usage or a target that cannot be loaded, 3 a fault of bncheck's own, "
     "4 inconclusive, 130 interrupted."
 )
-DEFAULTS = Settings()
 LISTS = {
     "adapters": ("bncheck.adapters.protocol", "ADAPTERS"),
     "bugs": ("bncheck.bugs.catalogue", "BUGS"),
@@ -52,7 +59,6 @@ DEMO = (
     "many have copied from a page where it is misprinted. The first report should say PASS; the second that dx alone "
     "is wrong, against both oracles, with the numbers of a small case."
 )
-VERBOSE = "bncheck.verbose"
 
 
 class Group(click.RichGroup):
@@ -121,105 +127,46 @@ def cli() -> None:
     """
 
 
-# -------------------------------------------------------------------------------------------------------------- options
-
-
-class FormatName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """The name of a reporter; the registry is asked only when it is needed."""
-
-    name = "format"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Return all names, for the help text."""
-        from bncheck.reporters import REPORTERS
-
-        return f"[{'|'.join(REPORTERS.names())}]"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name if it is one, or say which one is near."""
-        from bncheck.reporters import REPORTERS
-
-        try:
-            REPORTERS.get(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-        return value
-
-
-def _codes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return what was given; None where nothing was, so that it overrides nothing. Settings splits the codes."""
-    return values or None
-
-
-def _remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
-    ctx.meta[VERBOSE] = value
-    return value
-
-
-SETTINGS_OPTIONS = (
-    click.option("--layout", metavar="[NC|CN|NCHW|NHWC]", help="Layout of x; found out when left out."),
-    click.option("--select", multiple=True, callback=_codes, metavar="CODES", help="Only these checks: BN2,BN503."),
-    click.option("--ignore", multiple=True, callback=_codes, metavar="CODES", help="Leave these checks out."),
-    click.option(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help=f"Stop code that gives no sign of life for so long. [default: {DEFAULTS.timeout:g}]",
-    ),
-    click.option("--strict/--no-strict", default=None, help="Whether warnings fail. [default: no-strict]"),
-)
-OUTPUT_OPTIONS = (
-    click.option("--format", "form", type=FormatName(), help="How to report. [default: rich; with -q: short]"),
-    click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there."),
-    click.option(
-        "--verbose",
-        "-v",
-        is_flag=True,
-        callback=_remember_verbose,
-        help="Show all: what passed, every tensor, tracebacks.",
-    ),
-    click.option("--quiet", "-q", is_flag=True, help="No progress, and one line per target."),
-)
-
-
-def _with(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
-    """Return a decorator that adds options in the order in which they are to be listed."""
-
-    def decorate(function: Any) -> Any:
-        for option in reversed([option for group in groups for option in group]):
-            function = option(function)
-        return function
-
-    return decorate
-
-
 # ------------------------------------------------------------------------------------------------------------- commands
 
 
 @cli.command(epilog=EXIT_HELP)
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.argument("targets", nargs=-1, metavar="TARGET...")
+@click.option(
+    "--exec", "programs", multiple=True, metavar="COMMAND", help="A program in any language: docs/exec-protocol.md."
+)
 @click.option("--cases", type=int, metavar="N", help=f"Cases per target. [default: {DEFAULTS.cases}]")
 @click.option("--seed", type=int, metavar="S", help=f"Seed of the random cases. [default: {DEFAULTS.seed}]")
-@click.option("--dtype", metavar=f"[{'|'.join(DTYPES)}]", help=f"dtype of the arrays. [default: {DEFAULTS.dtype}]")
-@_with(SETTINGS_OPTIONS, OUTPUT_OPTIONS)
+@click.option("--dtype", metavar="NAME", help=f"dtype of the arrays: {', '.join(DTYPES)}. [default: {DEFAULTS.dtype}]")
+@with_options(RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
 @_examples(
     "bncheck verify my_layers.py",
     "bncheck verify my_layers.py::batchnorm_backward --dtype float32",
     "bncheck verify my_package.layers:BatchNorm --select BN2 --strict",
     "bncheck verify layers.py --format json > report.json",
+    "bncheck verify homework.ipynb::batchnorm_forward -v",
+    "bncheck verify torch.nn:BatchNorm2d --profile pytorch --device cuda",
+    "bncheck verify --exec './my_bn --flag'",
 )
 def verify(
-    targets: tuple[str, ...], form: str | None, output: Path | None, verbose: bool, quiet: bool, **options: Any
+    targets: tuple[str, ...],
+    programs: tuple[str, ...],
+    form: str | None,
+    output: Path | None,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Verify hand-written Batch Normalization.
 
-    TARGET is file.py, file.py::name or package.module:name. Defaults stand in [tool.bncheck] of pyproject.toml.
+    TARGET is file.py, file.py::name, notebook.ipynb::name or package.module:name. How the code wants to be called is
+    found out; -v tells how, and options override it. Defaults stand in [tool.bncheck] of pyproject.toml.
     """
     from bncheck import pipeline
     from bncheck.reporters.destination import opened, style_for
 
-    settings = _settings(options)
-    specs = [TargetSpec(target) for target in targets]
+    settings = settings_from(options)
+    specs = _specs(targets, programs, settings.adapter_file)
     with opened(output) as write:
         with _progress(quiet) as show:
             report = pipeline.run(specs, settings, show)
@@ -227,10 +174,24 @@ def verify(
     _finish(report, output, quiet)
 
 
+def _specs(targets: tuple[str, ...], programs: tuple[str, ...], adapter_file: str | None) -> list[TargetSpec]:
+    """Return what to verify; an adapter file may stand for itself."""
+    if not targets and not programs and adapter_file:
+        targets = (adapter_file,)
+    if not targets and not programs:
+        raise UsageError("nothing to verify: give a TARGET, such as my_layers.py, or --exec COMMAND")
+    if programs and adapter_file:
+        raise UsageError("--exec speaks for itself; leave out --adapter")
+    return [TargetSpec(target) for target in targets] + [TargetSpec(command, program=True) for command in programs]
+
+
 @cli.command(epilog=EXIT_HELP)
 @click.argument("case_id", metavar="ID")
-@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
-@_with(SETTINGS_OPTIONS, OUTPUT_OPTIONS)
+@click.argument("targets", nargs=-1, metavar="TARGET...")
+@click.option(
+    "--exec", "programs", multiple=True, metavar="COMMAND", help="A program in any language: docs/exec-protocol.md."
+)
+@with_options(RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
 @_examples(
     "bncheck replay 'v1:plain:seed=0,n=2,c=1' my_layers.py",
     "bncheck replay 'v1:plain:seed=0,n=65,c=3,eps=0.1' my_layers.py",
@@ -238,6 +199,7 @@ def verify(
 def replay(
     case_id: str,
     targets: tuple[str, ...],
+    programs: tuple[str, ...],
     form: str | None,
     output: Path | None,
     verbose: bool,
@@ -251,10 +213,11 @@ def replay(
     from bncheck import pipeline
     from bncheck.reporters.destination import opened, style_for
 
-    settings = _settings(options)
+    settings = settings_from(options)
     case = CaseSpec.parse(case_id)
+    specs = _specs(targets, programs, settings.adapter_file)
     with opened(output) as write:
-        report = pipeline.replay([TargetSpec(target) for target in targets], case.id, settings)
+        report = pipeline.replay(specs, case.id, settings)
         write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose=True)))
     _finish(report, output, quiet)
 
@@ -305,7 +268,7 @@ def list_(what: str) -> None:
 
 
 @cli.command()
-@click.option("--verbose", "-v", is_flag=True, callback=_remember_verbose, help="Show all.")
+@click.option("--verbose", "-v", is_flag=True, callback=remember_verbose, help="Show all.")
 @_examples(
     "bncheck demo",
     "bncheck demo -v",
@@ -331,12 +294,6 @@ def demo(verbose: bool) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ from options to a run
-
-
-def _settings(options: dict[str, Any]) -> Settings:
-    """Return the settings: pyproject.toml's, overridden by what the command line gave."""
-    given = {key: value for key, value in options.items() if value is not None}
-    return dataclasses.replace(Settings(**read_pyproject(Path.cwd())), **given)
 
 
 @contextlib.contextmanager

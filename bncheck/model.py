@@ -112,6 +112,8 @@ class Conventions:
         "attribute training"; "" if it cannot be told.
     profile : str
         Whose conventions these are: one of ``PROFILES``; "" if nobody's.
+    misfit : str
+        How the running statistics depart from the profile that the user declared, "" if they do not; None if none was.
     framework : str
         The array library that the target is spoken to in ("numpy", "torch", "jax").
 
@@ -130,6 +132,7 @@ class Conventions:
     running_start: str = ""
     mode_switch: str = ""
     profile: str = ""
+    misfit: str | None = None
     framework: str = "numpy"
 
 
@@ -142,7 +145,7 @@ class Gradients(NamedTuple):
     dx: Any
     dgamma: Any
     dbeta: Any
-    misfit: str = ""
+    misfit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ _KINDS = {
 }
 
 
+# Keys that are not called as the setting is.
+_KEYS = {"as": "kind", "adapter": "adapter_file"}
 # What a setting may be, where that is a short list.
 _CHOICES = {
     "profile": PROFILES,
@@ -146,10 +148,12 @@ def read_pyproject(folder: Path) -> dict[str, Any]:
     known = [field.name for field in dataclasses.fields(Settings)]
     values = {}
     for key, value in table.items():
-        if key not in known:
-            raise UsageError(f"{path}: [tool.bncheck] has no setting {key!r}. {did_you_mean(key, known)}")
+        name = _KEYS.get(key, key.replace("-", "_"))
+        if name not in known:
+            spelled = [key.replace("_", "-") for key in known if key not in _KEYS.values()]
+            raise UsageError(f"{path}: [tool.bncheck] has no setting {key!r}. {did_you_mean(key, [*spelled, *_KEYS])}")
         try:
-            values[key] = getattr(Settings(**{key: value}), key)
+            values[name] = getattr(Settings(**{name: value}), name)
         except UsageError as error:
             raise UsageError(f"{path}: [tool.bncheck] {error}") from error
     return values

@@ -14,6 +14,7 @@ from render import broken, inconclusive, interrupted, misprinted, report, right,
 
 from bncheck import pipeline
 from bncheck.cli import LISTS, cli, exit_code
+from bncheck.model import Declared, TargetSpec
 from bncheck.report import Report, Verdict
 from bncheck.settings import Settings
 
@@ -189,7 +190,34 @@ def test_options_reach_the_run(pipe):
     invoke("verify", "a.py", "b.py::f", "--cases", "7", "--seed", "3", "--dtype", "float32", "--layout", "NHWC",
            "--select", "BN2, BN1", "--select", "BN5", "--ignore", "BN501", "--timeout", "2.5", "--strict")  # fmt: skip
     assert [spec.source for spec in pipe.specs] == ["a.py", "b.py::f"]
-    assert pipe.settings == Settings(7, 3, "float32", "NHWC", ("BN2", "BN1", "BN5"), ("BN501",), 2.5, True)
+    assert pipe.settings == Settings(7, 3, "float32", ("BN2", "BN1", "BN5"), ("BN501",), 2.5, True, layout="NHWC")
+
+
+def test_what_is_declared_of_a_target_reaches_the_run(pipe):
+    invoke("verify", "a.py", "--as", "layer-class", "--parameter-shape", "(1, C)", "--eps", "0.1", "--momentum-sense",
+           "new", "--running-var", "biased", "--mode-switch", "flag", "--returns", "dx, dbeta, dgamma", "--profile",
+           "keras", "--grad-scale", "mean", "--adapter", "b.py", "--device", "cuda", "--no-stand-ins")  # fmt: skip
+    assert pipe.settings.declared == Declared(
+        kind="layer-class", parameter_shape="(1, C)", eps=0.1, momentum_sense="new", running_var="biased",
+        mode_switch="flag", returns="dx, dbeta, dgamma", profile="keras", grad_scale="mean", adapter_file="b.py",
+        device="cuda", stand_ins=False,
+    )  # fmt: skip
+
+
+def test_programs_are_verified_beside_files(pipe):
+    invoke("verify", "a.py", "--exec", "./my_bn 3")
+    assert pipe.specs == [TargetSpec("a.py"), TargetSpec("./my_bn 3", program=True)]
+
+
+def test_an_adapter_file_may_stand_for_itself(pipe):
+    invoke("verify", "--adapter", "mine.py")
+    assert [spec.source for spec in pipe.specs] == ["mine.py"]
+
+
+def test_nothing_to_verify_is_one_line(pipe):
+    result = invoke("verify")
+    assert result.exit_code == 2
+    assert "nothing to verify" in result.stderr
 
 
 def test_without_options_the_defaults_hold(pipe):
@@ -332,7 +360,7 @@ def test_every_command_is_tested_for_its_help():
 
 
 def test_help_names_every_format():
-    assert "[json|plain|rich|short]" in invoke("verify", "--help").stdout
+    assert "[json|plain|rich|short]" in "".join(invoke("verify", "--help").stdout.split())
 
 
 def test_version():

@@ -16,6 +16,7 @@ FLOORS = {
     "driver": 4,
     "executors": 5,
     "pipeline": 6,
+    "options": 2,
     "api": 7, "cli": 7, "pytest_plugin": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
 SAMPLES = "samples"

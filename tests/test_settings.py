@@ -8,6 +8,7 @@ import pytest
 
 from bncheck.adapters.layouts import LAYOUTS, layout
 from bncheck.errors import UsageError
+from bncheck.model import Declared
 from bncheck.settings import Settings, read_pyproject
 
 
@@ -19,8 +20,16 @@ def write(folder, text):
 def test_every_key_of_the_table_becomes_a_setting(tmp_path):
     lines = ['dtype = "float32"', 'layout = "CN"', 'select = ["BN2"]', "ignore = []", "timeout = 3", "strict = true"]
     found = read_pyproject(write(tmp_path, "\n".join(["[tool.bncheck]", "cases = 50", "seed = 7", *lines])))
-    assert Settings(**found) == Settings(50, 7, "float32", "CN", ("BN2",), (), 3.0, True)
+    assert Settings(**found) == Settings(50, 7, "float32", ("BN2",), (), 3.0, True, layout="CN")
     assert isinstance(found["timeout"], float)
+
+
+def test_what_is_declared_of_a_target_has_keys_as_its_options_are_called(tmp_path):
+    lines = ['as = "function-pair"', 'adapter = "my.py"', 'momentum-sense = "new"', 'running_var = "biased"', "eps = 0"]
+    found = read_pyproject(write(tmp_path, "\n".join(["[tool.bncheck]", "stand-ins = false", *lines])))
+    assert Settings(**found).declared == Declared(
+        kind="function-pair", adapter_file="my.py", momentum_sense="new", running_var="biased", eps=0, stand_ins=False
+    )
 
 
 def test_the_nearest_file_above_counts(tmp_path):
@@ -42,6 +51,10 @@ def test_no_table_no_settings(tmp_path):
         ("[tool.bncheck]\ncases = true", "cases should be a whole number"),
         ("[tool.bncheck]\nselect = ['BN2', 3]", "select should be a string or a list of strings"),
         ("[tool.bncheck]\nignore = ['']", "ignore has an empty code"),
+        ("[tool.bncheck]\nprofile = 'torch'", r"profile 'torch' is not known. Did you mean pytorch"),
+        ("[tool.bncheck]\neps = -1", "eps must be a number from 0 on"),
+        ("[tool.bncheck]\ngrad-scale = 'men'", r"grad_scale 'men' is not known. Did you mean mean"),
+        ("[tool.bncheck]\nmomentum-sens = 'new'", "no setting 'momentum-sens'. Did you mean momentum-sense"),
         ("[tool.bncheck]\nlayout = 3", "layout should be a string"),
         ("[tool.bncheck]\nlayout = 'NCWH2'", "layout 'NCWH2' is not known. Did you mean NCHW"),
         ("[tool.bncheck]\ndtype = 'float8'", r"\[tool.bncheck\] dtype 'float8' is not known. Did you mean float"),

@@ -11,8 +11,9 @@ from bncheck.adapters.affine import NOTES
 from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.loading import Source, load, parse
 from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace
+from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
 from bncheck.adapters.target import FoundTarget
-from bncheck.adapters.trials import Found, Log, examine
+from bncheck.adapters.trials import Found, Log, examine, score_of
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
 from bncheck.model import Conventions, Declared, Target, TargetCard, TargetSpec
@@ -25,13 +26,18 @@ _cache: dict[tuple[TargetSpec, int], list[Entry]] = {}
 
 @dataclass(frozen=True)
 class Entry:
-    """One candidate after it was tried: a target, or the reason why there is none."""
+    """One candidate after it was tried: a target, or the reason why there is none.
+
+    `score` says how much speaks for it (below 0: it cannot be run), `sure` that its name reads as batch norm.
+    """
 
     name: str
     target: FoundTarget | None = None
     stub: str | None = None
     error: TargetError | None = None
     trace: tuple[str, ...] = ()
+    sure: bool = False
+    score: int = -1
 
 
 def load_source(spec: TargetSpec) -> None:
@@ -95,13 +101,28 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     if not spec.live and key in _cache:
         return _cache[key]
     candidates = _candidates(spec, namespace)
-    tried = [(candidate, _examined(candidate, namespace, spec.declared)) for candidate in candidates]
+    tried = [_best([_examined(c, namespace, spec.declared) for c in group]) for group in _by_name(candidates)]
     # What is not surely batch norm and does not run is something else, as long as something is left.
-    sure = [e for c, e in tried if not e.error or (c.kind is Kind.BN and not c.composite)]
-    entries = sure or [e for _, e in tried]
+    entries = [entry for entry in tried if entry.sure or not entry.error] or tried
+    listed = tuple(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in candidates)
+    entries[0] = replace(entries[0], trace=listed + entries[0].trace)
     if not spec.live:
         _cache[key] = entries
     return entries
+
+
+def _by_name(candidates: list[Candidate]) -> list[list[Candidate]]:
+    """Return the candidates of one name together: several adapters may claim a thing, and trying has to tell."""
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(candidate.name, []).append(candidate)
+    return list(groups.values())
+
+
+def _best(entries: list[Entry]) -> Entry:
+    """Return the entry that fits best, with the traces of all."""
+    best = max(entries, key=lambda entry: entry.score)  # the first of equals
+    return replace(best, trace=tuple(line for entry in entries for line in entry.trace))
 
 
 def _namespace(spec: TargetSpec) -> Namespace:
@@ -126,23 +147,26 @@ def _name_in(spec: TargetSpec) -> str:
 
 def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) -> Entry:
     name = namespace.label + candidate.name
-    log = Log([f"{name}: {candidate.adapter}, reads as {candidate.kind.value}"])
+    log = Log([f"{name} as {candidate.adapter}"])
+    sure = candidate.kind is Kind.BN and not candidate.composite
     try:
         found = examine(candidate, declared, log)
     except StubError as error:
-        return Entry(name, stub=str(error), trace=tuple(log.lines))
+        return Entry(name, stub=str(error), trace=tuple(log.lines), sure=sure)
     except TargetError as error:
         text = str(error)
         error = TargetError(text if text.startswith(name) else f"{name}: {text}")
-        return Entry(name, error=error, trace=tuple(log.lines))
-    return Entry(name, target=_found_target(candidate, name, found, namespace), trace=tuple(log.lines))
+        return Entry(name, error=error, trace=tuple(log.lines), sure=sure, score=-2)
+    target = _found_target(candidate, name, found, namespace)
+    return Entry(name, target=target, trace=tuple(log.lines), sure=sure, score=score_of(found))
 
 
 def _found_target(candidate: Candidate, name: str, found: Found, namespace: Namespace) -> FoundTarget:
     declared = namespace.declared
     first = next(iter(found.fits.values()))
     eps = find_eps(found.reading, first.way) if declared.eps is None else Eps("fixed", declared.eps, "eps as declared")
-    notes = [NOTES.get(found.reading.absent), *(fit.note for fit in found.fits.values()), eps.note, *namespace.notes]
+    kept = declared_statistics(find_statistics(found.reading, first.way, eps.value), declared)
+    noted = [NOTES.get(found.reading.absent), *(fit.note for fit in found.fits.values()), eps.note, kept.note]
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in found.fits.values()),
@@ -150,11 +174,18 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         eps_source=eps.source,
         eps=eps.value,
         returns=next((fit.returns for fit in found.fits.values() if fit.returns), "unknown: backward raised"),
-        notes=tuple(filter(None, notes)),
+        notes=(*filter(None, noted), *namespace.notes),
+        momentum_sense=kept.sense,
+        momentum=kept.kept,
+        running_var=kept.var,
+        running_start=kept.start,
+        profile=profile_of(kept, eps.value),
+        misfit=misfit(kept, declared),
         mode_switch=found.reading.mode_switch,
         framework=found.reading.framework.name,
     )
-    return FoundTarget(name, conventions, found.reading, {n: fit.way for n, fit in found.fits.items()})
+    ways = {n: fit.way for n, fit in found.fits.items()}
+    return FoundTarget(name, conventions, found.reading, ways, declared.grad_scale == "mean")
 
 
 # -------------------------------------------------------------------------------------------------- choosing candidates

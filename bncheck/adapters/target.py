@@ -11,6 +11,7 @@ import numpy as np
 
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
 from bncheck.adapters.protocol import Parameters, Reading, Run
+from bncheck.core.precision import kind
 from bncheck.model import Conventions, Gradients, Setup
 
 if TYPE_CHECKING:
@@ -35,11 +36,18 @@ class Way:
 
 
 class FoundTarget:
-    """A user's implementation, understood."""
+    """A user's implementation, understood; `averaged` says that it means its parameters' gradients as means over m."""
 
-    def __init__(self, name: str, conventions: Conventions, reading: Reading, ways: Mapping[int, Way]) -> None:
+    def __init__(
+        self,
+        name: str,
+        conventions: Conventions,
+        reading: Reading,
+        ways: Mapping[int, Way],
+        averaged: bool = False,
+    ) -> None:
         self._name, self._conventions = name, conventions
-        self._reading = reading
+        self._reading, self._averaged = reading, averaged
         first = next(iter(ways.values()))
         # Data that the target was not found to take is offered in the canonical order; its own code may refuse it.
         self._ways = {ndim: ways.get(ndim, Way(layout(CANONICAL[ndim]), first.shape)) for ndim in CANONICAL}
@@ -56,16 +64,16 @@ class FoundTarget:
 
     def open(self, setup: Setup) -> FoundSession:
         """Return a fresh session."""
-        return FoundSession(self._reading, self._ways, setup)
+        return FoundSession(self._reading, self._ways, setup, self._averaged)
 
 
 class FoundSession:
     """One fresh layer or cache; the user's constructor runs at the first forward, when the number of axes is known."""
 
-    __slots__ = ("_given", "_reading", "_run", "_setup", "_way", "_ways")
+    __slots__ = ("_averaged", "_given", "_reading", "_run", "_setup", "_way", "_ways")
 
-    def __init__(self, reading: Reading, ways: Mapping[int, Way], setup: Setup) -> None:
-        self._reading, self._ways, self._setup = reading, ways, setup
+    def __init__(self, reading: Reading, ways: Mapping[int, Way], setup: Setup, averaged: bool = False) -> None:
+        self._reading, self._ways, self._setup, self._averaged = reading, ways, setup, averaged
         self._run: Run | None = None
         self._given: dict[str, tuple[Any, Any]] = {}
 
@@ -91,7 +99,10 @@ class FoundSession:
         dx, dgamma, dbeta = run.backward(given)
         size = self._setup.gamma.size
         misfit = grown("gamma", run.gamma, dgamma, size) or grown("beta", run.beta, dbeta, size)
-        return Gradients(canonical(dx, place, given.shape), per_channel(dgamma, size), per_channel(dbeta, size), misfit)
+        ofs = [per_channel(gradient, size) for gradient in (dgamma, dbeta)]
+        if self._averaged:
+            ofs = [of * (dy.size // size) if isinstance(of, np.ndarray) else of for of in ofs]
+        return Gradients(canonical(dx, place, given.shape), *ofs, misfit)
 
     def running_stats(self) -> tuple[Any, Any] | None:
         """Return copies of the running statistics as (C,); None if the code keeps none."""
@@ -171,4 +182,4 @@ def as_array(value: Any) -> Any:
         array = np.asarray(value)
     except Exception:
         return None
-    return array if array.dtype.kind in "fiuc" else None
+    return array if kind(array.dtype) in "fiuc" else None

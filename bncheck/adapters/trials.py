@@ -41,8 +41,15 @@ class Log:
     shape: str | None = None  # the one parameter shape to try
 
     def tried(self, place: Layout, shape: tuple[int, ...], outcome: str) -> None:
-        """Note how one layout with one parameter shape fared."""
-        self.lines.append(f"  {place.name} with gamma {_spelled(shape)}: {outcome}")
+        """Note how one layout with one parameter shape fared; shapes that fare alike share a line."""
+        head, tail = f"  {place.name} with gamma ", f": {outcome}"
+        last = self.lines[-1] if self.lines else ""
+        # Broadcasting names the sizes in its message: what differs in those alone is told once.
+        said, _, rest = last.removeprefix(head).partition(": ")
+        if last.startswith(head) and rest.partition(":")[0] == outcome.partition(":")[0]:
+            self.lines[-1] = f"{head}{said} or {spell_shape(shape, -1)}: {rest}"
+        else:
+            self.lines.append(f"{head}{spell_shape(shape, -1)}{tail}")
 
     def add(self, error: BaseException) -> None:
         """Keep an exception; NotImplementedError says "stub"."""
@@ -63,10 +70,6 @@ class Found:
 
     reading: Reading
     fits: dict[int, Fit]
-
-
-def _spelled(shape: tuple[int, ...]) -> str:
-    return spell_shape(shape, -1)
 
 
 def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
@@ -95,11 +98,11 @@ def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
         for number, reading in enumerate(islice(candidate.readings(), _MAX_READINGS), 1):
             log.lines.append(f"{number}. {reading.spelled()}")
             found = _survey(reading, declared, log)
-            better = bool(found.fits) and (best is None or _score(found) > _score(best))
+            better = bool(found.fits) and (best is None or score_of(found) > score_of(best))
             log.lines.append(f"  {'kept' if better else 'dropped'}: {_why(found, best)}")
             if better:
                 best = found
-            if best is not None and _score(best) == FULL:
+            if best is not None and score_of(best) == FULL:
                 break
         if best is None:
             raise _failure(candidate, log, declared.layout)
@@ -115,7 +118,7 @@ def _why(found: Found, best: Found | None) -> str:
         return "the forward ran in no layout"
     fit = max(found.fits.values(), key=lambda fit: fit.score)
     said = "everything fits" if fit.score == FULL else f"what fits: {', '.join(_held(fit)) or 'nothing'}"
-    beaten = best is not None and _score(found) <= _score(best)
+    beaten = best is not None and score_of(found) <= score_of(best)
     return f"{said}, no more than before" if beaten else said
 
 
@@ -164,7 +167,8 @@ def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
         )
 
 
-def _score(found: Found) -> int:
+def score_of(found: Found) -> int:
+    """Return how much speaks for the best of the layouts that were found."""
     return max(fit.score for fit in found.fits.values())
 
 

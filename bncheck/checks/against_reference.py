@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -244,6 +245,16 @@ def _compare(case: Case, seen: Seen, tensor: str, *, one_pass: bool = False) -> 
     error, limit = float(np.abs(found[at] - want[at])), float(allowed[at])
     message = {
         Outcome.PASS: f"{tensor} agrees with the reference",
-        Outcome.FAIL: f"{tensor} differs from the reference",
+        Outcome.FAIL: f"{tensor} {_how_it_differs(case, tensor, found)}",
     }.get(outcome, f"rounding may move {tensor} too far for a comparison")
     return Judgement(outcome, message, tensor, error, limit, at, float(found[at]), float(want[at]))
+
+
+def _how_it_differs(case: Case, tensor: str, found: Any) -> str:
+    """Return what is to be said of a wrong tensor; a mean over the batch in the place of a sum has its name."""
+    if tensor in ("dgamma", "dbeta"):
+        want, allowed = truth(case).tensor(tensor), getattr(allowances(case), tensor)
+        for divisor, name in ((case.spec.m, "all m elements of a channel"), (case.spec.n, "the batch")):
+            if divisor > 1 and within(divisor * found, want, allowed)[0] is not Outcome.FAIL:
+                return f"is averaged over {name}, and not summed (if that is meant: --grad-scale mean)"
+    return "differs from the reference"

@@ -8,6 +8,7 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
+from bncheck.core.precision import kind, limits
 from bncheck.core.truth import truth
 from bncheck.model import TENSORS, Judgement, Outcome
 
@@ -83,16 +84,16 @@ def dtype_kept(case: Case, seen: Seen) -> Judgement:
     ----------
     NumPy, "Data type promotion in NumPy".
     """
-    own = np.finfo(case.spec.dtype).eps
+    own = float(limits(case.spec.dtype).eps)
     wider = ""
     for name, dtype in seen["training"].facts["dtypes"].items():
         if dtype == case.spec.dtype:
             continue
-        kind = _kind(dtype)
-        if kind != "f":
-            what = _NO_FLOATS.get(kind, "no real floating-point numbers")
+        letter = _kind(dtype)
+        if letter != "f":
+            what = _NO_FLOATS.get(letter, "no real floating-point numbers")
             return Judgement(Outcome.FAIL, f"{name} is {dtype} ({what}) for {case.spec.dtype} input", name)
-        eps = np.finfo(dtype).eps
+        eps = float(limits(dtype).eps)
         if eps > own:
             return Judgement(Outcome.FAIL, f"{name} is {dtype} for {case.spec.dtype} input", name)
         if eps < own:
@@ -115,7 +116,7 @@ _NO_FLOATS = {
 def _kind(dtype: str) -> str:
     """Return NumPy's letter for the kind of a dtype, "" for a dtype whose name NumPy does not take back."""
     try:
-        return np.dtype(dtype).kind
+        return kind(dtype)
     except TypeError:
         return ""
 
@@ -144,7 +145,7 @@ def results_finite(case: Case, seen: Seen) -> Judgement:
     ----------
     Ioffe & Szegedy 2015, arXiv:1502.03167, section 3 ("eps is added for numerical stability").
     """
-    largest = float(np.finfo(case.spec.dtype).max)
+    largest = float(limits(case.spec.dtype).max)
     for name in TENSORS:
         found = seen["training"].arrays.get(name)
         if found is None or np.isfinite(found).all():
@@ -225,3 +226,33 @@ def prints_nothing(case: Case, seen: Seen) -> Judgement:
     if printed:
         return Judgement(Outcome.WARN, f"{printed} characters were printed in one step", error=float(printed))
     return Judgement(Outcome.PASS, "nothing was printed")
+
+
+@check("BN510", "eps-is-heeded")
+def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
+    """An eps that the code accepts is the one that it uses.
+
+    Promise
+    -------
+    The eps that is handed over, or kept as an attribute, is the one under the root.
+
+    Why it matters
+    --------------
+    Whoever sets eps to 1e-3, because half precision needs it, gets 1e-8 and NaN.
+
+    Evidence
+    --------
+    y of one small batch with two values of eps: if nothing moves, eps is measured from the slope of y against x, and
+    used for all other checks.
+
+    Typical causes
+    --------------
+    A literal 1e-8 in the formula beside an argument eps; an attribute that is never read.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    if seen["training"].facts.get("eps_source") == "ignored":
+        return Judgement(Outcome.FAIL, f"eps is accepted and ignored: {case.spec.eps:g} is used whatever it is")
+    return Judgement(Outcome.PASS, "eps is heeded, or hard-coded")

@@ -95,12 +95,10 @@ def rounding_bounds(
         raise ShapeError(f"dy has shape {np.shape(dy)}, but x has shape {np.shape(x)}")
     dy_abs = np.abs(Rows(dy, axes).data)
     m = rows.m
-    g = (m + 2) * u / (1 - (m + 2) * u) if (m + 2) * u < 0.5 else UNBOUNDED
+    g = _sum_factor(m, u)
 
-    d_mu = g * x_abs.mean(axis=1, keepdims=True)
-    d_var = (g + 4 * u) * var + 2 * d_mu * np.sqrt(var) + d_mu**2 + tiny
-    if one_pass:
-        d_var = d_var + 2 * g * (x_abs**2).mean(axis=1, keepdims=True)
+    d_mu, d_var = _statistics(x_abs, var, m, u, one_pass=one_pass)
+    d_var = d_var + tiny
     q = d_var * inv_std**2
     r = np.where(q < 0.5, 1 / np.sqrt(1 - np.minimum(q, 0.5)) - 1, UNBOUNDED) + 3 * u
     d_xhat = d_mu * inv_std + xhat * (r + 2 * u)
@@ -118,3 +116,31 @@ def rounding_bounds(
     return Bounds(
         rows.back(2 * d_y), rows.back(2 * d_dx), rows.per_channel(2 * d_dgamma), rows.per_channel(2 * d_dbeta)
     )
+
+
+class StatisticsBounds(NamedTuple):
+    """Largest rounding error of a batch's mean and variance, one entry per channel."""
+
+    mean: Array
+    var: Array
+
+
+def statistics_bounds(x: ArrayLike, u: float, axes: Axes = (0,), *, one_pass: bool = False) -> StatisticsBounds:
+    """Bound the rounding error of mean and variance, as in :func:`rounding_bounds`, twice the first-order terms."""
+    rows = Rows(x, axes)
+    var = rows.data.var(axis=1, keepdims=True)
+    d_mu, d_var = _statistics(np.abs(rows.data), var, rows.m, u, one_pass=one_pass)
+    return StatisticsBounds(rows.per_channel(2 * d_mu), rows.per_channel(2 * d_var))
+
+
+def _sum_factor(m: int, u: float) -> float:
+    return (m + 2) * u / (1 - (m + 2) * u) if (m + 2) * u < 0.5 else UNBOUNDED
+
+
+def _statistics(x_abs: Array, var: Array, m: int, u: float, *, one_pass: bool) -> tuple[Array, Array]:
+    g = _sum_factor(m, u)
+    d_mu = g * x_abs.mean(axis=1, keepdims=True)
+    d_var = (g + 4 * u) * var + 2 * d_mu * np.sqrt(var) + d_mu**2
+    if one_pass:
+        d_var = d_var + 2 * g * (x_abs**2).mean(axis=1, keepdims=True)
+    return d_mu, d_var

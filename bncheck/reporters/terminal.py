@@ -94,6 +94,8 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
         yield indented(Text("Nothing is wrong, but --strict asks that nothing is warned of either."))
     if target.conventions is not None:
         yield from _conventions(target, style)
+    if target.discovery and (style.verbose or (target.verdict is Verdict.ERROR and not target.stub)):
+        yield from _discovery(target, style)
     if target.oracles is not None and target.verdict is not Verdict.PASS:
         yield from _oracles(target, style)
     for diagnosis in target.diagnoses:
@@ -146,6 +148,21 @@ def _conventions(target: TargetReport, style: Style) -> Iterator[RenderableType]
         yield indented(Text(f"note: {clean(note, style.ascii)}", style="dim"))
     if len(notes) > len(shown):
         yield indented(Text(f"{count(len(notes) - len(shown), 'more note')}: -v shows all", style="dim"))
+
+
+# What a report of code that was not understood shows of what was tried, unless -v asks for all.
+MOST_LINES = 12
+
+
+def _discovery(target: TargetReport, style: Style) -> Iterator[RenderableType]:
+    lines = target.discovery if style.verbose else target.discovery[:MOST_LINES]
+    yield Text()
+    yield indented(Text("What discovery found and tried", style="bold"))
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        yield indented(Text(clean(line.strip(), style.ascii), style="dim"), 2 + depth)
+    if len(lines) < len(target.discovery):
+        yield indented(Text(f"{count(len(target.discovery) - len(lines), 'more line')}: -v shows all", style="dim"))
 
 
 # ---------------------------------------------------------------------------------------------------------- two oracles

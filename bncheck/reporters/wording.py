@@ -66,12 +66,32 @@ def conventions_in_words(conventions: Conventions) -> list[str]:
     """Return what discovery found, as short phrases."""
     eps = "eps" if conventions.eps is None else f"eps {number(conventions.eps, 6)}"
     source = {"fixed": "hard-coded", "argument": "an argument", "attribute": "an attribute"}
+    source["ignored"] = "accepted and ignored"
+    framework = [] if conventions.framework == "numpy" else [conventions.framework]
     return [
+        *framework,
         f"layout {' or '.join(conventions.layouts)}",
         f"gamma, beta {conventions.parameter_shape}",
         f"{eps}: {source.get(conventions.eps_source, conventions.eps_source)}",
         f"returns {conventions.returns.removeprefix('tuple ')}",
+        *_statistics_in_words(conventions),
     ]
+
+
+def _statistics_in_words(conventions: Conventions) -> list[str]:
+    """Return the convention of the running statistics, and how the code is told train from eval."""
+    mode = [f"mode: {conventions.mode_switch}"] if conventions.mode_switch else []
+    if not conventions.momentum_sense:
+        return [*mode, "no running statistics"]
+    fraction = {"kept": "momentum is the fraction kept", "new": "momentum is the fraction that is new"}
+    rules = {**fraction, "cumulative": "average over all batches", "last": "last batch only"}
+    rule = rules.get(conventions.momentum_sense, "no known rule")
+    if conventions.momentum is not None and conventions.momentum_sense in fraction:
+        rule = f"{number(conventions.momentum)} of the old kept, hard-coded"
+    variance = f"{conventions.running_var} variance" if conventions.running_var else "variance of no known kind"
+    start = f", start {conventions.running_start}" if conventions.running_start else ""
+    profile = f", as in {conventions.profile}" if conventions.profile else ""
+    return [*mode, f"running statistics: {rule}, {variance}{start}{profile}"]
 
 
 def case_in_words(exhibit: Exhibit) -> str:

@@ -99,6 +99,13 @@ class Sharing(targets.Pair):
         super().__init__(forward, lambda dy, cache: targets.backward(dy, shared["cache"]))
 
 
+def ignoring_eps():
+    """A target of which discovery has found that it does not listen to its eps."""
+    target = targets.Pair()
+    target.conventions = replace(target.conventions, eps_source="ignored")
+    return target
+
+
 # What each wrong implementation must be called, and by whom alone. BN211 to BN213 follow BN201 to BN203 by nature.
 KILLS = {
     "BN101": (changed_forward(lambda x, y: y + 0.01), {"BN101"}),
@@ -112,6 +119,7 @@ KILLS = {
     "BN506": (targets.Pair(backward=raising), {"BN506"}),
     "BN508": (Accumulating(), {"BN508"}),
     "BN509": (Sharing(), {"BN509"}),
+    "BN510": (ignoring_eps(), {"BN510"}),
 }  # fmt: skip
 
 
@@ -171,7 +179,7 @@ def test_a_right_implementation_trips_nothing(spec, dtype):
     found = outcomes(targets.Pair(), replace(spec, dtype=dtype))
     assert not saying(Outcome.FAIL, found) | saying(Outcome.WARN, found)
     if dtype == "float64":
-        assert saying(Outcome.PASS, found) == set(found)
+        assert saying(Outcome.PASS, found) == set(found) - STATISTICS
 
 
 def test_refusing_one_value_per_channel_is_right_and_raising_elsewhere_is_not():
@@ -217,10 +225,14 @@ def test_every_check_has_its_page(code):
     assert set(check.follows) <= set(CHECKS.names())
 
 
+# Broken in test_running.py, on targets that keep statistics.
+STATISTICS = {"BN301", "BN302", "BN303"}
+
+
 def test_every_check_is_broken_by_some_test_above():
     warned = {"BN401", "BN402", "BN502", "BN507"}
     implied = {"BN211", "BN212", "BN213"}
-    assert set(KILLS) | warned | implied == set(CHECKS.names())
+    assert set(KILLS) | warned | implied | STATISTICS == set(CHECKS.names())
 
 
 def test_selection_by_prefix_and_name():

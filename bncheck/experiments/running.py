@@ -1,0 +1,86 @@
+"""Running statistics: three training batches of different sizes, then one batch in eval mode, in one session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bncheck.case import Case
+from bncheck.core.reference import forward
+from bncheck.experiments.catalogue import Seen, experiment
+from bncheck.experiments.training import setup
+from bncheck.guard import faults_of
+from bncheck.model import Evidence, Fault, Session, Target
+
+
+@experiment("running")
+def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Train on three batches, reading the statistics after each, then run one batch in eval mode.
+
+    Arrays: ``mean``, ``var`` and ``batch_mean``, ``batch_var`` with one row per reading (the first reading is before
+    any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward.
+    """
+    conventions = target.conventions
+    facts: dict[str, Any] = {"conventions": conventions, "evaluations": 0}
+    if not conventions.momentum_sense:
+        return Evidence("running", facts=facts)
+    faults: list[Fault] = []
+    batches = _batches(case)
+    with faults_of("forward", faults):
+        session = target.open(setup(case))
+        readings = [session.running_stats()]
+        for x in batches:
+            session.forward(x.copy())
+            readings.append(session.running_stats())
+    if faults:
+        return Evidence("running", facts=facts, fault=faults[0])
+    facts |= {"evaluations": 3, "m": [x.size // case.gamma.size for x in batches]}
+    arrays = _table(case, batches, readings)
+    if conventions.mode_switch:
+        arrays |= _eval(session, case, faults)
+    facts["eval_fault"] = str(faults[0]) if faults else ""
+    return Evidence("running", arrays, facts)
+
+
+def _batches(case: Case) -> list[Any]:
+    """Return the case's batch and two others that are made of it, of another size, mean and spread.
+
+    Multiplying by 2 and adding what the batch itself holds keeps every value exact in the case's dtype.
+    """
+    larger = np.concatenate([case.x[::-1], case.x[:1]])
+    return [case.x, larger, -case.x]
+
+
+def _table(case: Case, batches: list[Any], readings: list[Any]) -> dict[str, Any]:
+    """Return the readings as arrays, and the batches' own statistics."""
+    channels = case.gamma.size
+    missing = np.full(channels, np.nan)
+    pairs = [(missing, missing) if found is None else found for found in readings]
+    if any(np.shape(value) != (channels,) for pair in pairs for value in pair):
+        return {}
+    own = [forward(x, case.gamma, case.beta, 1.0, case.axes) for x in batches]
+    return {
+        "mean": np.array([np.asarray(mean, dtype=np.float64) for mean, _ in pairs]),
+        "var": np.array([np.asarray(var, dtype=np.float64) for _, var in pairs]),
+        "batch_mean": np.array([batch.mu for batch in own]),
+        "batch_var": np.array([batch.var for batch in own]),
+        "precision": np.array([max(_roundoff(value) for value in pairs[-1])]),
+    }
+
+
+def _roundoff(value: Any) -> float:
+    """Return the unit roundoff of an array's dtype: statistics may be kept in float32 beside float64 data."""
+    dtype = np.asarray(value).dtype
+    return float(np.finfo(dtype).eps) / 2 if dtype.kind == "f" else 2.0**-53
+
+
+def _eval(session: Session, case: Case, faults: list[Fault]) -> dict[str, Any]:
+    """Return x and y of a forward in eval mode."""
+    x = np.concatenate([case.x, case.x[:1]])[::-1]
+    with faults_of("forward", faults):
+        y = session.forward(x.copy(), "eval")
+        kept = session.running_stats()
+        if isinstance(y, np.ndarray) and y.shape == x.shape and kept is not None:
+            return {"x": x.astype(np.float64), "y": y.astype(np.float64)}
+    return {}

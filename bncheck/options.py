@@ -1,0 +1,144 @@
+"""The options of the command line, each defined once, and how they become settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from bncheck.errors import UsageError
+from bncheck.model import PROFILES
+from bncheck.settings import Settings, read_pyproject
+
+DEFAULTS = Settings()
+VERBOSE = "bncheck.verbose"
+
+
+class FormatName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """The name of a reporter; the registry is asked only when it is needed."""
+
+    name = "format"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return all names, for the help text."""
+        from bncheck.reporters import REPORTERS
+
+        return f"[{'|'.join(REPORTERS.names())}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name if it is one, or say which one is near."""
+        from bncheck.reporters import REPORTERS
+
+        try:
+            REPORTERS.get(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+def _codes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what was given; None where nothing was, so that it overrides nothing. Settings splits the codes."""
+    return values or None
+
+
+def remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """Note that the user asked for everything, for whoever reports an error."""
+    ctx.meta[VERBOSE] = value
+    return value
+
+
+# What the user may say about a target instead of leaving it to discovery.
+DECLARED_OPTIONS = (
+    click.option("--layout", metavar="[NC|CN|NCHW|NHWC]", help="Layout of x."),
+    click.option("--parameter-shape", metavar="SHAPE", help="Shape of gamma and beta: '(C,)', '(1, C)', '(C, 1)'."),
+    click.option("--eps", type=float, metavar="VALUE", help="The value of an eps that is hard-coded."),
+    click.option(
+        "--momentum-sense", metavar="[kept|new]", help="Whether momentum is the fraction that stays, or that comes in."
+    ),
+    click.option("--running-var", metavar="[biased|unbiased]", help="Which variance the running variance takes in."),
+    click.option("--mode-switch", metavar="NAME", help="Argument, key, attribute or method that says train or eval."),
+    click.option("--returns", metavar="NAMES", help="What backward returns, in order: 'dx, dbeta, dgamma'."),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        help=f"Whose running statistics to hold it to: {', '.join(PROFILES)}. [default: auto]",
+    ),
+    click.option(
+        "--grad-scale",
+        metavar="[sum|mean]",
+        help="Whether dgamma and dbeta are sums, or are meant to be means over the batch. [default: sum]",
+    ),
+    click.option("--as", "kind", metavar="ADAPTER", help="The one adapter to try: see 'bncheck list adapters'."),
+    click.option(
+        "--adapter", "adapter_file", metavar="FILE", help="Functions of yours that speak for it: see 'bncheck init'."
+    ),
+    click.option("--device", metavar="NAME", help="Where a framework's arrays live: cpu, cuda, cuda:1. [default: cpu]"),
+    click.option(
+        "--stand-ins/--no-stand-ins",
+        default=None,
+        help="Whether missing modules may be replaced where batch norm does not need them. [default: stand-ins]",
+    ),
+)
+RUN_OPTIONS = (
+    click.option("--select", multiple=True, callback=_codes, metavar="CODES", help="Only these checks: BN2,BN503."),
+    click.option("--ignore", multiple=True, callback=_codes, metavar="CODES", help="Leave these checks out."),
+    click.option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"Stop code that gives no sign of life for so long. [default: {DEFAULTS.timeout:g}]",
+    ),
+    click.option("--strict/--no-strict", default=None, help="Whether warnings fail. [default: no-strict]"),
+)
+OUTPUT_OPTIONS = (
+    click.option("--format", "form", type=FormatName(), help="How to report. [default: rich; with -q: short]"),
+    click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there."),
+    click.option(
+        "--verbose",
+        "-v",
+        is_flag=True,
+        callback=remember_verbose,
+        help="Show all: what passed, every tensor, tracebacks.",
+    ),
+    click.option("--quiet", "-q", is_flag=True, help="No progress, and one line per target."),
+)
+
+_TARGET = "How the target wants to be called (found out where left out)"
+
+
+def _panels(command: str) -> list[dict[str, Any]]:
+    """Return the panels of a command's help: what to run, what is known of the target, how to report."""
+
+    def names(options: tuple[Any, ...]) -> list[str]:
+        return [parameter.opts[0] for option in options for parameter in option(lambda: None).__click_params__]
+
+    own = ["--exec", *(["--cases", "--seed", "--dtype"] if command == "verify" else [])]
+    return [
+        {"name": "What to run", "options": [*own, *names(RUN_OPTIONS)]},
+        {"name": _TARGET, "options": names(DECLARED_OPTIONS)},
+        {"name": "How to report", "options": [*names(OUTPUT_OPTIONS), "--help"]},
+    ]
+
+
+for _command in ("verify", "replay"):
+    click.rich_click.OPTION_GROUPS[f"bncheck {_command}"] = _panels(_command)
+
+
+def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
+    """Return a decorator that adds options in the order in which they are to be listed."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def settings_from(options: dict[str, Any]) -> Settings:
+    """Return the settings: pyproject.toml's, overridden by what the command line gave."""
+    given = {key: value for key, value in options.items() if value is not None}
+    return dataclasses.replace(Settings(**read_pyproject(Path.cwd())), **given)
