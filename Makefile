@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-torch check lint types fix goldens bench calibrate clean
+.PHONY: help demo verify test test-frameworks check lint types fix goldens bench calibrate clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,12 +25,15 @@ verify: $(STAMP)  ## Verify your own file: make verify TARGET=my_bn.py
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest
 
-test-torch: $(STAMP)  ## Run the tests that need PyTorch, in an environment of their own
-	$(PYTHON) -m venv .venv-torch
-	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	.venv-torch/bin/python -c 'import torch'
-	.venv-torch/bin/python -m pytest -k torch
+test-frameworks: .venv-frameworks/.installed  ## Run the tests that need PyTorch, JAX, Flax or Keras, in an environment of their own
+	.venv-frameworks/bin/python -c 'import flax, jax, keras, torch'
+	KERAS_BACKEND=jax .venv-frameworks/bin/python -m pytest -k "torch or jax or flax or keras or framework"
+
+.venv-frameworks/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-frameworks
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,torch,jax,keras]'
+	@touch $@
 
 check: lint types  ## Lint and type-check
 
@@ -55,4 +58,4 @@ calibrate: $(STAMP)  ## Count false alarms and misses over many random cases (so
 	$(BIN)/python benchmarks/calibrate.py
 
 clean:  ## Remove everything that was made
-	rm -rf .venv .venv-torch .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf .venv .venv-frameworks .mypy_cache .ruff_cache .pytest_cache dist build

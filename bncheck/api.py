@@ -13,10 +13,9 @@ from bncheck.settings import Settings
 
 
 def verify(
-    forward: Callable[..., Any] | type | str,
+    forward: Callable[..., Any] | type | str | object,
     backward: Callable[..., Any] | None = None,
     *,
-    layout: str | None = None,
     select: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
     **options: Any,
@@ -27,17 +26,17 @@ def verify(
 
     Parameters
     ----------
-    forward : callable, class or str
-        The forward function of a pair; or a layer class; or a target as the command line takes it ("my_bn.py",
-        "my_bn.py::batchnorm_forward", "package.module:name").
+    forward : callable, class, layer or str
+        The forward function of a pair; or a layer class; or a function or layer that a framework differentiates
+        (``torch.nn.BatchNorm2d``, a module made from it, a function in JAX); or a target as the command line takes it
+        ("my_bn.py", "my_bn.py::batchnorm_forward", "package.module:name").
     backward : callable, optional
         The backward function of the pair.
-    layout : str, optional
-        "NC", "CN", "NCHW", "NHWC" or another order of such letters; detected when left out.
     select, ignore : str or sequence of str
         Codes or prefixes of checks to run, or to leave out: "BN2, BN503", ["BN101", "BN503"].
     **options
-        The other fields of :class:`bncheck.settings.Settings`: cases, seed, dtype, timeout, strict.
+        The other fields of :class:`bncheck.settings.Settings`: cases, seed, dtype, timeout, strict, and what is known
+        of the target (layout, eps, returns, profile, device ...: :class:`bncheck.model.Declared`).
 
     Returns
     -------
@@ -60,7 +59,7 @@ def verify(
 
     """
     try:
-        settings = Settings(**dict(options, layout=layout, select=select, ignore=ignore))
+        settings = Settings(**dict(options, select=select, ignore=ignore))
     except TypeError as error:
         raise UsageError(str(error).replace("Settings.__init__()", "verify()")) from error
     report = pipeline.run([_spec(forward, backward)], settings)
@@ -73,14 +72,12 @@ def verify(
 Function = Callable[..., Any]
 
 
-def _spec(forward: Function | type | str, backward: Function | None) -> TargetSpec:
+def _spec(forward: Any, backward: Function | None) -> TargetSpec:
     if isinstance(forward, str):
         if backward is not None:
             raise UsageError("a target given as text has its backward in it; leave out the second argument")
         return TargetSpec(forward)
     live = (forward,) if backward is None else (forward, backward)
     if not all(callable(item) for item in live):
-        raise UsageError("verify() takes a forward and a backward function, a layer class, or a target as text")
-    if backward is None and not isinstance(forward, type):
-        raise UsageError("verify(forward) needs the backward function too, unless it is given a layer class")
+        raise UsageError("verify() takes a forward and a backward function, a layer, or a target as text")
     return TargetSpec(getattr(forward, "__qualname__", type(forward).__name__), live)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating[Any]]
 
 CASE_SCHEMA = "v1"
-DTYPES = ("float64", "float32", "float16")
-MEMORY = ("C", "F", "strided", "readonly")
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+MEMORY = ("C", "F", "strided", "readonly", "channels_last")
 GAMMAS = ("random", "zero", "negative", "one")
 
 

@@ -223,6 +223,36 @@ def replay(
 
 
 @cli.command()
+@click.argument("target", metavar="TARGET")
+@click.option("--adapter", is_flag=True, help="Write an adapter: functions of yours that speak for the target.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to. [default: shown only]")
+@with_options(DECLARED_OPTIONS[:2])
+@_examples(
+    "bncheck init --adapter my_layers.py",
+    "bncheck init --adapter my_layers.py::MyNorm -o my_adapter.py",
+    "bncheck verify my_layers.py::MyNorm --adapter my_adapter.py",
+)
+def init(target: str, adapter: bool, output: Path | None, **options: Any) -> None:
+    """Write a file to begin with: an adapter for code that bncheck does not understand by itself.
+
+    What discovery did understand is filled in. Nothing is overwritten.
+    """
+    from bncheck import pipeline
+    from bncheck.reporters.destination import write_out
+
+    if not adapter:
+        raise UsageError("say what to write: bncheck init --adapter TARGET")
+    if output is not None and output.exists():
+        raise UsageError(f"{output} is there already, and nothing is overwritten")
+    text = pipeline.adapter_source(TargetSpec(target), settings_from(options))
+    if output is None:
+        write_out(text)
+        return
+    output.write_text(text, encoding="utf-8")
+    sys.stderr.write(f"written: {output}\nNow:  bncheck verify {target} --adapter {output}\n")
+
+
+@cli.command()
 @click.argument("codes", nargs=-1, required=True, metavar="CODE...")
 @_examples(
     "bncheck explain BN201",

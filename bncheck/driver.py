@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from bncheck import guard
-from bncheck.adapters import resolve
+from bncheck.adapters import resolve, template
 from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.plan import plan
@@ -36,7 +36,7 @@ from bncheck.model import (
 )
 from bncheck.report import ArrayData, Comparison, Exhibit
 from bncheck.settings import Settings
-from bncheck.tasks import Begun, Discovered, Judged, Refused, Shown, Task, Tell
+from bncheck.tasks import Begun, Discovered, Judged, Refused, Shown, Task, Tell, Written
 
 
 def perform(task: Task, tell: Tell) -> None:
@@ -47,6 +47,8 @@ def perform(task: Task, tell: Tell) -> None:
             tell(Begun(""))
             if task.kind == "discover":
                 tell(Discovered(tuple(resolve.cards(task.spec))))
+            elif task.kind == "adapter":
+                tell(Written(template.adapter_source(task.spec)))
             else:
                 _run_cases(task, tell)
         except BncheckError as error:

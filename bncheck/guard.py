@@ -138,7 +138,10 @@ def one_line(error: BaseException) -> str:
 def where(error: BaseException) -> str:
     """Return "file.py:12" of the innermost frame that is in user code, "" if there is none."""
     found = list(user_lines(error))
-    return f"{Path(found[-1][0]).name}:{found[-1][1]}" if found else ""
+    if not found:
+        return ""
+    name, line = Path(found[-1][0]).name, found[-1][1]
+    return f"{name}, line {line}" if ".ipynb, cell " in name else f"{name}:{line}"
 
 
 def user_lines(error: BaseException) -> Iterator[tuple[str, int]]:

@@ -109,7 +109,7 @@ OUTPUT_OPTIONS = (
 _TARGET = "How the target wants to be called (found out where left out)"
 
 
-def _panels(command: str) -> list[dict[str, Any]]:
+def _panels(command: str) -> Any:
     """Return the panels of a command's help: what to run, what is known of the target, how to report."""
 
     def names(options: tuple[Any, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from bncheck.case import CaseSpec
-from bncheck.errors import UsageError
+from bncheck.errors import TargetError, UsageError
 from bncheck.executors.base import Abandoned, Died, Executor
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated, WorkerError
-from bncheck.model import CaseResult, Judgement, Outcome, TargetCard, TargetSpec
+from bncheck.model import UNDECLARED, CaseResult, Judgement, Outcome, TargetCard, TargetSpec
 from bncheck.report import Finding, Progress, Report, TargetReport, Verdict
 from bncheck.settings import Settings
-from bncheck.tasks import Begun, Discovered, Event, Judged, Refused, Shown, Task
+from bncheck.tasks import Begun, Discovered, Event, Judged, Refused, Shown, Task, Written
 
 Show = Callable[[Progress], None]
 
@@ -51,6 +52,27 @@ def replay(specs: Sequence[TargetSpec], case_id: str, settings: Settings, execut
     case = CaseSpec.parse(case_id)
     settings = replace(settings, dtype=case.dtype)
     return _run(specs, settings, executor, lambda job, card: job.replay(card, case))
+
+
+def adapter_source(spec: TargetSpec, settings: Settings) -> str:
+    """Return the text of an adapter file for a target, with what discovery understood filled in.
+
+    Raises
+    ------
+    TargetError
+        If the target cannot be loaded, or stops the process that it runs in.
+
+    """
+    answers: list[Event | Died | Abandoned] = []
+    with Isolated(settings.timeout) as place:
+        place.run(Task("adapter", replace(spec, declared=settings.declared), settings), answers.append)
+    for answer in answers:
+        if isinstance(answer, Written):
+            return answer.text
+        if isinstance(answer, Refused):
+            raise TargetError(answer.message, answer.trace)
+    how = next((answer.how for answer in answers if isinstance(answer, Died)), "it gave no answer")
+    raise TargetError(f"no adapter can be written for {spec.source}: {how}")
 
 
 def _run(
@@ -277,8 +299,23 @@ def _fatal(how: str) -> Finding:
 def _replay_command(case: str, spec: TargetSpec, card: TargetCard) -> str:
     folder, _, _ = spec.source.partition("::")
     _, _, name = card.name.partition("::")
-    target = f"{folder}::{name}" if name and folder.endswith(".py") else spec.source
-    return f"bncheck replay {shlex.quote(case)} {shlex.quote(target)}"
+    said = spec.declared
+    named = name and not said.adapter_file and folder.endswith((".py", ".ipynb"))
+    target = f"{folder}::{name}" if named else spec.source
+    options = [
+        part
+        for field in dataclasses.fields(said)
+        if (value := getattr(said, field.name)) != getattr(UNDECLARED, field.name)
+        for part in _option(field.name, value)
+    ]
+    targets = ["--exec", target] if spec.program else [target]
+    return shlex.join(["bncheck", "replay", case, *targets, *options])
+
+
+def _option(name: str, value: object) -> list[str]:
+    """Return a declared setting as the command line has it."""
+    spelled = {"kind": "as", "adapter_file": "adapter"}.get(name, name.replace("_", "-"))
+    return [f"--no-{spelled}"] if value is False else [f"--{spelled}", str(value)]
 
 
 def _version() -> str:

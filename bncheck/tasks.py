@@ -15,7 +15,7 @@ from bncheck.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A piece of work on one target. `kind` is "discover", "sweep" or "exhibit".
+    """A piece of work on one target. `kind` is "discover", "sweep", "exhibit" or "adapter".
 
     `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`; an empty code asks for the
     case as it is, with every tensor shown.
@@ -75,12 +75,19 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """The text of an adapter file for a source, with what discovery understood filled in."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """bncheck itself failed where user code runs; the text is the traceback."""
 
     traceback: str
 
 
-Event = Discovered | Refused | Begun | Judged | Shown | Broken
+Event = Discovered | Refused | Begun | Judged | Shown | Written | Broken
 
 Tell = Callable[[Event], None]

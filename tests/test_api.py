@@ -73,7 +73,6 @@ def test_codes_may_have_blanks_between_them():
 @pytest.mark.parametrize(
     ("given", "options", "told"),
     [
-        ((forward,), {}, "needs the backward function too"),
         ((3,), {}, "takes a forward and a backward function"),
         (("my.py", backward), {}, "leave out the second argument"),
         ((forward, backward), {"dtype": "float46"}, "Did you mean float"),
@@ -91,6 +90,11 @@ def test_codes_may_have_blanks_between_them():
 def test_misuse_is_a_usage_error_that_helps(given, options, told):
     with pytest.raises(bncheck.UsageError, match=told):
         bncheck.verify(*given, **options)
+
+
+def test_a_forward_alone_is_no_pair():
+    with pytest.raises(bncheck.TargetError, match="needs the backward function too"):
+        bncheck.verify(forward)
 
 
 def test_a_target_that_cannot_be_understood_raises():

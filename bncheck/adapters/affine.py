@@ -13,16 +13,30 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.frameworks import codes_of, functions_of
+from bncheck.adapters.modes import Remembers, Turning
 from bncheck.adapters.protocol import Parameters, Results, Run
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 
 # What may be missing from code that is understood all the same.
-OPTIONAL = (frozenset({"gamma", "beta"}), frozenset({"beta"}))
+OPTIONAL = (frozenset({"gamma", "beta"}), frozenset({"beta"}), frozenset({"gamma"}))
 NOTES = {
     OPTIONAL[0]: "no gamma and beta (treated as 1 and 0): bncheck scales and shifts the code's y, and takes dgamma and "
     "dbeta from it",
     OPTIONAL[1]: "no beta (treated as 0): bncheck shifts the code's y, and sums dbeta itself",
+    OPTIONAL[2]: "no gamma (treated as 1): bncheck scales the code's y, and takes dgamma from it",
 }
+
+
+def own_parameters(parameters: Parameters, absent: frozenset[str]) -> Parameters:
+    """Return what the code itself is given: a beta that is right once y is scaled, where bncheck applies gamma alone."""
+    if absent != OPTIONAL[2]:
+        return parameters
+    return parameters._replace(beta=(parameters.beta / _scale(parameters.gamma)).astype(parameters.beta.dtype))
+
+
+def _scale(gamma: Any) -> Any:
+    """Return gamma with ones for zeros: those channels get their beta added."""
+    return np.where(gamma == 0, 1, gamma)
 
 
 class AffineRun:
@@ -31,6 +45,7 @@ class AffineRun:
     def __init__(self, run: Run, parameters: Parameters, absent: frozenset[str]) -> None:
         self._run, self._absent = run, absent
         self._own = parameters
+        self._before = own_parameters(parameters, absent).beta
         self._y: Any = None
 
     @property
@@ -40,8 +55,10 @@ class AffineRun:
 
     @property
     def beta(self) -> Any:
-        """The array that stands for beta."""
-        return self._own.beta
+        """The array that stands for beta; where the code has one it is told that it changed by a change of ours."""
+        if "beta" in self._absent or np.array_equal(self._given_beta, self._before, equal_nan=True):
+            return self._own.beta
+        return self._given_beta
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -57,9 +74,22 @@ class AffineRun:
         """Return what the code's own run says."""
         return self._run.acting(x)
 
+    def remembered(self) -> dict[tuple[Any, ...], Any]:
+        """Return what the code's own run says."""
+        return self._run.remembered() if isinstance(self._run, Remembers) else {}
+
+    def turn(self, switch: Any, train: bool) -> None:
+        """Turn one switch of the code's own run alone."""
+        if isinstance(self._run, Turning):
+            self._run.turn(switch, train)
+
     def running(self) -> tuple[Any, Any] | None:
         """Return what the code's own run says."""
         return self._run.running()
+
+    def keeping(self) -> dict[str, Any]:
+        """Return what the code's own run says."""
+        return self._run.keeping()
 
     def forward(self, x: Any, train: bool) -> Any:
         """Call the code's forward; scale and shift what it returns, in its own dtype."""
@@ -69,7 +99,12 @@ class AffineRun:
             return y
         self._y = y.copy()  # code may reuse the array in its backward
         y = y * self._own.gamma if "gamma" in self._absent else y
-        return (y + self._own.beta).astype(self._y.dtype, copy=False)
+        if "beta" in self._absent:
+            y = y + self._own.beta
+        else:
+            self._y -= self._given_beta
+            y = y + np.where(self._own.gamma == 0, self._own.beta, 0)
+        return y.astype(self._y.dtype, copy=False)
 
     def backward(self, dy: Any) -> Results:
         """Call the code's backward with what reaches it; add the gradients of what it does without."""
@@ -84,7 +119,21 @@ class AffineRun:
         dgamma = found.dgamma
         if "gamma" in self._absent:
             dgamma = None if self._y is None else _summed_to(kept * self._y, self._own.gamma)
-        return Results(found.dx, dgamma, _summed_to(kept, self._own.beta))
+        if "beta" in self._absent:
+            return Results(found.dx, dgamma, _summed_to(kept, self._own.beta))
+        return Results(found.dx, dgamma, self._unscaled(found.dbeta, kept))
+
+    @property
+    def _given_beta(self) -> Any:
+        return np.reshape(self._run.beta, np.shape(self._own.beta))
+
+    def _unscaled(self, dbeta: Any, dy: Any) -> Any:
+        """Return the code's own dbeta, which is of gamma * dy, as that of dy."""
+        gamma = self._own.gamma
+        if not isinstance(dbeta, np.ndarray) or dbeta.size != gamma.size:
+            return dbeta
+        found = dbeta.reshape(gamma.shape) / _scale(gamma)
+        return np.where(gamma == 0, _summed_to(dy, gamma), found).astype(dbeta.dtype)
 
 
 def _summed_to(values: Any, parameter: Any) -> Any:

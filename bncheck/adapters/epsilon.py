@@ -25,7 +25,10 @@ _FALLBACK = 1e-5
 
 
 class Eps(NamedTuple):
-    """How eps reaches the code ("argument", "attribute", "fixed"), its value if it is fixed, and a note."""
+    """How eps reaches the code ("argument", "attribute", "fixed"), its value if it is fixed, and a note.
+
+    The source "ignored" is a fixed one beside an eps that the code accepts, and does not use.
+    """
 
     source: str
     value: float | None
@@ -55,11 +58,18 @@ def find_eps(reading: Reading, way: Way) -> Eps:
         if place is not None and (place.certain or _responds(reading, way)):
             return Eps(place.source, None)
         try:
-            return _infer(reading, way)
+            found = _infer(reading, way)
         except KeyboardInterrupt:
             raise
         except BaseException:
-            return Eps("fixed", _FALLBACK, f"eps could not be measured; {_FALLBACK:g} is assumed")
+            found = Eps("fixed", _FALLBACK, f"eps could not be measured; {_FALLBACK:g} is assumed")
+        return found if place is None or not place.named else _ignored(found, place.named)
+
+
+def _ignored(found: Eps, named: str) -> Eps:
+    """Return what is said about an eps that the code accepts and does not use."""
+    note = f"eps is accepted as {named} and ignored: {found.value:g} is used whatever it is"
+    return Eps("ignored", found.value, "; ".join(filter(None, (note, found.note))))
 
 
 def _responds(reading: Reading, way: Way) -> bool:

@@ -8,9 +8,12 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from bncheck.adapters.affine import AffineRun, mentioned
+from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
+from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.frameworks import spoken_by
-from bncheck.adapters.plans import Plan, backward_plans, forward_plans, spelled
+from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
+from bncheck.adapters.modes import Switch, global_switches
+from bncheck.adapters.plans import Plan, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -21,10 +24,10 @@ from bncheck.adapters.protocol import (
     Reading,
     Run,
 )
-from bncheck.adapters.results import declared_order, gradient_order, returned_names
+from bncheck.adapters.results import declared_order, gradient_order, keys_of, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.stems import match
-from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, stem
+from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, says_train_or_test, stem
 from bncheck.model import Declared
 
 NAME = "function-pair"
@@ -35,16 +38,41 @@ class FunctionReading:
     """One way of calling a pair of functions."""
 
     def __init__(
-        self, forward: Function, backward: Function, calling: Calling, absent: frozenset[str] = frozenset()
+        self,
+        forward: Function,
+        backward: Function,
+        calling: Calling,
+        absent: frozenset[str] = frozenset(),
+        run: Callable[..., CallRun] = CallRun,
     ) -> None:
         self._forward, self._backward, self._calling, self.absent = forward, backward, calling, absent
+        self._run = run
         self.framework = calling.framework
-        self.mode_switch = calling.mode_switch
+        self._chosen: Switch | None = None
 
     @property
     def eps(self) -> EpsPlace | None:
         """An eps argument is one; a dict of options may be read or not."""
-        return eps_argument(self._calling.forward)
+        return eps_argument(self._calling.forward, self._forward)
+
+    @property
+    def switches(self) -> list[Switch]:
+        """What the forward is called with, then global flags."""
+        return self._calling.all_switches()
+
+    def choose(self, switch: Switch) -> None:
+        """Take one of the switches as the one to report."""
+        self._chosen = switch
+
+    @property
+    def mode_switch(self) -> str:
+        """The switch that was found to act, or the first that names propose."""
+        return self._chosen.said if self._chosen is not None else self._calling.mode_switch
+
+    @property
+    def guess(self) -> str:
+        """An argument of the backward whose name says nothing."""
+        return self._calling.guess
 
     def spelled(self) -> str:
         """Return both calls in one line."""
@@ -53,11 +81,12 @@ class FunctionReading:
 
     def without(self, absent: frozenset[str]) -> FunctionReading:
         """Return the same reading for code that does without gamma or beta."""
-        return FunctionReading(self._forward, self._backward, self._calling, absent)
+        return FunctionReading(self._forward, self._backward, self._calling, absent, self._run)
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
-        run = CallRun(self._calling, self._forward, self._backward, self._calling.values(parameters))
+        values = self._calling.values(own_parameters(parameters, self.absent))
+        run = self._run(self._calling, self._forward, self._backward, values)
         return AffineRun(run, parameters, self.absent) if self.absent else run
 
 
@@ -69,6 +98,7 @@ class FunctionPair:
     def __init__(
         self, name: str, forward: Function, backward: Function, names: tuple[str, str], declared: Declared
     ) -> None:
+        forward, backward = plain(forward), plain(backward)
         self.name = name
         self.forward_name, self.backward_name = names
         self.aliases = frozenset({*names, "_".join(stem(names[0]).words), _stem_text(names[0])})
@@ -77,6 +107,7 @@ class FunctionPair:
         self._forward, self._backward = forward, backward
         self._frameworks = spoken_by((forward, backward), declared.device)
         self._declared_order = declared_order(declared)
+        self._mode = declared.mode_switch
 
     @property
     def mentions(self) -> frozenset[str]:
@@ -86,10 +117,10 @@ class FunctionPair:
     def _forward_plans(self) -> list[Plan]:
         """Return the plans for the forward; gamma and beta need a place in it if the code speaks of them."""
         try:
-            return list(forward_plans(self._forward))
+            return list(forward_plans(self._forward, mode=self._mode))
         except ArityError:
             own = {key for keys in dict_keys(self._forward) for _, key in keys}
-            plans = list(forward_plans(self._forward, own=True))
+            plans = list(forward_plans(self._forward, own=True, mode=self._mode))
             in_dict = [plan for plan in plans if "params" in plan.keys] if "gamma" in own else []
             if not in_dict and not any(self.mentions <= plan.keys for plan in plans):
                 raise
@@ -114,17 +145,25 @@ class FunctionPair:
             ) from None
         order = self._declared_order or gradient_order(self._backward)
         options = {plan: dict_keys(self._forward, plan) if "params" in plan.keys else [()] for plan in forwards}
+        switches = tuple(global_switches(self._forward, self._backward))
         for framework, forward in product(self._frameworks, forwards):
             for keys, backward in product(options[forward], backwards):
                 for cache, place in cache_choices(returned, "cache" in backward.keys):
-                    calling = Calling(forward, backward, order, cache, place, keys, returned or (), framework)
+                    calling = Calling(
+                        forward, backward, order, cache, place, keys, returned or (), framework, switches=switches
+                    )
                     yield FunctionReading(self._forward, self._backward, calling)
 
 
-def eps_argument(plan: Plan) -> EpsPlace | None:
-    """Return how a call plan hands eps over, None if it does not."""
-    keys = plan.keys
-    return EpsPlace("argument", True) if "eps" in keys else EpsPlace("argument", False) if "params" in keys else None
+def eps_argument(plan: Plan, function: Function | None = None) -> EpsPlace | None:
+    """Return how a call plan hands eps over, None if it does not; `function` may name the key of its options."""
+    if "eps" in plan.keys:
+        return EpsPlace("argument", True)
+    if "params" not in plan.keys:
+        return None
+    keys = [key for known in reachable(function) for key in keys_of(known)] if function is not None else []
+    named = [key for key in keys if argument_role(key) is Role.EPS]
+    return EpsPlace("argument", False, f"key {named[0]!r} of the options" if named else "")
 
 
 def cache_choices(returned: tuple[str | None, ...] | None, asked: bool) -> list[tuple[str, int]]:
@@ -144,14 +183,32 @@ def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[
     """
     code = getattr(inspect.unwrap(getattr(function, "func", function)), "__code__", None)
     texts = [c for c in getattr(code, "co_consts", ()) if isinstance(c, str) and c.isidentifier()]
-    own = {t: role.value for t in texts if (role := argument_role(t)) in (Role.EPS, Role.MOMENTUM)}
+    keys = [key for known in reachable(function) for key in keys_of(known)]
+    own = {t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in (Role.EPS, Role.MOMENTUM)}
     affine = {t: role.value for t in texts if (role := argument_role(t)) in (Role.GAMMA, Role.BETA) and clarity(t) > 1}
     if plan is not None and plan.keys & {"gamma", "beta"}:
         affine = {}
-    plain = {"eps": "eps", "momentum": "momentum"} | own | affine
-    running = {t: role.value for t in texts if (role := argument_role(t)) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)}
+    modes = {key: said for key in keys if (said := _mode_key(key, function))}
+    plain = {"eps": "eps", "momentum": "momentum"} | own | affine | modes
+    running = {
+        t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+    }
     full = plain | {"running_mean": "running_mean", "running_var": "running_var"} | running
     return [tuple(plain.items()), tuple(full.items())]
+
+
+def _mode_key(key: str, function: Function) -> str | None:
+    """Return what a key of options that reads as the mode wants, None for any other key."""
+    if argument_role(key) is not Role.MODE:
+        return None
+    # A "mode" whose texts are not to be seen is CS231n's.
+    return argument_key(key, None, True, function) if says_train_or_test(key) or mode_texts(function) else "mode:train"
+
+
+def plain(function: Function) -> Function:
+    """Return the Python function behind a compiled one."""
+    inner = getattr(function, "py_func", None) or getattr(function, "pyfunc", None)
+    return inner if inspect.isfunction(inner) else function
 
 
 def _stem_text(name: str) -> str:
@@ -167,8 +224,11 @@ def _kind_of(names: tuple[str, str], forward: Function) -> Kind:
 
 
 def is_function(thing: Any) -> bool:
-    """Tell a function (also a partial, or one wrapped by a decorator) from other things."""
-    return inspect.isroutine(thing) or isinstance(thing, partial) or hasattr(thing, "__wrapped__")
+    """Tell a function (also a partial, one wrapped by a decorator, or an object that is called) from other things."""
+    if inspect.isclass(thing):
+        return False
+    called = inspect.isfunction(getattr(type(thing), "__call__", None))
+    return inspect.isroutine(thing) or isinstance(thing, partial) or hasattr(thing, "__wrapped__") or called
 
 
 class _FunctionPairs:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from types import MethodType
 from typing import Any
 
-import numpy as np
-
-from bncheck.adapters.affine import AffineRun, mentioned
-from bncheck.adapters.frameworks import is_array, shape_of, spoken_by
+from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
+from bncheck.adapters.backward_plans import backward_plans
+from bncheck.adapters.construction import Maker
+from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.function_pair import cache_choices, dict_keys, eps_argument
-from bncheck.adapters.places import Parts, Place, parts_of, put
-from bncheck.adapters.plans import Plan, backward_plans, constructor_plans, forward_plans, spelled
+from bncheck.adapters.layer_run import LayerRun
+from bncheck.adapters.mode_values import spoken_words
+from bncheck.adapters.modes import Switch, global_switches
+from bncheck.adapters.plans import Plan, arguments, constructor_plans, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -26,233 +27,184 @@ from bncheck.adapters.protocol import (
     Reading,
     Run,
 )
-from bncheck.adapters.results import attribute_names, declared_order, gradient_order, returned_names
-from bncheck.adapters.runs import Calling, CallRun
-from bncheck.adapters.stems import match
-from bncheck.adapters.words import Role, argument_role, composite, kind, train_is_true, words
+from bncheck.adapters.results import declared_order, gradient_order, returned_names
+from bncheck.adapters.runs import Calling
+from bncheck.adapters.stems import Match, match
+from bncheck.adapters.torch_parts import own_bases, torch_base
+from bncheck.adapters.words import Kind, aside, clears_gradients, composite, kind, stem, words
 from bncheck.model import Declared
 
 NAME = "layer-class"
 # Methods that only mention gradients ("zero_grad") are no backward where one of these is there.
 _BACKWARD = frozenset("backward backwards bwd bprop backprop backpropagation backpropagate".split())
-
-
-class LayerRun(CallRun):
-    """One fresh layer. Its parameters are set before the first forward, or after it where it creates them.
-
-    `how` is "given" where the user's code takes gamma and beta as arguments, "set" or "in place" where bncheck puts
-    them into the layer; `absent` are those that the layer does without.
-    """
-
-    __slots__ = ("_absent", "_furnished", "_in_place", "_missing")
-
-    def __init__(
-        self,
-        calling: Calling,
-        layer: Any,
-        names: tuple[str, str],
-        values: dict[str, Any],
-        how: str,
-        absent: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__(calling, getattr(layer, names[0]), getattr(layer, names[1]), values, layer)
-        self._in_place, self._absent = how == "in place", absent
-        self._missing: tuple[str, ...] = ()
-        self._furnished = how == "given" or self._furnish()
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Gamma or beta, if no place was found for it."""
-        return self._missing
-
-    def forward(self, x: Any, train: bool) -> Any:
-        """Call the layer's forward, after a first one if that creates the parameters."""
-        if not self._furnished:
-            if callable(build := getattr(self._layer, "build", None)):
-                build(x.shape)
-            if not self._furnish():
-                super().forward(x.copy(), train)
-                self._furnish()
-            self._furnished = True
-        return super().forward(x, train)
-
-    def acting(self, x: Any) -> str:
-        """Change one array per channel after the other, and see whether y follows: it may be a gamma of another name.
-
-        What a forward computes anew has no effect, and running statistics have their own checks.
-        """
-        parts = parts_of(self._layer)
-        known = {place.trail for place in parts.parameters.values()}
-        for place in parts.places:
-            own = place.get()
-            running = argument_role(str(place.trail[-1])) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-            if running or place.trail in known or not is_array(own) or np.size(self._taken(own)) != np.size(self.gamma):
-                continue
-            before = np.array(super().forward(x.copy(), True))
-            put(parts, place, place.get() + 1.0)
-            after = np.asarray(super().forward(x.copy(), True))
-            put(parts, place, own)
-            if after.shape == before.shape and not np.allclose(before, after):
-                return place.spelled
-        return ""
-
-    def _furnish(self) -> bool:
-        """Put gamma and beta where the layer keeps them; tell whether both have their places."""
-        parts = parts_of(self._layer)
-        for key, place in parts.parameters.items():
-            if key not in self._absent:
-                self._values[key] = self._put(parts, place, self._values[key])
-        wanted = [key for key in ("gamma", "beta") if key not in self._absent]
-        self._missing = tuple(key for key in wanted if key not in parts.parameters)
-        self._recast(parts)
-        return not self._missing
-
-    def _put(self, parts: Parts, place: Place, given: Any) -> Any:
-        """Put one parameter in its place, in the shape of what is there; return the array that the layer now has."""
-        own, shape = place.get(), shape_of(place.get())
-        if shape is not None and math.prod(shape) == math.prod(shape_of(given) or ()):
-            given = given.reshape(shape)
-        if self._in_place and shape is not None and shape == shape_of(given):
-            self._calling.framework.assign(own, given)
-            return own
-        put(parts, place, given)
-        return given
-
-    def _taken(self, value: Any) -> Any:
-        return self._calling.framework.take(value)
-
-    def _recast(self, parts: Parts) -> None:
-        """Give buffers that gradients are written into the dtype of the parameters that they belong to."""
-        for of, place in parts.gradients.items():
-            own, dtype = place.get(), self.gamma.dtype
-            if of != "dx" and isinstance(own, np.ndarray) and own.dtype != dtype and not self._in_place:
-                put(parts, place, own.astype(dtype))
-
-    def _set_mode(self, train: bool) -> None:
-        super()._set_mode(train)
-        for name in attribute_names(self._layer):
-            if argument_role(name) is Role.MODE and isinstance(getattr(self._layer, name, None), bool):
-                setattr(self._layer, name, train if train_is_true(name) else not train)
+# Words of methods where none says forward or backward.
+_LIKE_FORWARD = frozenset(
+    "call compute feed apply transform normalize normalise classify output activate run evaluate process".split()
+)
+_LIKE_BACKWARD = frozenset("learn delta deltas differentiate derive error errors propagate diff d".split())
+_NO_FORWARD = frozenset(
+    "set get init initialize build update step save load zero reset clear train eval test params parameters state "
+    "setup summary plot print to add".split()
+)
 
 
 class LayerReading:
-    """One way of constructing and calling a layer."""
+    """One way of constructing and calling a layer; `run` makes its runs."""
 
     def __init__(
         self,
-        cls: type,
+        maker: Maker,
         names: tuple[str, str],
-        constructor: Plan,
+        making: str,
         calling: Calling,
         how: str,
         absent: frozenset[str] = frozenset(),
+        run: Callable[..., LayerRun] = LayerRun,
     ) -> None:
-        self._cls, self._names, self._constructor, self._calling, self._how = cls, names, constructor, calling, how
-        self.absent = absent
+        self._maker, self._names, self._making, self._calling, self._how = maker, names, making, calling, how
+        self.absent, self._run = absent, run
         self.framework = calling.framework
-        self._eps_attribute: str | None = None
-        self._mode_attributes: list[str] | None = None
+        self._chosen: Switch | None = None
 
     @property
     def eps(self) -> EpsPlace | None:
         """An argument of the constructor or of forward; else an attribute, once a layer has been seen to have it."""
-        declared = eps_argument(self._calling.forward)
-        if "eps" in self._constructor.keys:
+        if "eps" in self._maker.keys:
             return EpsPlace("argument", True)
-        return declared or (EpsPlace("attribute", False) if self._eps_attribute else None)
+        attribute = self._maker.eps_attribute
+        named = f"attribute {attribute}" if self._maker.owns_eps else ""
+        return eps_argument(self._calling.forward) or (EpsPlace("attribute", False, named) if attribute else None)
+
+    @property
+    def switches(self) -> list[Switch]:
+        """What the forward is called with, then what a layer has been seen to have, then global flags."""
+        called = self._calling.all_switches()
+        own = self._maker.switches or []
+        return [*(s for s in called if not s.lasting), *own, *(s for s in called if s.lasting)]
+
+    def choose(self, switch: Switch) -> None:
+        """Take one of the switches as the one to report."""
+        self._chosen = switch
+
+    def remember(self, trails: tuple[Any, ...]) -> None:
+        """Take the places of statistics that remember earlier batches."""
+        self._maker.memory = trails
 
     @property
     def mode_switch(self) -> str:
-        """An argument of forward or of the constructor, or attributes, once a layer has been seen to have them."""
-        declared = self._calling.mode_switch or self._constructor.mode_argument
-        attributes = f"attribute {self._mode_attributes[0]}" if self._mode_attributes else ""
-        return (f"argument {declared}" if declared and " " not in declared else declared) or attributes
+        """The switch that was found to act, or the first that names propose."""
+        return next((switch.said for switch in (self._chosen, *self.switches) if switch is not None), "")
+
+    @property
+    def guess(self) -> str:
+        """An argument of the backward whose name says nothing, or what an optimiser is for."""
+        optimizer = "what its optimiser has to answer" if "optimizer" in self._maker.keys else ""
+        return self._calling.guess or optimizer
 
     def spelled(self) -> str:
         """Return the constructor and both calls in one line."""
-        made = self._constructor.spelled(self._cls.__name__)
-        put_in = {"given": "", "set": "; gamma and beta set as attributes", "in place": "; gamma and beta set in place"}
-        return f"{made}; {self._calling.spelled(*self._names)}{put_in[self._how]}"
+        put_in = {"set": "; gamma and beta set as attributes", "in place": "; gamma and beta set in place"}
+        return f"{self._making}; {self._calling.spelled(*self._names)}{put_in.get(self._how, '')}"
 
     def without(self, absent: frozenset[str]) -> LayerReading:
         """Return the same reading for a layer that does without gamma or beta."""
-        return LayerReading(self._cls, self._names, self._constructor, self._calling, self._how, absent)
+        return LayerReading(self._maker, self._names, self._making, self._calling, self._how, absent, self._run)
 
     def start(self, parameters: Parameters) -> Run:
-        """Construct a layer, in training mode."""
-        values = self._calling.values(parameters)
-        values["size"] = size = parameters.gamma.size
-        values["sizes"] = (size,)
-        layer = self._constructor.call(self._cls, values)
-        if self._mode_attributes is None:
-            self._look(layer)
-        for name in self._mode_attributes or ():
-            if getattr(layer, name) is not train_is_true(name):
-                setattr(layer, name, train_is_true(name))
-        if self._eps_attribute is not None:
-            setattr(layer, self._eps_attribute, parameters.eps)
-        run = LayerRun(self._calling, layer, self._names, values, self._how, self.absent)
+        """Return a fresh run; its layer is made at the first forward, when the shape of the data is known."""
+        values = self._calling.values(own_parameters(parameters, self.absent))
+        run = self._run(self._calling, self._maker, self._names, values, self._how, self.absent)
         return AffineRun(run, parameters, self.absent) if self.absent else run
-
-    def _look(self, layer: Any) -> None:
-        """Note, once, which attributes say what mode the layer is in, and which holds eps if no argument does."""
-        names = vars(layer) if hasattr(layer, "__dict__") else ()
-        self._mode_attributes = [
-            n for n in names if argument_role(n) is Role.MODE and isinstance(getattr(layer, n), bool)
-        ]
-        if "eps" not in self._constructor.keys | self._calling.forward.keys:
-            numbers = [n for n in names if isinstance(getattr(layer, n), float | int | np.floating)]
-            self._eps_attribute = next((n for n in numbers if argument_role(n) is Role.EPS), None)
 
 
 class LayerClass:
-    """A class that may be a Batch Normalization layer."""
+    """A class that may be a Batch Normalization layer; without a name for its backward its forward returns one."""
 
     adapter = NAME
 
     def __init__(self, name: str, cls: type, names: tuple[str, str], declared: Declared) -> None:
         self.name = name
-        self.forward_name, self.backward_name = (f"{cls.__name__}.{n}" for n in names)
+        self.forward_name = f"{cls.__name__}.{names[0]}"
+        self.backward_name = f"{cls.__name__}.{names[1]}" if names[1] else "the backward that it returns"
         self.aliases = frozenset({name, cls.__name__, self.forward_name, self.backward_name})
-        self.kind = kind(cls.__name__, cls.__dict__.get("__doc__") or "")
-        self.composite = composite(cls.__name__)
-        self._cls, self._names = cls, names
+        self.kind = _kind_of(cls, names)
+        self.composite = composite(cls.__name__) and kind(names[0]) is not Kind.BN
+        self._cls, self._names, self._declared = cls, names, declared
         self._frameworks = spoken_by((cls,), declared.device)
         self._declared_order = declared_order(declared)
 
     @property
     def mentions(self) -> frozenset[str]:
         """Say whether the code speaks of gamma and beta."""
-        return mentioned(self._cls)
+        return mentioned(self._cls) if kind(self._cls.__name__) is Kind.BN else mentioned(*self._methods)
+
+    @property
+    def _methods(self) -> tuple[Any, Any]:
+        forward, backward = self._names
+        return unbound(self._cls, forward), unbound(self._cls, backward or forward)
 
     def readings(self) -> Iterator[Reading]:
         """Yield the ways of constructing and calling the layer, most likely first."""
-        forward, backward = (_unbound(self._cls, name) for name in self._names)
+        forward, backward = self._methods
         returned = returned_names(forward)
-        constructors, forwards, backwards = self._plans(forward, backward, returned)
+        forwards, backwards = self._plans(forward, backward, returned)
+        constructors = self._constructors()
         order = self._declared_order or gradient_order(backward)
-        for framework, constructor, forward_plan in product(self._frameworks, constructors, forwards):
+        switches = tuple(global_switches(self._cls))
+        for framework, (constructor, optimizer), forward_plan in product(self._frameworks, constructors, forwards):
             for keys in dict_keys(forward, forward_plan) if "params" in forward_plan.keys else [()]:
-                given = constructor.keys | forward_plan.keys | {key for _, key in keys}
+                given = (constructor.keys if constructor else frozenset()) | forward_plan.keys | {k for _, k in keys}
+                maker = Maker(
+                    self._cls,
+                    constructor,
+                    eps_given="eps" in given,
+                    mode=self._declared.mode_switch,
+                    optimizer=optimizer,
+                )
+                making = constructor.spelled(self._cls.__name__) if constructor else f"a bare {self._cls.__name__}"
                 hows = ("given",) if "gamma" in given else ("set", "in place")
                 for how, backward_plan in product(hows, backwards):
                     for cache, place in cache_choices(returned, "cache" in backward_plan.keys):
                         calling = Calling(
-                            forward_plan, backward_plan, order, cache, place, keys, returned or (), framework
+                            forward_plan,
+                            backward_plan,
+                            order,
+                            cache,
+                            place,
+                            keys,
+                            returned or (),
+                            framework,
+                            pulls=not self._names[1],
+                            switches=switches,
                         )
-                        yield LayerReading(self._cls, self._names, constructor, calling, how)
+                        yield LayerReading(maker, self._names, making, calling, how)
 
-    def _plans(self, forward: Any, backward: Any, returned: Any) -> tuple[list[Plan], list[Plan], list[Plan]]:
-        """Return the plans for constructor, forward and backward, or raise ArityError that says what was expected."""
-        cls = self._cls.__name__
-        expected = f"{cls}(num_features, eps, momentum) or {cls}(gamma, beta, eps)"
-        return (
-            _listed(constructor_plans(self._cls), cls, self._cls, expected),
-            _listed(forward_plans(forward, own=True), self.forward_name, forward, f"{self.forward_name}(x)"),
-            _listed(
-                backward_plans(backward, forward, returned), self.backward_name, backward, f"{self.backward_name}(dout)"
-            ),
-        )
+    def _constructors(self) -> list[tuple[Plan | None, bool]]:
+        """Return the plans for the constructor, and whether they give optimizers that may be left out.
+
+        An object may be made without its constructor where that wants what nothing is known about.
+        """
+        found: list[tuple[Plan | None, bool]] = []
+        try:
+            found += [(plan, False) for plan in constructor_plans(self._cls)]
+            if any(aside(word) == "optimizer" for word in spoken_words(self._cls)):
+                found += [(plan, True) for plan in constructor_plans(self._cls, optimizer=True)]
+        except ArityError:
+            cls = self._cls.__name__
+            if kind(cls) is Kind.BN:
+                expected = f"{cls}(num_features, eps, momentum) or {cls}(gamma, beta, eps)"
+                raise ArityError(f"{cls}{spelled(self._cls)}: expected something like {expected}.") from None
+        methods = kind(self._cls.__name__) is not Kind.BN  # methods inside a larger class may need nothing of it
+        return [*found, (None, False)] if methods or not found else found
+
+    def _plans(self, forward: Any, backward: Any, returned: Any) -> tuple[list[Plan], list[Plan]]:
+        """Return the plans for forward and backward, or raise ArityError that says what was expected."""
+        plans = forward_plans(forward, own=True, mode=self._declared.mode_switch)
+        forwards = _listed(plans, self.forward_name, forward, f"{self.forward_name}(x)")
+        if not self._names[1]:
+            return forwards, [Plan()]
+        plans = backward_plans(backward, forward, returned)
+        return forwards, _listed(plans, self.backward_name, backward, f"{self.backward_name}(dout)")
 
 
 def _listed(plans: Iterator[Plan], name: str, called: Any, expected: str) -> list[Plan]:
@@ -263,7 +215,13 @@ def _listed(plans: Iterator[Plan], name: str, called: Any, expected: str) -> lis
         raise ArityError(f"{name}{spelled(called)}: expected something like {expected}.") from None
 
 
-def _unbound(cls: type, name: str) -> Any:
+def _kind_of(cls: type, names: tuple[str, str]) -> Kind:
+    """Return what a class reads as, or failing that its methods: ``class Net: def bn_forward(self, ...)``."""
+    read = kind(cls.__name__, cls.__dict__.get("__doc__") or "")
+    return kind(names[0]) if read is Kind.UNKNOWN else read
+
+
+def unbound(cls: type, name: str) -> Any:
     """Return a method whose signature has no self, without constructing a layer."""
     static = inspect.getattr_static(cls, name)
     return MethodType(static, object()) if inspect.isfunction(static) else getattr(cls, name)
@@ -271,16 +229,39 @@ def _unbound(cls: type, name: str) -> Any:
 
 def method_pairs(cls: type) -> list[tuple[str, tuple[str, str]]]:
     """Return (name, (forward, backward)) of every pair of methods; the plain pair is called after the class."""
+    if torch_base(cls, "Function"):
+        return []  # its forward and backward are called by autograd, which hands them their context
     names: dict[str, None] = {}
-    for base in reversed(cls.__mro__[:-1]):
+    for base in reversed(own_bases(cls)):  # torch's own modules have hooks that read as forward and backward
         names.update(dict.fromkeys(n for n in vars(base) if not n.startswith("_") and callable(getattr(cls, n, None))))
     strong = [name for name in names if set(words(name)) & _BACKWARD]
     weak = [n for n in names if {"grad", "grads", "gradient", "gradients"} & set(words(n)) and n not in strong]
-    methods = [name for name in names if not (strong and name in weak)]
+    methods = [name for name in names if not clears_gradients(name) and not (strong and name in weak)]
     pairs = match(methods)
-    if not pairs and any("__call__" in vars(base) for base in cls.__mro__[:-1]):
-        pairs = [p._replace(forward="__call__") for p in match([*methods, "forward"])]
+    if not pairs and not torch_base(cls, "Module"):
+        pairs = _unusual(cls, methods)
     return [(cls.__name__ if p.primary else f"{cls.__name__}.{p.backward}", p[:2]) for p in pairs]
+
+
+def _unusual(cls: type, methods: list[str]) -> list[Match]:
+    """Return the pair of methods of which one is called otherwise: the call, "feed", "compute", "learn"."""
+    taking = [name for name in methods if inspect.isroutine(own := unbound(cls, name)) and _takes(own)]
+    backwards = [name for name in taking if stem(name).direction == "backward"]
+    backwards = backwards or [name for name in taking if set(words(name)) & _LIKE_BACKWARD]
+    forwards = [name for name in taking if name not in backwards and set(words(name)) & _LIKE_FORWARD]
+    if any("__call__" in vars(base) for base in cls.__mro__[:-1]):
+        forwards.append("__call__")
+    if not forwards and backwards and kind(cls.__name__) is Kind.BN:
+        forwards = [name for name in taking if name not in backwards and not set(words(name)) & _NO_FORWARD]
+    if not backwards and forwards != ["__call__"] and kind(cls.__name__) is Kind.BN:
+        backwards = [name for name in taking if name not in forwards[:1] and not set(words(name)) & _NO_FORWARD]
+    return [Match(forwards[0], backwards[0], primary=True)] if forwards and backwards else []
+
+
+def _takes(method: Any) -> bool:
+    """Tell whether a method of the user's own takes at least one argument."""
+    found = arguments(method) if hasattr(inspect.unwrap(method), "__code__") else []
+    return found is None or bool(found)
 
 
 class _LayerClasses:

@@ -95,6 +95,8 @@ def in_memory(x: Any, memory: str) -> Any:
         return x.copy("C")
     if memory == "F":
         return x.copy("F")
+    if memory == "channels_last":  # (N, C, *spatial) in the memory of (N, *spatial, C)
+        return np.moveaxis(np.moveaxis(x, 1, -1).copy("C"), -1, 1)
     if memory == "readonly":
         copy = x.copy("C")
         copy.flags.writeable = False

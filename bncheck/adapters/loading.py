@@ -1,23 +1,37 @@
-"""Loading what a target refers to: a file, a module, or live objects, with one clear message where that fails."""
+"""Loading what a target refers to: a file, a notebook or a module, with one clear message where that fails."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import os
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from bncheck import guard
+from bncheck.adapters import gone, notebooks
+from bncheck.adapters.definitions import Statement, dots_in, roots, statements_of
+from bncheck.adapters.dependence import without_dependent
+from bncheck.adapters.execution import Loading, Runner
+from bncheck.adapters.import_errors import explain, explaining, is_python_2
+from bncheck.adapters.importing import (
+    Places,
+    folders_above,
+    forget_earlier_targets,
+    importing,
+    parsed,
+)
 from bncheck.adapters.protocol import Namespace
+from bncheck.adapters.standins import stands_for_something
 from bncheck.errors import TargetError
 
-_loaded: dict[tuple[str, int, int], ModuleType] = {}
+# Modules of one installed package whose source is read for names that are gone; more would take seconds.
+_MAX_MODULES = 200
 
 
 class Source(NamedTuple):
@@ -28,8 +42,19 @@ class Source(NamedTuple):
     is_file: bool
 
 
+class _Loaded(NamedTuple):
+    """A module that was loaded, and how, so that it can be asked for more."""
+
+    module: ModuleType
+    loading: Loading
+    places: Places
+
+
+_loaded: dict[tuple[str, int, int, bool], _Loaded] = {}
+
+
 def parse(text: str) -> Source:
-    """Take ``file.py``, ``file.py::name`` or ``package.module:name`` apart."""
+    """Take ``file.py``, ``file.py::name``, ``notebook.ipynb::name`` or ``package.module:name`` apart."""
     place, double, name = text.partition("::")
     if double or place.endswith((".py", ".ipynb")) or os.path.exists(place):
         return Source(place, name, True)
@@ -39,58 +64,112 @@ def parse(text: str) -> Source:
     return Source(place, "", True)
 
 
-def load(source: Source) -> Namespace:
-    """Import what a reference names; raise TargetError that says what is wrong and what to do."""
+def load(source: Source, stand_ins: bool = True) -> Namespace:
+    """Import what a reference names, as far as its batch norm needs it.
+
+    Parameters
+    ----------
+    source : Source
+        The reference.
+    stand_ins : bool
+        Whether modules that are not installed are replaced, names that are gone put back, and imports that fail left
+        out; else they are errors.
+
+    Raises
+    ------
+    TargetError
+        If it cannot be loaded; the message says what is wrong and what to do.
+
+    """
     if source.is_file:
         path = Path(source.place)
-        module = load_file(path)
-        return Namespace(f"{path.name}::", things_of(module), module)
-    module = _load_module(source.place)
-    things = things_of(module)
+        label, prefix = path.name, f"{path.name}::"
+        found = _load_file(path, source.name, stand_ins)
+    else:
+        label, prefix = source.place, f"{source.place}:"
+        found = _load_module(source, stand_ins)
+    things = things_of(found.module)
+    runner = _runner_of(found)
+    if not things and runner is not None:
+        things = _things_of_all(found, runner, label)
     head = source.name.split(".")[0]
-    if head and head not in things and hasattr(module, head):
-        things = dict(vars(module))  # what the module only passes on is taken if it is asked for by name
-    return Namespace(f"{source.place}:", things, module)
+    if head and head not in things and callable(getattr(found.module, head, None)):
+        # What the module only passes on is taken if it is asked for by name.
+        things = {name: thing for name, thing in vars(found.module).items() if _is_thing(name, thing)}
+    return Namespace(prefix, without_dependent(things, head, prefix), found.module, found.loading.notes())
 
 
-def load_file(path: Path) -> ModuleType:
-    """Import a file as ``python file.py`` would find its neighbours, but under a name that clashes with nothing."""
+def _load_file(path: Path, asked: str, stand_ins: bool) -> _Loaded:
+    """Load a file, or a notebook, under a name that clashes with nothing; once."""
     text = _read(path)
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+    file, stat = path.resolve(), path.stat()
+    key = (str(file), stat.st_mtime_ns, stat.st_size, stand_ins)
     if key in _loaded:
-        return _loaded[key]
+        return _ask(_loaded[key], asked, path.name)
+    statements = _statements(path, text)
+    forget_earlier_targets()
+    loading = Loading(path.name, str(file), asked, stand_ins)
+    places = Places([str(file.parent)], folders_above(file.parent), file=str(file))
+    if path.suffix == ".py":
+        places.in_package(dots_in(statements))
+    with explaining(path.name, str(file)), importing(loading, places):
+        if places.name:
+            module = importlib.import_module(places.name)
+        else:
+            module = places.module = _new_module(file)
+            Runner(module, statements, path.name, loading).run(roots(statements, asked))
+    _loaded[key] = _Loaded(module, loading, places)
+    return _ask(_loaded[key], asked, path.name)
+
+
+def _ask(found: _Loaded, asked: str, label: str) -> _Loaded:
+    """Run what a name needs that was not asked for when the module was loaded."""
+    runner = _runner_of(found)
+    if runner is not None and runner.left:
+        with explaining(label, found.loading.target), importing(found.loading, found.places):
+            runner.need(roots(runner.statements, asked))
+    return found
+
+
+def _runner_of(found: _Loaded) -> Runner | None:
+    return next((runner for runner in found.loading.runners if runner.module is found.module), None)
+
+
+def _new_module(file: Path) -> ModuleType:
+    stem = re.sub(r"\W", "_", file.stem)
+    module = ModuleType(f"bncheck_target_{stem}_{sha256(str(file).encode()).hexdigest()[:8]}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module
+    return module
+
+
+def _statements(path: Path, text: bytes) -> list[Statement]:
+    """Return a file's statements; raise TargetError for what is no Python, or no notebook."""
+    file = str(path.resolve())
+    if path.suffix == ".ipynb":
+        return notebooks.statements(path.name, file, text)
     try:
-        code = compile(text, str(path.resolve()), "exec", dont_inherit=True)
+        return statements_of(parsed(text, file), file)
     except SyntaxError as error:
         line = f", line {error.lineno}" if error.lineno else ""
         shown = f": {error.text.strip()}" if error.text and error.text.strip() else ""
-        raise TargetError(f"{path.name}{line}: not valid Python ({error.msg}){shown}") from None
+        old = " It looks like Python 2: convert it first (2to3, or by hand)." if is_python_2(error, text) else ""
+        raise TargetError(f"{path.name}{line}: not valid Python ({error.msg}){shown}{old and '.'}{old}") from None
     except ValueError as error:
         raise TargetError(f"{path.name}: not valid Python ({error})") from None
-    module = ModuleType(f"bncheck_target_{path.stem}_{sha256(key[0].encode()).hexdigest()[:8]}")
-    module.__file__ = key[0]
-    with _importing(path.name, key[0], str(path.resolve().parent)):
-        package = _package_name(path.resolve())
-        if package and _is_relative(text):
-            module = importlib.import_module(package)
-        else:
-            sys.modules[module.__name__] = module
-            exec(code, module.__dict__)
-    _loaded[key] = module
-    return module
 
 
 def _read(path: Path) -> bytes:
     if path.is_dir():
         raise TargetError(f"{path} is a folder. Name a file in it: {path}/my_bn.py, or {path}/my_bn.py::name.")
-    if path.suffix != ".py":
-        known = "A target is file.py, file.py::name, or package.module:name."
+    if path.suffix not in (".py", ".ipynb"):
+        known = "A target is file.py, file.py::name, notebook.ipynb, or package.module:name."
         there = "is not a Python file" if path.exists() else "is not there, and is not a Python file"
         raise TargetError(f"{path} {there}. {known}")
     if not path.exists():
-        near = sorted(p.name for p in path.parent.glob("*.py"))[:8] if path.parent.is_dir() else []
-        beside = f" Python files there: {', '.join(near)}." if near else ""
+        near = sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:8] if path.parent.is_dir() else []
+        kind_of_file = "Python files" if path.suffix == ".py" else "Notebooks"
+        beside = f" {kind_of_file} there: {', '.join(near)}." if near else ""
         raise TargetError(f"{path}: no such file.{beside}")
     try:
         return path.read_bytes()
@@ -98,85 +177,86 @@ def _read(path: Path) -> bytes:
         raise TargetError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _package_name(path: Path) -> str:
-    """Return the dotted name of a file that lives in a package, "" otherwise; put the package's folder on the path."""
-    parts, folder = [path.stem], path.parent
-    while (folder / "__init__.py").is_file():
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    if len(parts) == 1:
-        return ""
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    return ".".join(parts)
+# ---------------------------------------------------------------------------------------------------------- modules
 
 
-def _is_relative(text: bytes) -> bool:
-    """Tell whether a file imports from its own package (``from .layers import ...``)."""
-    return any(line.lstrip().startswith(b"from .") for line in text.splitlines())
+def _load_module(source: Source, stand_ins: bool) -> _Loaded:
+    """Import ``package.module``, from the current folder, from ``src`` in it, or from what is installed."""
+    name, folder = source.place, Path.cwd()
+    loading = Loading(name, name, source.name, stand_ins)
+    places = Places([str(folder), *([str(folder / "src")] if (folder / "src").is_dir() else [])])
+    forget_earlier_targets()
+    with explaining(name, ""), importing(loading, places):
+        while True:
+            try:
+                module = importlib.import_module(name)
+                break
+            except (ImportError, AttributeError) as error:
+                if not loading.repairs(error):
+                    raise
+        runner = next((runner for runner in loading.runners if runner.module is module), None)
+        if runner is not None:
+            runner.need(roots(runner.statements, source.name))
+        elif stand_ins:
+            _put_back_in_package(name, loading)
+    return _Loaded(module, loading, places)
 
 
-def _load_module(name: str) -> ModuleType:
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    with _importing(name, "", ""):
-        return importlib.import_module(name)
+def _put_back_in_package(name: str, loading: Loading) -> None:
+    """Put back the names that are gone and that the functions of an installed package use."""
+    root = name.split(".")[0]
+    if root in sys.stdlib_module_names or root in ("bncheck", "numpy"):
+        return
+    modules = [m for n, m in list(sys.modules.items()) if n == root or n.startswith(f"{root}.")]
+    for module in modules[:_MAX_MODULES]:
+        try:
+            tree = ast.parse(inspect.getsource(module))
+        except (OSError, TypeError, SyntaxError):
+            continue
+        for owner, gone_name in dict.fromkeys(gone.used_in([tree])):
+            if owner in sys.modules:
+                loading.note(gone.put_back(owner, gone_name))
 
 
-@contextmanager
-def _importing(label: str, file: str, folder: str) -> Iterator[None]:
-    """Import with `folder` first on the path, and turn whatever the import raises into one message.
-
-    Afterwards the folder is last on the path: imports inside the user's functions still work, but a file called
-    random.py there cannot take the place of Python's own for anyone else.
-    """
-    if folder:
-        sys.path.insert(0, folder)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise TargetError(_explain(error, label, file)) from None
-    finally:
-        if folder:
-            sys.path.remove(folder)
-            if folder not in sys.path:
-                sys.path.append(folder)
+# ----------------------------------------------------------------------------------------------------------- things
 
 
-def _explain(error: BaseException, label: str, file: str) -> str:
-    """Return what to say about an import that failed."""
-    line = next((n for f, n in reversed(list(guard.user_lines(error))) if f == file), None)
-    place = f" (line {line})" if line else f" ({guard.where(error)})" if guard.where(error) else ""
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        if error.name == label or label.startswith(f"{error.name}."):
-            return f"{label}: there is no module {error.name!r} on the path. Run from the folder that holds it."
-        return (
-            f"{label} imports {error.name!r}{place}, which is not installed here. Install it, or, if the batch norm "
-            "does not need it, move that import out of the way (into the function that uses it, or under try)."
-        )
-    if isinstance(error, SystemExit):
-        return (
-            f"{label} exits when it is imported{place}. Put what should only run as a script under "
-            '`if __name__ == "__main__":`.'
-        )
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f"{label} imports {Path(error.filename or '?').name}, which has a syntax error in line {error.lineno}."
-    return f"importing {label} raised {type(error).__name__}: {guard.one_line(error)}{place}."
+def _things_of_all(found: _Loaded, runner: Runner, label: str) -> dict[str, Any]:
+    """Return what a module defines whose definitions alone are nothing; say what kept it from defining anything."""
+    with explaining(label, found.loading.target), importing(found.loading, found.places):
+        runner.run_the_rest()
+    things = things_of(found.module)
+    failed = [error for _, error in runner.failures] or found.loading.missing
+    if not things and failed:
+        raise TargetError(explain(failed[0], label, found.loading.target))
+    return things
 
 
 def things_of(module: ModuleType) -> dict[str, Any]:
     """Return the functions and classes that a module defines; if it defines none, those that it imported from files
-    of the user's own.
+    of the user's own, or from its own package.
     """  # noqa: D205
     own, passed_on = {}, {}
     for name, thing in vars(module).items():
-        if name.startswith("__") or not (callable(thing) or inspect.isclass(thing)):
+        if not _is_thing(name, thing):
             continue
         home = getattr(thing, "__module__", None)
+        home = home if isinstance(home, str) else None
         if home == module.__name__ or (home in (None, "functools") and not inspect.isclass(thing)):
             own[name] = thing
-        elif guard.is_user_file(getattr(sys.modules.get(home or ""), "__file__", None) or "<frozen>"):
+        elif home is not None and _is_near(module, home):
             passed_on[name] = thing
-    return own or {n: t for n, t in passed_on.items() if "site-packages" not in str(inspect.getmodule(t))}
+    return own or passed_on
+
+
+def _is_thing(name: str, thing: Any) -> bool:
+    dunder = name.startswith("__")
+    return not dunder and not stands_for_something(thing) and (callable(thing) or inspect.isclass(thing))
+
+
+def _is_near(module: ModuleType, home: str) -> bool:
+    """Tell whether a module is a file of the user's, or a part of the same package."""
+    file = getattr(sys.modules.get(home), "__file__", None) or "<frozen>"
+    if "site-packages" in file:
+        return home.split(".")[0] == module.__name__.split(".")[0]
+    return guard.is_user_file(file)

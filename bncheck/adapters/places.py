@@ -19,8 +19,8 @@ from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, 
 
 _DEPTH = 3  # self.params["gamma"].data
 _LONGEST = 16  # a list of more entries holds data, not parameters
-_VALUE = frozenset("data value val array values".split())
-_GRADIENT = frozenset("grad gradient g d diff derivative".split())
+VALUE = frozenset("data value val array values".split())
+GRADIENT = frozenset("grad gradient g d diff derivative".split())
 _GRADIENTS = frozenset("grads gradients grad gradient gs d deltas dparams dparam dparameters dps dweights".split())
 _PARAMETERS = frozenset("params param parameters weights ps p theta thetas trainable learnable variables vars".split())
 _FILLER = frozenset("get all list named bn my trainable learnable layer collect the".split())
@@ -62,7 +62,7 @@ class Place(NamedTuple):
     def spelled(self) -> str:
         """Return the place as the source would have it: ``params['gamma']``, ``gamma.data``, ``params[0]``."""
         first, *rest = self.trail
-        inner = [f".{p}" if p in _VALUE | _GRADIENT else f"[{p!r}]" for p in rest]
+        inner = [f".{p}" if p in VALUE | GRADIENT else f"[{p!r}]" for p in rest]
         return f"{first}{''.join(inner)}"
 
 
@@ -198,9 +198,9 @@ def _is_foreign(name: str | int) -> bool:
 def _bare(trail: Trail) -> tuple[Trail, bool]:
     """Return a trail without a last ``.data`` or ``.grad``, and whether that said "gradient"."""
     above, last = trail[:-1], trail[-1]
-    if above and last in _VALUE:
+    if above and last in VALUE:
         return above, False
-    return (above, True) if above and last in _GRADIENT and not _is_gradients(above[-1]) else (trail, False)
+    return (above, True) if above and last in GRADIENT and not _is_gradients(above[-1]) else (trail, False)
 
 
 def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:

@@ -12,22 +12,24 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
+from bncheck.adapters.mode_values import argument_key, is_mode_key
+from bncheck.adapters.mode_values import mode_values as mode_values
 from bncheck.adapters.protocol import ArityError
-from bncheck.adapters.words import (
-    Role,
-    argument_role,
-    clarity,
-    says_train_or_test,
-    size_like,
-    train_is_true,
-    upstream_like,
-)
+from bncheck.adapters.results import keys_of, unpacked
+from bncheck.adapters.words import Role, argument_role, aside, clarity, size_like, words
 
 # What a trace calls the values of some keys.
-_SAID = {"params": "options", "size": "C", "sizes": "(C,)", "none": "None", "dy": "dy"}
-_MODES = ("train", "test", "mode")
-# Values that a mode given as text is switched between, by the first letters of a text default; CS231n's come first.
-_MODE_TEXTS = {"training": ("training", "testing"), "TRAIN": ("TRAIN", "TEST"), "Train": ("Train", "Test")}
+_SAID = {
+    "params": "options", "size": "C", "sizes": "(C,)", "none": "None", "dy": "dy", "shape": "x.shape",
+    "inner": "x.shape[1:]", "row": "(1, C)", "batch": "N", "lr": "a power of two", "step": "1", "zero": "0",
+    "optimizer": "one that records", "label": "a name", "axis0": "0", "axis1": "1", "axis-1": "-1",
+}  # fmt: skip
+# Keys of arguments that lead the parameters elsewhere if they keep their defaults.
+ALWAYS = ("lr", "zero")
+# What a required argument that nothing is known about may want in a constructor, likeliest first.
+_SHAPES, _SIZES = ("inner", "sizes", "size", "shape", "row"), ("size", "sizes", "inner")
+_AXES = ("axis0", "axis-1", "axis1")
+_MOST_UNKNOWN = 2
 
 
 class Argument(NamedTuple):
@@ -39,6 +41,7 @@ class Argument(NamedTuple):
     keyword_only: bool
     positional_only: bool
     default: Any
+    mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,14 @@ class Plan:
 
     @property
     def keys(self) -> frozenset[str]:
-        """Every key that the plan asks for."""
-        return frozenset(self.positional) | {key for _, key in self.named}
+        """Every key that the plan asks for, those in tuples too."""
+        found = {*self.positional, *(key for _, key in self.named)}
+        return frozenset(found | {part for key in found for part in parts_of_key(key)})
+
+    @property
+    def packed(self) -> tuple[str, ...]:
+        """The keys that stand for tuples of values: "(x,gamma,beta)"."""
+        return tuple(key for key in (*self.positional, *(k for _, k in self.named)) if parts_of_key(key))
 
     def spelled(self, name: str) -> str:
         """Return the call in words: "bn(x, gamma, beta, bn_param=options)"."""
@@ -73,11 +82,35 @@ class Plan:
     @property
     def mode_argument(self) -> str:
         """The argument that says whether this is training, "" if there is none."""
-        return next((name for name, key in self.bound if key.partition(":")[0] in _MODES), "")
+        return next((name for name, key in self.bound if is_mode_key(key)), "")
+
+    @property
+    def mode_keys(self) -> tuple[str, ...]:
+        """The keys of the arguments that say whether this is training."""
+        return tuple(key for _, key in self.bound if is_mode_key(key))
 
 
-def arguments(function: Callable[..., Any]) -> list[Argument] | None:
-    """Return the arguments of a callable; None if it does not tell, or takes anything (``*args``)."""
+def parts_of_key(key: str) -> tuple[str, ...]:
+    """Return the keys in one that stands for a tuple, nothing for any other."""
+    return tuple(key[1:-1].split(",")) if key.startswith("(") else ()
+
+
+def packed_key(function: Callable[..., Any], name: str) -> str | None:
+    """Return the key of an argument that the code takes apart into x, gamma and beta, or gamma and beta."""
+    names = unpacked(function, name)
+    roles = [argument_role(inner) for inner in names]
+    if not {Role.GAMMA, Role.BETA} <= set(roles):
+        return None
+    keys = [str(role) if role is not None else "none" for role in roles]
+    return f"({','.join(keys)})"
+
+
+def arguments(function: Callable[..., Any], mode: str | None = None) -> list[Argument] | None:
+    """Return the arguments of a callable; None if it does not tell, or takes anything (``*args``).
+
+    What the code reads out of its ``**kwargs`` counts as an argument that may be left out. `mode` is the name of the
+    argument that the user says is the mode.
+    """
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -86,18 +119,22 @@ def arguments(function: Callable[..., Any]) -> list[Argument] | None:
         p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters
     ):
         return None
-    return [
-        Argument(
-            p.name,
-            _role(p.name, p.default),
-            p.default is p.empty,
-            p.kind is p.KEYWORD_ONLY,
-            p.kind is p.POSITIONAL_ONLY,
-            p.default,
-        )
-        for p in parameters
-        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    kinds = inspect.Parameter
+    found = [(p.name, p.default, p.kind) for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    for rest in (p.name for p in parameters if p.kind is p.VAR_KEYWORD):
+        known = [key for key in keys_of(function, rest) if key not in [name for name, _, _ in found]]
+        found += [(key, None, kinds.KEYWORD_ONLY) for key in known]
+    return [_argument(*one, function, mode) for one in found]
+
+
+def _argument(name: str, default: Any, how: Any, function: Callable[..., Any], mode: str | None) -> Argument:
+    required = default is inspect.Parameter.empty
+    role = Role.MODE if name == mode else _role(name, default)
+    key = None
+    if role is Role.MODE:
+        key = argument_key(name, None if required else default, required, function)
+    by_name = how is inspect.Parameter.KEYWORD_ONLY
+    return Argument(name, role, required, by_name, how is inspect.Parameter.POSITIONAL_ONLY, default, key)
 
 
 def spelled(function: Callable[..., Any]) -> str:
@@ -110,29 +147,21 @@ def _role(name: str, default: Any) -> Role | None:
     role = argument_role(name)
     if role in (Role.GAMMA, Role.BETA, Role.EPS, Role.MOMENTUM) and isinstance(default, bool | str):
         return None  # ``scale=True`` switches gamma on, it does not take it
-    if name == "alpha" and isinstance(default, float):
-        return Role.MOMENTUM
-    return role
+    # A shift starts at 0 and a scale at 1: a default between them is a fraction (``beta1=0.9``).
+    fraction = isinstance(default, float) and 0 < default < 1 and role in (Role.GAMMA, Role.BETA)
+    return Role.MOMENTUM if fraction or (name == "alpha" and isinstance(default, float)) else role
 
 
-def _key(argument: Argument) -> str | None:
+def key_of(argument: Argument) -> str | None:
     """Return the key of an argument whose role is known, None where its default should stay."""
     role = argument.role
     if role is Role.MODE:
-        if isinstance(argument.default, str) or not (says_train_or_test(argument.name) or not argument.required):
-            return next((f"mode:{text}" for text in _MODE_TEXTS if text in str(argument.default)), "mode:train")
-        if not isinstance(argument.default, bool) and not argument.required and argument.default is not None:
-            return None
-        return "train" if train_is_true(argument.name) else "test"
+        return argument.mode
+    if role is None and (argument.required or aside(argument.name) in ALWAYS):
+        return aside(argument.name) if aside(argument.name) not in ("axis",) else None
     if role in (Role.RUNNING_MEAN, Role.RUNNING_VAR, Role.CACHE) and not argument.required:
         return None
     return None if role is None else role.value
-
-
-def mode_values(train: bool) -> dict[str, Any]:
-    """Return the values of every key that says whether this is training."""
-    texts = {f"mode:{text}": pair[not train] for text, pair in _MODE_TEXTS.items()}
-    return {"train": train, "test": not train, "mode:train": "train" if train else "test", **texts}
 
 
 def build(found: list[Argument], keys: dict[str, str]) -> Plan:
@@ -155,13 +184,13 @@ def _known(found: list[Argument]) -> dict[str, str]:
     """Return the keys of the arguments whose roles are known; a role is given to one argument only."""
     keys: dict[str, str] = {}
     for argument in sorted(found, key=lambda a: -clarity(a.name)):
-        key = _key(argument)
-        if key is not None and key not in keys.values():
+        key = key_of(argument)
+        if key is not None and (argument.role is None or key not in keys.values()):
             keys[argument.name] = key
     return keys
 
 
-def forward_plans(function: Callable[..., Any], *, own: bool = False) -> Iterator[Plan]:
+def forward_plans(function: Callable[..., Any], *, own: bool = False, mode: str | None = None) -> Iterator[Plan]:
     """Yield the ways of calling a forward, most likely first.
 
     Parameters
@@ -170,6 +199,8 @@ def forward_plans(function: Callable[..., Any], *, own: bool = False) -> Iterato
         The user's forward (a bound method for a class).
     own : bool
         Whether gamma and beta live in an object, so that they need not be arguments.
+    mode : str, optional
+        Name of the argument that the user says is the mode.
 
     Raises
     ------
@@ -177,22 +208,29 @@ def forward_plans(function: Callable[..., Any], *, own: bool = False) -> Iterato
         If required arguments remain that nothing is known about, or gamma and beta have no place.
 
     """
-    found = arguments(function)
+    found = arguments(function, mode)
     if found is None:
         basic = ("x",) if own else ("x", "gamma", "beta")
         yield from (Plan((*basic, *more)) for more in (((),) if own else ((), ("eps",), ("params",))))
         return
+    found = [_statistic(argument) for argument in found]
     keys = _known(found)
-    _ensure_x(found, keys)
-    wanted = [] if own else [k for k in ("gamma", "beta") if k not in keys.values()]
+    packed = [(a.name, key) for a in found if (key := packed_key(function, a.name))]
+    if packed:
+        keys = {n: k for n, k in keys.items() if k not in parts_of_key(packed[0][1])} | dict(packed[:1])
+    if not any("x" in parts_of_key(key) for _, key in packed[:1]):
+        _ensure_x(found, keys)
+    held = {*keys.values(), *(part for key in keys.values() for part in parts_of_key(key))}
+    wanted = [] if own else [k for k in ("gamma", "beta") if k not in held]
     unknown = [a for a in found if a.name not in keys and (a.required or (wanted and a.role is None))]
     tail: list[list[str]] = []
     for position, argument in enumerate(unknown):
         if position < len(wanted):
             tail.append([wanted[position]])
         elif argument.required:
-            tail.append([k for k in ("eps", "params", "train", "momentum", "none") if k not in keys.values()])
-    if (not own and len(tail) < len(wanted)) or len(tail) > len(wanted) + 2 or "x" not in keys.values():
+            usual = ("eps", "params", "train", "momentum", "none")
+            tail.append([k for k in (_AXES if _is_axis(argument) else usual) if k not in keys.values()])
+    if (not own and len(tail) < len(wanted)) or len(tail) > len(wanted) + 2 or "x" not in held:
         raise ArityError
     for choice in product(*tail):
         yield build(found, keys | {a.name: key for a, key in zip(unknown, choice, strict=False)})
@@ -202,101 +240,58 @@ def _ensure_x(found: list[Argument], keys: dict[str, str]) -> None:
     """Give x its place: the argument that reads as x, else the first required one that reads as nothing."""
     if "x" in keys.values():
         return
-    rest = [a for a in found if a.name not in keys and a.required and not a.keyword_only]
+    rest = [a for a in found if a.name not in keys and a.required]
     if rest:
-        keys[rest[0].name] = "x"
+        keys[min(rest, key=lambda a: a.keyword_only).name] = "x"
 
 
-def constructor_plans(cls: Callable[..., Any]) -> Iterator[Plan]:
-    """Yield the ways of constructing a layer, most likely first; raise ArityError if required arguments remain."""
+def _is_axis(argument: Argument) -> bool:
+    return aside(argument.name) == "axis"
+
+
+def constructor_plans(cls: Callable[..., Any], *, optimizer: bool = False) -> Iterator[Plan]:
+    """Yield the ways of constructing a layer, most likely first; raise ArityError if required arguments remain.
+
+    With `optimizer` an optimizer that may be left out is given all the same.
+    """
     found = arguments(cls)
     if found is None:
         yield from (Plan(), Plan(("size",)), Plan(("gamma", "beta")))
         return
-    found = [a._replace(role=None) if a.role in (Role.X, Role.CACHE, Role.DY) else a for a in found]
+    found = [_as_constructor(a) for a in found]
     keys = _known(found)
+    if optimizer:
+        keys |= {a.name: "optimizer" for a in found if _is_optimizer(a)}
     unknown = [a for a in found if a.name not in keys and a.required]
     unknown += [a for a in found if not a.required and a.name not in keys and a.default is None and size_like(a.name)]
-    if sum(a.required for a in unknown) > 2:
+    if sum(a.required for a in unknown) > _MOST_UNKNOWN:
         raise ArityError
-    tail = [["size", "sizes"] if i == 0 else ["size", "none"] for i, a in enumerate(unknown) if a.required or i == 0]
+    tail = [_choices(a, i) for i, a in enumerate(unknown) if a.required or i == 0]
     for choice in product(*tail):
-        yield build(found, keys | {a.name: key for a, key in zip(unknown, choice, strict=False)})
+        yield build(found, keys | {a.name: k for a, k in zip(unknown, choice, strict=False) if k != "default"})
 
 
-def backward_plans(
-    function: Callable[..., Any], forward: Callable[..., Any], returned: tuple[str | None, ...] | None
-) -> Iterator[Plan]:
-    """Yield the ways of calling a backward, most likely first.
-
-    Parameters
-    ----------
-    function : callable
-        The user's backward.
-    forward : callable
-        Its forward: an argument of one letter means the same as there, or nothing.
-    returned : tuple of str or None, or None
-        The names in the forward's return statement, where they can be read.
-
-    Raises
-    ------
-    ArityError
-        If it takes no argument, or requires more than can be given.
-
-    """
-    found = arguments(function)
-    if found is None:
-        yield from (Plan(("dy", "cache")), Plan(("dy",)))
-        return
-    given = {a.name for a in arguments(forward) or ()}
-    found = [_as_backward(a, given) for a in found]
-    keys = {a.name: k for a in found if (k := _key(a)) and a.role is not Role.X}
-    places = [a for a in found if a.role in (None, Role.X, Role.GAMMA, Role.BETA) and not a.keyword_only]
-    first = next((a for a in places if upstream_like(a.name)), None) or next(
-        (a for a in places if a.role in (None, Role.X)), places[0] if places else None
-    )
-    if first is None:
-        raise ArityError
-    keys[first.name] = "dy"
-    rest = [a for a in found if a.name != first.name and (a.required or a.role in (Role.CACHE, Role.GAMMA, Role.BETA))]
-    open_ = [a for a in rest if a.required and a.role in (None, Role.X)]
-    yield from _with_cache(found, keys, rest, open_, returned)
-    if len(open_) == 1 and not upstream_like(first.name):
-        yield build(found, {**keys, first.name: "cache", open_[0].name: "dy"})
+def _as_constructor(argument: Argument) -> Argument:
+    """Read an argument as a constructor's: there is no batch yet, so that a mean and a variance are running ones."""
+    argument = _statistic(argument)
+    return argument._replace(role=None) if argument.role in (Role.X, Role.CACHE, Role.DY) else argument
 
 
-def _as_backward(argument: Argument, given: set[str]) -> Argument:
-    """Read an argument as a backward's: statistics there come from the forward, one letter is no clear name."""
-    letter = len(argument.name) == 1 and argument.name not in given | {"x", "X"}
-    if (
-        argument.role in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-        or letter
-        or (argument.role is Role.MODE and argument.required)
-    ):
-        return argument._replace(role=None)
-    return argument._replace(required=True) if argument.role is Role.CACHE else argument
+def _statistic(argument: Argument) -> Argument:
+    """Read a mean or a variance that is asked for as a running one."""
+    read = argument_role(f"running_{argument.name}") if argument.required and argument.role is None else None
+    return argument._replace(role=read) if read in (Role.RUNNING_MEAN, Role.RUNNING_VAR) else argument
 
 
-def _with_cache(
-    found: list[Argument],
-    keys: dict[str, str],
-    rest: list[Argument],
-    unknown: list[Argument],
-    returned: tuple[str | None, ...] | None,
-) -> Iterator[Plan]:
-    """Yield plans that fill `unknown` from what the forward returned beside y."""
-    if len(unknown) <= 1:
-        own_x = [{unknown[0].name: "x"}] if unknown and unknown[0].role is Role.X else []
-        for filled in (*own_x, {a.name: "cache" for a in unknown}):
-            yield build(found, keys | filled)
-    names = list(returned or ())
-    named = {a.name: f"out{names.index(a.name)}" for a in rest if a.name in names}
-    filled = {a.name: key for a in unknown if (key := named.get(a.name) or ("x" if a.role is Role.X else ""))}
-    if unknown and len(filled) == len(unknown):
-        yield build(found, keys | named | filled)
-    if len(unknown) > 1:
-        known_x = {a.name: "x" for a in unknown if a.role is Role.X}
-        others = [a for a in unknown if a.name not in known_x]
-        yield build(found, keys | known_x | {a.name: f"item{i}" for i, a in enumerate(others)})
-        yield build(found, keys | {a.name: f"item{i}" for i, a in enumerate(unknown)})
-        yield build(found, keys | {a.name: f"item{i}" for i, a in enumerate(rest)})
+def _is_optimizer(argument: Argument) -> bool:
+    return argument.name == "opt" or (argument.role is None and aside(argument.name) == "optimizer")
+
+
+def _choices(argument: Argument, place: int) -> tuple[str, ...]:
+    """Return what an argument of a constructor that has no role may want; `place` counts such arguments."""
+    if _is_axis(argument):
+        return _AXES
+    if place:
+        return ("size", "none") if argument.required else ("none",)
+    found = _SHAPES if "shape" in words(argument.name) else _SIZES
+    return found if argument.required else (*found[:3], "default")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters.layouts import spell_shape
 from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.target import Way, as_array, per_channel
@@ -55,6 +56,8 @@ class Fit:
         Where something is missing: an array in the code's own state that y depends on, "" if there is none.
     ran_dry : bool
         Whether backward came back with neither dgamma nor dbeta.
+    raised : str
+        What the backward raised, "" if it came back.
 
     """
 
@@ -67,6 +70,7 @@ class Fit:
     missing: tuple[str, ...] = ()
     acting: str = ""
     ran_dry: bool = False
+    raised: str = ""
 
     @property
     def score(self) -> int:
@@ -98,11 +102,18 @@ class Trial:
         """Return a fresh run after its forward, and its y; raise RaisedError if user code raised."""
         return self._run_on(self.x.copy(), gamma, beta)
 
-    def _run_on(self, x: Any, gamma: Any, beta: Any) -> tuple[Run, Any]:
+    def fresh(self) -> Run:
+        """Return a run that has not seen anything yet."""
+        return self._started(self.gamma, self.beta)
+
+    def _started(self, gamma: Any, beta: Any) -> Run:
         shape = self.way.shape or (-1,)
         parameters = Parameters(gamma.reshape(shape).copy(), beta.reshape(shape).copy(), EPS, MOMENTUM)
+        return self.reading.start(parameters)
+
+    def _run_on(self, x: Any, gamma: Any, beta: Any) -> tuple[Run, Any]:
         try:
-            run = self.reading.start(parameters)
+            run = self._started(gamma, beta)
             return run, run.forward(x, True)
         except KeyboardInterrupt:
             raise
@@ -173,30 +184,35 @@ def attempt(trial: Trial, needed: frozenset[str]) -> Fit | None:
     array = as_array(y)
     holds = {"y"} if array is not None and array.shape == trial.x.shape else set()
     kept = array.copy() if holds else None
-    stub, dry = _try_backward(trial, run, holds)
+    stub, dry, raised = _try_backward(trial, run, holds)
+    # A library that differentiates sums its gradients to gamma's shape, whatever the code is for: beside (N, C) data it
+    # has to show that its statistics are those of whole channels.
+    differentiated = getattr(trial.reading, "differentiated", False)
+    if kept is not None and needed and differentiated and not trial.mixes_own_channel(kept):
+        holds.discard("dgamma")
     if kept is not None and holds >= needed - {*OF_FORWARD}:
         holds.update(what for what in ("gamma", "beta") if trial.acts(kept, what))
     spelled = spell_shape(np.shape(run.gamma), trial.channels)
-    return Fit(trial.way, frozenset(holds), spelled, run.returns, stub, "", run.missing, trial.acting(run), dry)
+    return Fit(trial.way, frozenset(holds), spelled, run.returns, stub, "", run.missing, trial.acting(run), dry, raised)
 
 
-def _try_backward(trial: Trial, run: Run, holds: set[str]) -> tuple[str, bool]:
+def _try_backward(trial: Trial, run: Run, holds: set[str]) -> tuple[str, bool, str]:
     """Note which gradients have the right shape; return what makes a stub of the backward, "" if nothing does.
 
-    The second result says that it came back with neither dgamma nor dbeta.
+    The second result says that it came back with neither dgamma nor dbeta, the third what it raised.
     """
     try:
         results = run.backward(trial.dy.copy())
     except KeyboardInterrupt:
         raise
     except NotImplementedError:
-        return "raises NotImplementedError", False
-    except BaseException:
-        return "", False  # the forward works, so that this backward is the user's error: the experiments will meet it
+        return "raises NotImplementedError", False, ""
+    except BaseException as error:  # the forward works: this is the user's error, or the call is not what is meant
+        return "", False, f"{type(error).__name__}: {guard.one_line(error)}"
     if all(value is None for value in results):
-        return "returns None", False
+        return "returns None", False, ""
     for name, value in zip(GRADIENTS, results, strict=True):
         array = as_array(value if name == "dx" else per_channel(value, trial.channels))
         if array is not None and array.shape == (trial.x.shape if name == "dx" else (trial.channels,)):
             holds.add(name)
-    return "", results.dgamma is None and results.dbeta is None
+    return "", results.dgamma is None and results.dbeta is None, ""

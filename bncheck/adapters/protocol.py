@@ -38,10 +38,14 @@ class Results(NamedTuple):
 
 
 class EpsPlace(NamedTuple):
-    """How eps may be set: `source` is "argument" or "attribute"; where it is not `certain`, trying has to tell."""
+    """How eps may be set: `source` is "argument" or "attribute"; where it is not `certain`, trying has to tell.
+
+    `named` says where the code itself names it ("attribute eps"), "" where bncheck only offers it.
+    """
 
     source: str
     certain: bool
+    named: str = ""
 
 
 class Run(Protocol):
@@ -65,6 +69,9 @@ class Run(Protocol):
 
     def running(self) -> tuple[Any, Any] | None:
         """Return (running_mean, running_var) as the code keeps them now, as NumPy arrays; None if it keeps none."""
+
+    def keeping(self) -> dict[str, Any]:
+        """Return what the code keeps from one call to the next, by its place, where that can be looked at."""
 
     def acting(self, x: Any) -> str:
         """Return the place of an array in the code's own state that y depends on in training, "" if there is none."""
@@ -94,6 +101,10 @@ class Reading(Protocol):
     @property
     def mode_switch(self) -> str:
         """How the code is told whether this is training, as :class:`bncheck.model.Conventions` says it."""
+
+    @property
+    def guess(self) -> str:
+        """What is handed over by guessing, so that an exception of the backward proves nothing; "" if nothing is."""
 
     def spelled(self) -> str:
         """Return the reading in one line: what is bound to which argument."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bncheck.adapters import adapter_file, exec_program
+from bncheck.adapters.activations import without_activations
 from bncheck.adapters.affine import NOTES
 from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.loading import Source, load, parse
 from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
-from bncheck.adapters.target import FoundTarget
+from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.trials import Found, Log, examine, score_of
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
@@ -98,7 +99,9 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     """Try every candidate of a reference, once per process."""
     namespace = _namespace(spec)
     key = (spec, id(namespace.module))
-    if not spec.live and key in _cache:
+    # A module is loaded anew when its file changes; a program or an adapter file may change behind its name.
+    lasting = not (spec.live or spec.program or spec.declared.adapter_file)
+    if lasting and key in _cache:
         return _cache[key]
     candidates = _candidates(spec, namespace)
     tried = [_best([_examined(c, namespace, spec.declared) for c in group]) for group in _by_name(candidates)]
@@ -106,7 +109,7 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     entries = [entry for entry in tried if entry.sure or not entry.error] or tried
     listed = tuple(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in candidates)
     entries[0] = replace(entries[0], trace=listed + entries[0].trace)
-    if not spec.live:
+    if lasting:
         _cache[key] = entries
     return entries
 
@@ -128,8 +131,9 @@ def _best(entries: list[Entry]) -> Entry:
 def _namespace(spec: TargetSpec) -> Namespace:
     """Load what a reference names; there is nothing to load for live objects, and for programs."""
     if spec.live or spec.program:
-        return Namespace("", declared=spec.declared)
-    return replace(load(parse(spec.source)), declared=spec.declared)
+        things = {getattr(thing, "__name__", str(place)): thing for place, thing in enumerate(spec.live)}
+        return Namespace("", things, declared=spec.declared)
+    return replace(load(parse(spec.source), spec.declared.stand_ins), declared=spec.declared)
 
 
 def _candidates(spec: TargetSpec, namespace: Namespace) -> list[Candidate]:
@@ -147,6 +151,7 @@ def _name_in(spec: TargetSpec) -> str:
 
 def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) -> Entry:
     name = namespace.label + candidate.name
+    declared = getattr(candidate, "declared", declared)  # what an adapter file or a program says itself
     log = Log([f"{name} as {candidate.adapter}"])
     sure = candidate.kind is Kind.BN and not candidate.composite
     try:
@@ -162,18 +167,19 @@ def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) ->
 
 
 def _found_target(candidate: Candidate, name: str, found: Found, namespace: Namespace) -> FoundTarget:
-    declared = namespace.declared
-    first = next(iter(found.fits.values()))
+    declared = getattr(candidate, "declared", namespace.declared)
+    fits, activations = without_activations(found.reading, found.fits, candidate.forward_name)
+    first = next(iter(fits.values()))
     eps = find_eps(found.reading, first.way) if declared.eps is None else Eps("fixed", declared.eps, "eps as declared")
     kept = declared_statistics(find_statistics(found.reading, first.way, eps.value), declared)
-    noted = [NOTES.get(found.reading.absent), *(fit.note for fit in found.fits.values()), eps.note, kept.note]
+    noted = [NOTES.get(found.reading.absent), *(f.note for f in fits.values()), activations, eps.note, kept.note]
     conventions = Conventions(
         adapter=candidate.adapter,
-        layouts=tuple(fit.way.layout.name for fit in found.fits.values()),
+        layouts=tuple(fit.way.layout.name for fit in fits.values()),
         parameter_shape="none" if "gamma" in found.reading.absent else first.parameter_shape,
         eps_source=eps.source,
         eps=eps.value,
-        returns=next((fit.returns for fit in found.fits.values() if fit.returns), "unknown: backward raised"),
+        returns=next((fit.returns for fit in fits.values() if fit.returns), "unknown: backward raised"),
         notes=(*filter(None, noted), *namespace.notes),
         momentum_sense=kept.sense,
         momentum=kept.kept,
@@ -184,8 +190,8 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         mode_switch=found.reading.mode_switch,
         framework=found.reading.framework.name,
     )
-    ways = {n: fit.way for n, fit in found.fits.items()}
-    return FoundTarget(name, conventions, found.reading, ways, declared.grad_scale == "mean")
+    ways = {n: fit.way for n, fit in fits.items()}
+    return FoundTarget(name, conventions, found.reading, ways, Hints(declared.grad_scale == "mean", kept.places))
 
 
 # -------------------------------------------------------------------------------------------------- choosing candidates
@@ -199,9 +205,12 @@ def _live(spec: TargetSpec) -> Candidate:
         if candidate is not None:
             return candidate
     shown = ", ".join(_shown(thing) for thing in spec.live)
+    if len(spec.live) == 1 and inspect.isroutine(spec.live[0]):
+        raise TargetError(f"{shown} alone is no pair: verify({shown}, backward) needs the backward function too.")
     raise TargetError(
-        f"nothing to verify in ({shown}): give two callables, forward and backward, or one class with methods forward "
-        "and backward (the class itself, not a layer made from it)."
+        f"nothing to verify in ({shown}): give two callables, forward and backward; or one class with methods forward "
+        "and backward (the class itself, not a layer made from it); or one function or layer that PyTorch, JAX or "
+        "Keras differentiates."
     )
 
 

@@ -37,6 +37,9 @@ def read_gradients(result: Any, order: Order, shape: tuple[int, ...]) -> dict[st
     if isinstance(result, tuple | list) and not hasattr(result, "_fields"):
         if _is_numbers(result):
             return {"dx": result}
+        if len(result) not in order and _is_history(result, shape):
+            return {"dx": result[-1]}
+        result = _flat(result, order)
         names = order.get(len(result)) or _by_shape(result, shape)
         found = {name: item for name, item in zip(names, result, strict=False) if name and item is not None}
         inner = _inner(result)
@@ -58,7 +61,10 @@ def describe_gradients(result: Any, order: Order, shape: tuple[int, ...], attrib
         words = ""
     elif keyed is not None:
         words = f"dict ({', '.join(_keys(keyed).values())})"
+    elif isinstance(result, list) and len(result) not in order and _is_history(result, shape):
+        words = "list of dx, one for each forward: the last is taken"
     elif isinstance(result, tuple | list) and not _is_numbers(result):
+        result = _flat(result, order)
         names = order.get(len(result)) or _by_shape(result, shape)
         keys = [f"dict ({', '.join(_keys(i).values())})" if isinstance(i, Mapping) else "" for i in result]
         words = f"tuple ({', '.join(key or name or '...' for key, name in zip(keys, names, strict=False))})"
@@ -71,6 +77,25 @@ def describe_gradients(result: Any, order: Order, shape: tuple[int, ...], attrib
 def _inner(result: tuple[Any, ...] | list[Any]) -> list[Mapping[str, Any]]:
     """Return the dicts of gradients among the things returned: ``return dx, grads``."""
     return [item for item in result if isinstance(item, Mapping) and _keys(item)]
+
+
+def _is_history(result: tuple[Any, ...] | list[Any], shape: tuple[int, ...]) -> bool:
+    """Tell a list with one dx for each forward so far: all arrays of the shape of a batch, the last one of x's."""
+    if not isinstance(result, list) or not result or shape_of(result[-1]) != shape or len(shape) < 2:
+        return False
+    return all((one := shape_of(item)) is not None and one[1:] == shape[1:] for item in result)
+
+
+def _flat(result: tuple[Any, ...] | list[Any], order: Order) -> list[Any]:
+    """Return what was returned with inner tuples taken apart: ``return dx, (dgamma, dbeta)``."""
+    items = list(result)
+    if len(items) in order and not any(isinstance(i, tuple | list) and not _is_numbers(i) for i in items):
+        return items
+    flat: list[Any] = []
+    for item in items:
+        inner = isinstance(item, tuple | list) and not _is_numbers(item) and not hasattr(item, "_fields")
+        flat += item if inner else [item]
+    return flat
 
 
 def _is_numbers(result: Any) -> bool:
@@ -133,7 +158,7 @@ def gradient_order(function: Callable[..., Any]) -> Order:
     order is settled by shape.
     """
     order: Order = {}
-    for names, _ in _returned(function, 0):
+    for names in _flat_names(function):
         read = [gradient_name(name) if name else None for name in names]
         roles = [name.of if name is not None else "" for name in read]
         missing = [name for name in GRADIENTS if name not in roles]
@@ -145,6 +170,14 @@ def gradient_order(function: Callable[..., Any]) -> Order:
     return order
 
 
+def _flat_names(function: Callable[..., Any]) -> Iterator[tuple[str | None, ...]]:
+    """Yield the names in the return statements of a backward, those in inner tuples too."""
+    for _, node in _returned(function, 0):
+        elements = getattr(node, "elts", [])
+        flat = [e for v in elements for e in (v.elts if isinstance(v, ast.Tuple | ast.List) else [v])]
+        yield tuple(_name_of(element) for element in flat)
+
+
 def declared_order(declared: Declared) -> Order:
     """Return the order of the gradients that the user gave, an empty one where none was given."""
     names = [part.strip() for part in (declared.returns or "").strip("() ").split(",") if part.strip()]
@@ -153,7 +186,7 @@ def declared_order(declared: Declared) -> Order:
 
 def _returned(function: Callable[..., Any], depth: int) -> Iterator[tuple[tuple[str | None, ...], ast.AST]]:
     """Yield the names in every return statement that returns a tuple, in the order of the source."""
-    tree = _source_tree(function)
+    tree = source_tree(function)
     if tree is None or depth > _MAX_DEPTH:
         return
     assigned = {
@@ -174,7 +207,8 @@ def _returned(function: Callable[..., Any], depth: int) -> Iterator[tuple[tuple[
                 yield from _returned(called, depth + 1)
 
 
-def _source_tree(function: Callable[..., Any]) -> ast.AST | None:
+def source_tree(function: Callable[..., Any]) -> ast.AST | None:
+    """Return the syntax tree of a function, None where its source is not at hand."""
     function = getattr(function, "func", function)  # a functools.partial
     try:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
@@ -182,6 +216,53 @@ def _source_tree(function: Callable[..., Any]) -> ast.AST | None:
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
     return next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)), None)
+
+
+def keys_of(function: Callable[..., Any], variable: str = "") -> list[str]:
+    """Return the texts that a function uses as keys of a dict: ``d["k"]``, ``d.get("k")``, ``"k" in d``.
+
+    With `variable` only those of the dict of that name.
+    """
+    tree = source_tree(function)
+    found: dict[str, None] = {}
+    for node in ast.walk(tree) if tree is not None else ():
+        holder, key = _keyed_access(node)
+        if isinstance(key, ast.Constant) and isinstance(key.value, str) and key.value.isidentifier():
+            if not variable or (isinstance(holder, ast.Name) and holder.id == variable):
+                found[key.value] = None
+    return list(found)
+
+
+def _keyed_access(node: ast.AST) -> tuple[ast.AST | None, ast.AST | None]:
+    """Return the dict and the key of an expression that looks something up, (None, None) of any other."""
+    if isinstance(node, ast.Subscript):
+        return node.value, node.slice
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+        return (node.func.value, node.args[0]) if node.func.attr in ("get", "pop", "setdefault") else (None, None)
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        return node.comparators[0], node.left
+    return None, None
+
+
+def unpacked(function: Callable[..., Any], name: str) -> list[str]:
+    """Return the names that a variable is taken apart into (``x, gamma, beta = inputs``), nothing if it is not."""
+    tree = source_tree(function)
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == name:
+            target = node.targets[0]
+            if isinstance(target, ast.Tuple | ast.List):
+                return [element.id if isinstance(element, ast.Name) else "" for element in target.elts]
+    return []
+
+
+def takes_first(function: Callable[..., Any], name: str) -> bool:
+    """Tell whether a variable is a tuple of which the first is taken: ``gy, = grads`` or ``grads[0]``."""
+    tree = source_tree(function)
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
+            if isinstance(node.slice, ast.Constant) and node.slice.value == 0:
+                return True
+    return len(unpacked(function, name)) == 1
 
 
 def _return_values(tree: ast.AST) -> list[ast.expr]:

@@ -9,12 +9,13 @@ takes in follows from the same k: the biased variance, or ``m / (m - 1)`` times 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.adapters.protocol import Parameters, Reading
-from bncheck.adapters.target import Way, as_array
+from bncheck.adapters.protocol import Parameters, Reading, Run
+from bncheck.adapters.target import Way, as_array, running_of
 from bncheck.model import Declared
 
 # Both far from 1/2, from each other and from each other's complement.
@@ -26,13 +27,17 @@ _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 
 
 class Statistics(NamedTuple):
-    """The convention, in the words of :class:`bncheck.model.Conventions`; `kept` as its momentum."""
+    """The convention, in the words of :class:`bncheck.model.Conventions`; `kept` as its momentum.
+
+    `places` say where the statistics are among what the code keeps, if their names do not.
+    """
 
     sense: str = ""
     kept: float | None = None
     var: str = ""
     start: str = ""
     note: str = ""
+    places: tuple[str, str] | None = None
 
 
 NONE = Statistics()
@@ -68,22 +73,93 @@ class _Step(NamedTuple):
     mu: Any
     var: Any
     m: int
-    running: tuple[Any, Any] | None
+    running: tuple[Any, Any]
+
+
+class _Walk(NamedTuple):
+    """The statistics before the first forward, where there are any, and what three forwards met."""
+
+    before: tuple[Any, Any] | None
+    steps: list[_Step]
+
+
+class _Trying(NamedTuple):
+    """Code to walk with, in one way, with one eps."""
+
+    reading: Reading
+    way: Way
+    eps: float
+
+    def walk(self, momentum: float, places: tuple[str, str] | None) -> _Walk | None:
+        """Train on three batches; return what the statistics at `places` did, None if they cannot be read."""
+        before, steps = None, []
+        for run, batch in self._batches(momentum):
+            found = _read(running_of(run, places), self.channels)
+            if batch is None:
+                before = found
+            elif found is None:
+                return None
+            else:
+                steps.append(_Step(*batch, found))
+        return _Walk(before, steps)
+
+    def places(self) -> tuple[str, str] | None:
+        """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""
+        kept, batches = [], []
+        for run, batch in self._batches(_MOMENTA[0]):
+            if batch is not None:
+                found = {place: _per_channel(value, self.channels) for place, value in run.keeping().items()}
+                kept.append({place: array.copy() for place, array in found.items() if array is not None})
+                batches.append(batch)
+        shared = [place for place in kept[0] if all(place in later for later in kept)]
+        for mean in shared:
+            k = _fraction([one[mean] for one in kept], [batch[0] for batch in batches])
+            # With k = 0 it is the batch's own mean, which a cache holds; with k = 1 nothing moves.
+            if k is None or not 0.01 < k < 0.999:
+                continue
+            for place in shared:
+                if _averages_spread(place, kept, batches, k):
+                    return mean, place
+        return None
+
+    @property
+    def channels(self) -> int:
+        return _SIZES[len(self.way.layout.name)][1]
+
+    def _batches(self, momentum: float) -> Iterator[tuple[Run, tuple[Any, Any, int] | None]]:
+        """Yield a run before any forward (with None), and after each: with the batch's mean, variance and m."""
+        sizes = _SIZES[len(self.way.layout.name)]
+        random = np.random.default_rng(11)
+        shape = self.way.shape or (-1,)
+        ones, zeros = np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape)
+        run = self.reading.start(Parameters(ones, zeros, self.eps, momentum))
+        yield run, None
+        axes = (0, *range(2, len(sizes)))
+        for scale in (1.0, 2.0, 3.0):
+            x = random.normal(0.7 * scale, scale, sizes)
+            run.forward(np.ascontiguousarray(self.way.layout.user(x)), True)
+            yield run, (x.mean(axis=axes), x.var(axis=axes), x.size // sizes[1])
 
 
 def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics:
     """Return the convention of the running statistics of code that works with `way`; ``NONE`` if it keeps none."""
+    trying = _Trying(reading, way, 1e-5 if eps is None else eps)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            steps = [_steps(reading, way, momentum, 1e-5 if eps is None else eps) for momentum in _MOMENTA]
+            places = None
+            first = trying.walk(_MOMENTA[0], places)
+            if first is None:
+                places = trying.places()
+                first = None if places is None else trying.walk(_MOMENTA[0], places)
+            second = None if first is None else trying.walk(_MOMENTA[1], places)
         except KeyboardInterrupt:
             raise
         except BaseException:
-            return NONE  # statistics that cannot be read on two batches in a row say nothing
-    if any(step.running is None for _, walk in steps for step in walk):
+            return NONE  # statistics that cannot be read on three batches in a row say nothing
+    if first is None or second is None:
         return NONE
-    return _convention(*steps[0], steps[1][1])
+    return _convention(first, second)._replace(places=places)
 
 
 def misfit(found: Statistics, declared: Declared) -> str | None:
@@ -109,52 +185,64 @@ def declared_statistics(found: Statistics, declared: Declared) -> Statistics:
     return found._replace(sense=declared.momentum_sense or found.sense, var=declared.running_var or found.var)
 
 
-def _steps(reading: Reading, way: Way, momentum: float, eps: float) -> tuple[tuple[Any, Any] | None, list[_Step]]:
-    """Return the statistics before the first forward, where there are any, and what three forwards met."""
-    sizes = _SIZES[len(way.layout.name)]
-    random = np.random.default_rng(11)
-    shape = way.shape or (-1,)
-    run = reading.start(Parameters(np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape), eps, momentum))
-    before = _read(run.running(), sizes[1])
-    walk = []
-    for scale in (1.0, 2.0, 3.0):
-        x = random.normal(0.7 * scale, scale, sizes)
-        given = np.ascontiguousarray(way.layout.user(x))
-        run.forward(given, True)
-        axes = (0, *range(2, len(sizes)))
-        walk.append(_Step(x.mean(axis=axes), x.var(axis=axes), x.size // sizes[1], _read(run.running(), sizes[1])))
-    return before, walk
-
-
 def _read(found: tuple[Any, Any] | None, channels: int) -> tuple[Any, Any] | None:
-    """Return copies of running statistics as (C,); a number stands for every channel."""
+    """Return copies of running statistics as (C,)."""
     if found is None:
         return None
-    arrays = [as_array(value) for value in found]
-    if any(array is None or array.size not in (1, channels) for array in arrays):
+    mean, var = (_per_channel(value, channels) for value in found)
+    return None if mean is None or var is None else (mean.copy(), var.copy())
+
+
+def _per_channel(value: Any, channels: int) -> Any:
+    """Return numbers as (C,), one number standing for every channel; None of what is nothing of the kind."""
+    array = as_array(value)
+    if array is None or array.size not in (1, channels):
         return None
-    mean, var = (np.broadcast_to(np.asarray(a, dtype=float).reshape(-1), (channels,)).copy() for a in arrays)
-    return mean, var
+    return np.broadcast_to(np.asarray(array, dtype=float).reshape(-1), (channels,))
 
 
-def _convention(before: tuple[Any, Any] | None, walk: list[_Step], other: list[_Step]) -> Statistics:
-    kept = [_kept(walk[i - 1], walk[i]) for i in (1, 2)]
-    others = _kept(other[0], other[1])
-    if kept[0] is None or kept[1] is None:
-        moved = not np.allclose(walk[0].running[0], walk[1].running[0])  # type: ignore[index]
-        how = "fit no known update rule" if moved else "do not change in training"
-        return Statistics("unknown", note=f"the running statistics {how}")
-    sense, momentum = _sense(kept[0], kept[1], others)
-    variance = _variance(walk, kept[0])
+def _fraction(values: list[Any], taken: list[Any]) -> float | None:
+    """Return the one k with ``values[i] = k values[i - 1] + (1 - k) taken[i]`` at every step; None if there is none."""
+    found = [_kept(values[i - 1], values[i], taken[i]) for i in range(1, len(values))]
+    if any(k is None for k in found):
+        return None
+    first = found[0]
+    cumulative = np.allclose(found, [1 / 2, 2 / 3], atol=_ACCURACY)  # type: ignore[arg-type]
+    return first if cumulative or np.allclose(found, first, atol=_ACCURACY) else None  # type: ignore[arg-type]
+
+
+def _averages_spread(place: str, kept: list[dict[str, Any]], batches: list[Any], k: float) -> bool:
+    """Tell whether a place averages the batches' variance in some form (or, wrongly, their deviation) with k."""
+    values = [one[place] for one in kept]
+    for power in (1.0, 0.5):
+        for unbiased in (False, True):
+            taken = [(var * (m / (m - 1) if unbiased else 1.0)) ** power for _, var, m in batches]
+            found = _fraction(values, taken)
+            if found is not None and abs(found - k) < _ACCURACY:
+                return True
+    return False
+
+
+def _convention(walk: _Walk, other: _Walk) -> Statistics:
+    before, steps = walk
+    kept, later = (_kept(steps[i - 1].running[0], steps[i].running[0], steps[i].mu) for i in (1, 2))
+    if kept is None or later is None or min(kept, later) > 1 - _ACCURACY:
+        moved = not np.allclose(steps[0].running[0], steps[1].running[0])
+        return Statistics("unknown", note=f"the running statistics {_UNKNOWN if moved else _STILL}")
+    others = _kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
+    sense, momentum = _sense(kept, later, others)
+    variance = _variance(steps, kept)
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
-    return Statistics(sense, momentum, variance, _start(walk[0], kept[0], sense, before), note)
+    return Statistics(sense, momentum, variance, _start(steps[0], kept, sense, before), note)
 
 
-def _kept(old: _Step, new: _Step) -> float | None:
-    """Return the fraction k of the old mean in the new one; None if the channels do not agree on one."""
-    assert old.running is not None
-    assert new.running is not None
-    k = (new.running[0] - new.mu) / (old.running[0] - new.mu)
+_UNKNOWN = "fit no known update rule"
+_STILL = "do not change in training"
+
+
+def _kept(old: Any, new: Any, taken: Any) -> float | None:
+    """Return the fraction k of the old in the new, ``new = k old + (1 - k) taken``; None if the channels disagree."""
+    k = (new - taken) / (old - taken)
     one = float(np.median(k))
     return one if np.allclose(k, one, rtol=0.0, atol=_ACCURACY) and -_ACCURACY < one < 1 + _ACCURACY else None
 
@@ -180,7 +268,6 @@ def _sense(kept: float, later: float, other: float | None) -> tuple[str, float |
 
 def _start(step: _Step, kept: float, sense: str, before: tuple[Any, Any] | None) -> str:
     """Return where the statistics start, in words: the first step must have come out of it."""
-    assert step.running is not None
     averaged = sense in ("last", "cumulative")  # their first step leaves nothing of the start
     if not averaged and np.allclose(step.running[0], step.mu, rtol=_ACCURACY, atol=0.0):
         return "first batch"
@@ -188,12 +275,11 @@ def _start(step: _Step, kept: float, sense: str, before: tuple[Any, Any] | None)
         return ""
     first = before if before is not None else _before(step, kept)
     uniform = all(np.allclose(value, value[0], atol=_ACCURACY) for value in first)
-    return ", ".join(f"{round(float(value[0]), 4):g}" for value in first) if uniform else "differs by channel"
+    return ", ".join(f"{round(float(value[0]), 4) + 0.0:g}" for value in first) if uniform else "differs by channel"
 
 
 def _before(step: _Step, kept: float) -> tuple[Any, Any]:
     """Return the start of statistics that the first forward creates: the first step solved for it."""
-    assert step.running is not None
     mean = (step.running[0] - (1 - kept) * step.mu) / kept
     factors = (1.0, step.m / (step.m - 1))
     options = [(step.running[1] - (1 - kept) * factor * step.var) / kept for factor in factors]
@@ -201,14 +287,10 @@ def _before(step: _Step, kept: float) -> tuple[Any, Any]:
     return mean, (whole or options)[0]
 
 
-def _variance(walk: list[_Step], kept: float) -> str:
+def _variance(steps: list[_Step], kept: float) -> str:
     """Return which variance the running variance takes in, "" if none that is known."""
-    old, new = walk[0].running, walk[1]
-    assert old is not None
-    assert new.running is not None
-    if abs(1 - kept) < _ACCURACY:
-        return ""
-    taken = (new.running[1] - kept * old[1]) / (1 - kept)
+    old, new = steps[0].running[1], steps[1]
+    taken = (new.running[1] - kept * old) / (1 - kept)
     for name, factor in (("biased", 1.0), ("unbiased", new.m / (new.m - 1))):
         if np.allclose(taken, factor * new.var, rtol=_ACCURACY * 10, atol=0.0):
             return name

@@ -8,23 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.adapters.frameworks import NUMPY, Framework, shape_of
-from bncheck.adapters.places import parts_of
-from bncheck.adapters.plans import Plan, mode_values
+from bncheck.adapters.frameworks import NUMPY, Framework
+from bncheck.adapters.mode_values import is_mode_key, mode_values
+from bncheck.adapters.modes import Switch
+from bncheck.adapters.plans import Plan, parts_of_key
 from bncheck.adapters.protocol import Parameters, Results
-from bncheck.adapters.results import (
-    Order,
-    attribute_names,
-    describe_gradients,
-    read_gradients,
-    split_forward,
-)
-from bncheck.adapters.words import Role, argument_role, output_like
-from bncheck.model import GRADIENTS
+from bncheck.adapters.pulls import pull_back
+from bncheck.adapters.recording import learning_rate
+from bncheck.adapters.results import Order, describe_gradients, read_gradients, split_forward
+from bncheck.adapters.words import Role, argument_role
 
-_TRAIN = {**mode_values(True), "none": None}
-_TEST = mode_values(False)
+_MODE_OPTION = [("mode", "mode:train")]
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+# Values of arguments that have nothing to do with Batch Normalization, by key.
+_BESIDE = {"none": None, "step": 1, "zero": 0.0, "seed": 0, "label": "bn", "axis0": 0, "axis1": 1, "axis-1": -1}
 
 
 @dataclass(slots=True)
@@ -46,6 +43,10 @@ class Calling:
         The names in the forward's return statement, where they can be read.
     framework : Framework
         The array library that the two are spoken to in.
+    pulls : bool
+        Whether the forward returns its backward: a function, or an object with one, beside y.
+    switches : tuple of Switch
+        Global flags that say whether this is training.
 
     """
 
@@ -57,15 +58,17 @@ class Calling:
     dict_keys: tuple[tuple[str, str], ...] = (("eps", "eps"), ("momentum", "momentum"))
     returned: tuple[str | None, ...] = ()
     framework: Framework = NUMPY
+    pulls: bool = False
+    switches: tuple[Switch, ...] = ()
 
     def __post_init__(self) -> None:  # what the values need, worked out once
         keys = self.forward.keys | self.backward.keys
-        self._running = bool(keys & {"running_mean", "running_var", "cache"}) or "running_mean" in dict(self.dict_keys)
         self._params = "params" in keys
+        self._packed = tuple((k, parts_of_key(k)) for k in {*self.forward.packed, *self.backward.packed})
         self._items = any(key.startswith(("item", "out")) for key in self.backward.keys)
 
-    _running: bool = field(init=False, default=False)
     _params: bool = field(init=False, default=False)
+    _packed: tuple[tuple[str, tuple[str, ...]], ...] = field(init=False, default=())
     _items: bool = field(init=False, default=False)
 
     @property
@@ -76,41 +79,82 @@ class Calling:
     @property
     def mode_switch(self) -> str:
         """How the forward is told whether this is training, "" if it is not told by what it is called with."""
+        return next((switch.said for switch in self.all_switches()), "")
+
+    @property
+    def guess(self) -> str:
+        """Which arguments of the backward are filled by their position alone; "" if one at most."""
+        known = {*self.returned, *(name for name, _ in self.forward.bound)}
+        unclear = [
+            name
+            for name, key in self.backward.bound
+            if key.startswith(("cache", "item")) and argument_role(name) is not Role.CACHE and name not in known
+        ]
+        return f"what {' and '.join(unclear)} should be" if len(unclear) > 1 else ""
+
+    def all_switches(self) -> list[Switch]:
+        """Return every way in which what the two are called with, or a global flag, says whether this is training."""
+        found = []
         name = self.forward.mode_argument
-        return f"argument {name}" if name else "key 'mode'" if self._params else ""
+        if name:
+            found.append(Switch(f"argument {name}", _turn_arguments))
+        if self._params:
+            named = any(is_mode_key(key) for _, key in self.dict_keys)
+            found += [Switch(f"key {n!r}", _turn_options(n, key), named=named) for n, key in self.option_modes]
+        return [*found, *self.switches]
+
+    @property
+    def option_modes(self) -> list[tuple[str, str]]:
+        """The keys of the dict of options that say the mode, as (name, key of the value)."""
+        return [(name, key) for name, key in self.dict_keys if is_mode_key(key)] or _MODE_OPTION
 
     def spelled(self, forward: str, backward: str) -> str:
         """Return both calls in one line, and the cache's origin."""
         options = f" with options {{{', '.join(name for name, _ in self.dict_keys)}}}" if self._params else ""
         how = {"whole": "all that the forward returned beside y", "named": "what the forward calls its cache"}
         cache = f", cache = {how.get(self.cache, f'the {self.cache} thing that it returned')}"
-        said = f"{self.forward.spelled(forward)}{options}; {self.backward.spelled(backward)}"
-        return f"{said}{cache if 'cache' in self.backward.keys else ''}; {self.framework.name} arrays"
+        back = "the backward that it returns" if self.pulls else self.backward.spelled(backward)
+        said = f"{self.forward.spelled(forward)}{options}; {back}"
+        return f"{said}{cache if 'cache' in self.backward.keys else ''}; {getattr(self.framework, 'said', f'{self.framework.name} arrays')}"
 
     def values(self, parameters: Parameters) -> dict[str, Any]:
         """Return the values of a fresh run, by key."""
         eps, momentum = parameters.eps, parameters.momentum
         gamma, beta = self.framework.give(parameters.gamma), self.framework.give(parameters.beta)
-        values = {**_TRAIN, "gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
-        if self._running:
-            start = np.zeros_like(parameters.gamma), np.ones_like(parameters.gamma)
-            values["running_mean"], values["running_var"] = map(self.framework.give, start)
-            values["cache"] = (values["running_mean"], values["running_var"])
+        dtype = parameters.gamma.dtype
+        values = {**mode_values(True), **_BESIDE, "gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
+        values |= {"lr": learning_rate(dtype), "dtype": dtype}
+        start = np.zeros_like(parameters.gamma), np.ones_like(parameters.gamma)
+        give = getattr(self.framework, "give_statistics", self.framework.give)
+        values["running_mean"], values["running_var"] = map(give, start)
         if self._params:
-            values["params"] = {"mode": "train"} | {name: values[key] for name, key in self.dict_keys}
+            modes = {name: values[key] for name, key in self.option_modes}
+            values["params"] = modes | {name: values[key] for name, key in self.dict_keys}
         return values
 
 
+def _turn_arguments(layer: Any, values: dict[str, Any], train: bool) -> None:
+    values.update(mode_values(train))
+
+
+def _turn_options(name: str, key: str) -> Callable[[Any, dict[str, Any], bool], None]:
+    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+        values["params"][name] = mode_values(train)[key]
+
+    return turn
+
+
 class CallRun:
-    """One run of a forward and a backward; `layer` is the object whose methods they are, if they are."""
+    """One run of a forward and a backward."""
 
     __slots__ = (
         "_attributes",
         "_backward",
         "_calling",
+        "_flags",
         "_forward",
-        "_layer",
         "_place",
+        "_raw",
         "_rest",
         "_result",
         "_shape",
@@ -119,19 +163,15 @@ class CallRun:
     )
 
     def __init__(
-        self,
-        calling: Calling,
-        forward: Callable[..., Any],
-        backward: Callable[..., Any],
-        values: dict[str, Any],
-        layer: Any = None,
+        self, calling: Calling, forward: Callable[..., Any], backward: Callable[..., Any], values: dict[str, Any]
     ) -> None:
         self._calling, self._forward, self._backward = calling, forward, backward
-        self._values, self._layer = values, layer
-        self._train = True
+        self._values = values
+        self._train = self._flags = True
         self._result: Any = None
         self._attributes: dict[str, str] = {}
         self._rest: tuple[Any, ...] = ()
+        self._raw: Any = None
         self._place = 0
         self._shape: tuple[int, ...] = ()
 
@@ -157,37 +197,73 @@ class CallRun:
 
     def forward(self, x: Any, train: bool) -> Any:
         """Call the user's forward; return what looks like y, None if nothing does."""
-        values, take = self._values, self._calling.framework.take
-        values["x"] = self._calling.framework.give(x)
+        calling, values, take = self._calling, self._values, self._calling.framework.take
+        values["x"] = calling.framework.give(x)
         self._shape = x.shape
         if train is not self._train:
             self._set_mode(train)
-        y, self._rest, self._place = split_forward(self._calling.forward.call(self._forward, values), x.shape)
+        self._set_flags()
+        if "cache" in calling.forward.keys:  # before the first backward there is nothing else to keep in one
+            values["cache"] = (values["running_mean"], values["running_var"])
+        self._pack()
+        y, self._rest, self._place = split_forward(calling.forward.call(self._forward, values), x.shape)
         self._keep_running()
-        return take(self._output(x.shape) if y is None and self._layer is not None else y)
+        self._raw = y
+        return take(self._output(x.shape) if y is None else y)
 
     def backward(self, dy: Any) -> Results:
         """Call the user's backward after a forward."""
-        calling, values, layer = self._calling, self._values, self._layer
-        take = calling.framework.take
+        calling, values, take = self._calling, self._values, self._calling.framework.take
         values["dy"] = calling.framework.give(dy)
-        values["cache"] = self._cache()
-        if calling._items:
-            self._spread(values)
+        self._set_flags()
         self._attributes = {}
-        result = self._result = calling.backward.call(self._backward, values)
-        found = read_gradients(result, calling.order, self._shape)
-        if layer is not None and len(found) < len(GRADIENTS):
-            for of, place in parts_of(layer, values).gradients.items():
-                if of not in found and (value := place.get()) is not None:
-                    found[of] = value
-                    self._attributes[of] = place.spelled
+        if calling.pulls:
+            result, order = pull_back(self._rest, values, calling.order)
+        else:
+            values["cache"] = self._cache()
+            if calling._items:
+                self._spread(values)
+            self._pack()
+            result, order = calling.backward.call(self._backward, values), calling.order
+        self._result = result, order
+        found = self._left_behind(read_gradients(result, order, self._shape))
         return Results(take(found.get("dx")), take(found.get("dgamma")), take(found.get("dbeta")))
+
+    @property
+    def rest(self) -> tuple[Any, ...]:
+        """What the forward returned beside y."""
+        return self._rest
+
+    def turn(self, switch: Switch, train: bool) -> None:
+        """Turn one switch alone."""
+        if switch.lasting:
+            self._flags = train
+        else:
+            switch.turn(None, self._values, train)
+
+    def _pack(self) -> None:
+        """Put values together where the code takes a tuple of them."""
+        for key, parts in self._calling._packed:
+            self._values[key] = tuple(self._values.get(part) for part in parts)
+
+    def _set_flags(self) -> None:
+        """Set global flags, which another run may have changed."""
+        for switch in self._calling.switches:
+            switch.turn(None, self._values, self._flags)
+
+    def _left_behind(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Return the gradients that were returned, and those that an object keeps; functions have none."""
+        return found
+
+    def _output(self, shape: tuple[int, ...]) -> Any:
+        """Return the output of a forward that returns nothing; functions keep none."""
+        return None
 
     @property
     def returns(self) -> str:
         """How backward handed its gradients over, in words; "" before a backward."""
-        return describe_gradients(self._result, self._calling.order, self._shape, self._attributes)
+        result, order = self._result or (None, {})
+        return describe_gradients(result, order, self._shape, self._attributes)
 
     def running(self) -> tuple[Any, Any] | None:
         """Return the running statistics: given to the forward, kept in its options, or in the layer."""
@@ -196,25 +272,31 @@ class CallRun:
         both = found.get(Role.RUNNING_MEAN), found.get(Role.RUNNING_VAR)
         return None if both[0] is None or both[1] is None else both
 
+    def keeping(self) -> dict[str, Any]:
+        """Return the entries of the options that the forward is given."""
+        options = self._values["params"] if "params" in self._calling.forward.keys else {}
+        return {f"options[{name!r}]": self._calling.framework.take(value) for name, value in options.items()}
+
     def _statistics(self) -> dict[Role, Any]:
         values, keys = self._values, self._calling.forward.keys
         options = values["params"] if "params" in keys else {}
         found = {role: value for name, value in options.items() if (role := argument_role(name)) in _RUNNING}
-        if "running_mean" in keys:
+        if "running_mean" in keys or self._keeps_pair:
             found |= {role: values[role.value] for role in _RUNNING}
-        if self._layer is not None and not found:
-            for name in attribute_names(self._layer):
-                role = argument_role(name)
-                if role in _RUNNING and role not in found:
-                    found[role] = getattr(self._layer, name, None)
         return found
+
+    @property
+    def _keeps_pair(self) -> bool:
+        """Whether the forward takes a cache: the pair of running statistics."""
+        return "cache" in self._calling.forward.keys
 
     def _keep_running(self) -> None:
         """Hand running statistics that a forward returned to the next one."""
+        taken = self._calling.forward.keys | ({role.value for role in _RUNNING} if self._keeps_pair else set())
         for place, name in enumerate(self._calling.returned):
             role = argument_role(name) if name else None
             at = place - (place > self._place)
-            if role in _RUNNING and role.value in self._calling.forward.keys and at < len(self._rest):
+            if role in _RUNNING and role.value in taken and at < len(self._rest):
                 self._values[role.value] = self._rest[at]
 
     def _cache(self) -> Any:
@@ -236,16 +318,8 @@ class CallRun:
         for i, item in enumerate(rest):
             values[f"item{i}"] = item
 
-    def _output(self, shape: tuple[int, ...]) -> Any:
-        """Return the attribute that holds the output of a forward that returns nothing."""
-        for name in attribute_names(self._layer):
-            value = getattr(self._layer, name, None) if output_like(name) else None
-            if shape_of(value) == shape:
-                return value
-        return None
-
     def _set_mode(self, train: bool) -> None:
-        self._train = train
-        self._values.update(_TRAIN if train else _TEST)
-        if "params" in self._values:
-            self._values["params"]["mode"] = "train" if train else "test"
+        self._train = self._flags = train
+        for switch in self._calling.all_switches():
+            switch.turn(None, self._values, train)
+        self._values.update(mode_values(train))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bncheck.adapters.words import Stem, stem, variant, words
 
-_NO_TRAINING = frozenset("test testing inference infer eval evaluate predict check gradcheck numerical numeric".split())
+NO_TRAINING = frozenset("test testing inference infer eval evaluate predict check gradcheck numerical numeric".split())
 
 
 class Match(NamedTuple):
@@ -25,16 +25,17 @@ def match(names: Iterable[str]) -> list[Match]:
     "_v2"), or that extends it. A function that says neither can stand for the forward ("batch_norm").
     """
     stems = {name: stem(name) for name in names}
-    stems = {name: s for name, s in stems.items() if not set(s.words) & _NO_TRAINING}
+    stems = {name: s for name, s in stems.items() if not set(s.words) & NO_TRAINING}
     backwards = [name for name, s in stems.items() if s.direction == "backward"]
     forwards = [name for name, s in stems.items() if s.direction == "forward"]
-    if len(backwards) == 1 and len(forwards) == 1:
-        return [Match(forwards[0], backwards[0], primary=True)]
+    neutral = [name for name, s in stems.items() if not s.direction and s.words]
     found: list[tuple[str, str]] = []
     for backward in backwards:
-        forward = _nearest(backward, stems, forwards) or _nearest(
-            backward, stems, [name for name, s in stems.items() if not s.direction and s.words]
-        )
+        # The same stem counts before any likeness: "batch_norm_backward" has "batch_norm" before a network's "forward".
+        same = _equal(backward, stems, forwards) or _equal(backward, stems, neutral)
+        if not same and len(backwards) == 1 and len(forwards) == 1:
+            return [Match(forwards[0], backwards[0], primary=True)]
+        forward = same or _nearest(backward, stems, forwards) or _nearest(backward, stems, neutral)
         if forward:
             found.append((forward, backward))
     for forward in forwards:
@@ -47,13 +48,23 @@ def match(names: Iterable[str]) -> list[Match]:
 
 def _nearest(wanted: str, stems: dict[str, Stem], others: list[str]) -> str | None:
     """Return which of `others` has the stem of `wanted`, or is nearest to it among its variants."""
+    equal = _equal(wanted, stems, others)
+    if equal:
+        return equal
     own = stems[wanted].words
-    equal = [name for name in others if "".join(stems[name].words) == "".join(own)]
-    if equal:  # several spellings of one stem: "bn_backward" goes with "bn_forward" before "batchnorm_forward"
-        private = wanted.startswith("_")  # and "bn_backward" before its helper "_bn_backward"
-        return max(equal, key=lambda n: (len(set(words(n)) & set(words(wanted))), n.startswith("_") is private))
     near = [name for name in others if _related(own, stems[name].words)]
     return max(near, key=lambda name: len(set(stems[name].words) & set(own)), default=None)
+
+
+def _equal(wanted: str, stems: dict[str, Stem], others: list[str]) -> str | None:
+    """Return which of `others` has the very stem of `wanted`, if that says anything."""
+    own = "".join(stems[wanted].words)
+    equal = [name for name in others if "".join(stems[name].words) == own]
+    # Of several spellings "bn_backward" goes with "bn_forward" before "batchnorm_forward", and it goes
+    # before its helper "_bn_backward".
+    private = wanted.startswith("_")
+    shared = set(words(wanted))
+    return max(equal, key=lambda n: (len(set(words(n)) & shared), n.startswith("_") is private), default=None)
 
 
 def _related(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -35,8 +35,25 @@ class Way:
     shape: tuple[int, ...] | None
 
 
+@dataclass(frozen=True)
+class Hints:
+    """What else is to be known of a target.
+
+    Attributes
+    ----------
+    averaged : bool
+        Whether it means the gradients of its parameters as means over m.
+    statistics : tuple of str or None
+        The places of running mean and variance among what it keeps, where their names do not say so.
+
+    """
+
+    averaged: bool = False
+    statistics: tuple[str, str] | None = None
+
+
 class FoundTarget:
-    """A user's implementation, understood; `averaged` says that it means its parameters' gradients as means over m."""
+    """A user's implementation, understood."""
 
     def __init__(
         self,
@@ -44,10 +61,10 @@ class FoundTarget:
         conventions: Conventions,
         reading: Reading,
         ways: Mapping[int, Way],
-        averaged: bool = False,
+        hints: Hints | None = None,
     ) -> None:
         self._name, self._conventions = name, conventions
-        self._reading, self._averaged = reading, averaged
+        self._reading, self._hints = reading, hints or Hints()
         first = next(iter(ways.values()))
         # Data that the target was not found to take is offered in the canonical order; its own code may refuse it.
         self._ways = {ndim: ways.get(ndim, Way(layout(CANONICAL[ndim]), first.shape)) for ndim in CANONICAL}
@@ -64,16 +81,16 @@ class FoundTarget:
 
     def open(self, setup: Setup) -> FoundSession:
         """Return a fresh session."""
-        return FoundSession(self._reading, self._ways, setup, self._averaged)
+        return FoundSession(self._reading, self._ways, setup, self._hints)
 
 
 class FoundSession:
     """One fresh layer or cache; the user's constructor runs at the first forward, when the number of axes is known."""
 
-    __slots__ = ("_averaged", "_given", "_reading", "_run", "_setup", "_way", "_ways")
+    __slots__ = ("_given", "_hints", "_reading", "_run", "_setup", "_way", "_ways")
 
-    def __init__(self, reading: Reading, ways: Mapping[int, Way], setup: Setup, averaged: bool = False) -> None:
-        self._reading, self._ways, self._setup, self._averaged = reading, ways, setup, averaged
+    def __init__(self, reading: Reading, ways: Mapping[int, Way], setup: Setup, hints: Hints) -> None:
+        self._reading, self._ways, self._setup, self._hints = reading, ways, setup, hints
         self._run: Run | None = None
         self._given: dict[str, tuple[Any, Any]] = {}
 
@@ -99,14 +116,13 @@ class FoundSession:
         dx, dgamma, dbeta = run.backward(given)
         size = self._setup.gamma.size
         misfit = grown("gamma", run.gamma, dgamma, size) or grown("beta", run.beta, dbeta, size)
-        ofs = [per_channel(gradient, size) for gradient in (dgamma, dbeta)]
-        if self._averaged:
-            ofs = [of * (dy.size // size) if isinstance(of, np.ndarray) else of for of in ofs]
-        return Gradients(canonical(dx, place, given.shape), *ofs, misfit)
+        scale = dy.size // size if self._hints.averaged else 1
+        dgamma, dbeta = (summed(per_channel(gradient, size), scale) for gradient in (dgamma, dbeta))
+        return Gradients(canonical(dx, place, given.shape), dgamma, dbeta, misfit)
 
     def running_stats(self) -> tuple[Any, Any] | None:
         """Return copies of the running statistics as (C,); None if the code keeps none."""
-        found = None if self._run is None else self._run.running()
+        found = None if self._run is None else running_of(self._run, self._hints.statistics)
         return None if found is None else (per_channel(found[0], self._size), per_channel(found[1], self._size))
 
     @property
@@ -120,6 +136,15 @@ class FoundSession:
             found["gamma"] = (self._setup.gamma, np.reshape(self._run.gamma, -1))
             found["beta"] = (self._setup.beta, np.reshape(self._run.beta, -1))
         return found
+
+
+def running_of(run: Run, places: tuple[str, str] | None) -> tuple[Any, Any] | None:
+    """Return the running statistics of a run: at `places` among what it keeps, else where their names say so."""
+    if places is None:
+        return run.running()
+    kept = run.keeping()
+    mean, var = (kept.get(place) for place in places)
+    return None if mean is None or var is None else (mean, var)
 
 
 def start(reading: Reading, way: Way, setup: Setup) -> Run:
@@ -157,6 +182,11 @@ def per_channel(value: Any, size: int) -> Any:
     if [n for n in array.shape if n != 1] != [n for n in (size,) if n != 1]:
         return value
     return np.array(array).reshape(size)
+
+
+def summed(gradient: Any, m: int) -> Any:
+    """Return the sum that a mean over m elements stands for."""
+    return gradient * m if m != 1 and isinstance(gradient, np.ndarray) else gradient
 
 
 def grown(name: str, parameter: Any, gradient: Any, size: int) -> str:

@@ -17,8 +17,10 @@ import numpy as np
 from bncheck import guard
 from bncheck.adapters.affine import OPTIONAL
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes, spell_shape
+from bncheck.adapters.modes import find_memory, settle
 from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
+from bncheck.adapters.standins import NotInstalledError, NotLoadedError
 from bncheck.adapters.target import Way
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
@@ -107,6 +109,7 @@ def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
         if best is None:
             raise _failure(candidate, log, declared.layout)
         best = _completed(best, candidate, declared, log)
+        _settle_mode(best, log)
     fit = next(iter(best.fits.values()))
     _understood(best, fit, candidate)
     return best
@@ -120,6 +123,16 @@ def _why(found: Found, best: Found | None) -> str:
     said = "everything fits" if fit.score == FULL else f"what fits: {', '.join(_held(fit)) or 'nothing'}"
     beaten = best is not None and score_of(found) <= score_of(best)
     return f"{said}, no more than before" if beaten else said
+
+
+def _settle_mode(found: Found, log: Log) -> None:
+    """Find out by trying which of the ways of telling the mode acts."""
+    way = next(iter(found.fits.values())).way
+    trial, other = (Trial(found.reading, way, PROBES[len(way.layout.name)][0], seed) for seed in (0, 1))
+    find_memory(found.reading, trial.fresh, (trial.x, other.x))
+    said = settle(found.reading, trial.fresh, (trial.x, other.x))
+    if said:
+        log.lines.append(said)
 
 
 _FACTS = (*OF_FORWARD, *OF_BACKWARD)
@@ -159,6 +172,11 @@ def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
             "gives them as arguments of the forward or the constructor, or puts them where a layer keeps them: "
             "attributes (gamma, beta), entries of a dict or list (params), or objects with .data."
         )
+    if fit.raised and found.reading.guess:
+        raise TargetError(
+            f"{candidate.backward_name} raised in every way it was tried: {fit.raised}. Whether that is its fault is not "
+            f"known, because bncheck guessed {found.reading.guess}: an adapter tells (bncheck init --adapter)."
+        )
     if fit.ran_dry:
         raise TargetError(
             f"{candidate.backward_name} runs, but the gradients of gamma and beta were not found: it hands over "
@@ -187,8 +205,10 @@ def _survey(reading: Reading, declared: Declared, log: Log) -> Found:
     fits = _taken(fits, reading)
     if not any(fit.score == FULL for fit in fits.values()):
         return Found(reading, _unusual(fits, reading, log))
-    if 4 in fits:  # code for maps of any number of axes is offered the others too; code for (N, C) alone is not
-        first = fits[4].way.layout.channel_axis == 1
+    # Code for maps of any number of axes is offered the others too; of code for (N, C) alone only layers that a library
+    # differentiates are: torch's BatchNorm1d takes (N, C, L), and no more axes.
+    if 4 in fits or getattr(reading, "differentiated", False):
+        first = 4 not in fits or fits[4].way.layout.channel_axis == 1
         for ndim in (3, 5):
             fit = _best([layout(BY_AXES[ndim][not first])], reading, log, _BESIDE)
             if fit and fit.score == FULL:
@@ -275,8 +295,8 @@ def _both(one: Fit, other: Fit) -> Fit:
     ran = [fit for fit in (one, other) if fit.returns] or [one]
     backward = frozenset.intersection(*(fit.holds for fit in ran)) & {*OF_BACKWARD}
     holds = one.holds & other.holds & {*OF_FORWARD} | backward
-    dry = one.ran_dry and other.ran_dry
-    return replace(one, holds=holds, returns=ran[0].returns, stub=one.stub and other.stub, ran_dry=dry)
+    dry, raised = one.ran_dry and other.ran_dry, one.raised and other.raised
+    return replace(one, holds=holds, returns=ran[0].returns, stub=one.stub and other.stub, ran_dry=dry, raised=raised)
 
 
 def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
@@ -287,6 +307,8 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
         return TargetError(f"{candidate.forward_name} could not be called.")
     error = log.telling()
     place = f" ({where})" if (where := guard.where(error)) else ""
+    if isinstance(error, NotInstalledError | NotLoadedError):  # these tell their story themselves
+        return TargetError(f"{candidate.forward_name} cannot be run: {guard.one_line(error)}{place}")
     tried = only or "NC, CN, NCHW, NHWC"
     return TargetError(
         f"{candidate.forward_name} raised in every way it was tried: {type(error).__name__}: "

@@ -37,9 +37,38 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+_GREEK = {
+    "γ": "gamma", "β": "beta", "μ": "mu", "σ": "sigma", "ε": "eps", "ϵ": "eps", "δ": "delta", "∂": "d", "Δ": "delta",
+    "α": "alpha", "η": "eta", "λ": "lambda", "Γ": "gamma", "Β": "beta", "x̂": "xhat",
+}  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_GAMMA = {"gamma": 3, "gam": 3, "scale": 2, "weight": 2, "weights": 2, "gain": 2, "bw": 2, "g": 1, "w": 1}
-_BETA = {"beta": 3, "bet": 3, "shift": 2, "bias": 2, "biases": 2, "offset": 2, "bb": 2, "b": 1}
+_GAMMA = {
+    "gamma": 3,
+    "gam": 3,
+    "scale": 2,
+    "scaler": 2,
+    "scaling": 2,
+    "multiplier": 2,
+    "weight": 2,
+    "weights": 2,
+    "gain": 2,
+    "bw": 2,
+    "g": 1,
+    "w": 1,
+}
+_BETA = {
+    "beta": 3,
+    "bet": 3,
+    "shift": 2,
+    "intercept": 2,
+    "shifter": 2,
+    "translation": 2,
+    "bias": 2,
+    "biases": 2,
+    "offset": 2,
+    "bb": 2,
+    "b": 1,
+}
 _X = frozenset(
     "x xs a z h u v data input inputs inp in images image img fmap features activations activation act prev "
     "batch".split()
@@ -49,8 +78,12 @@ _EPS = frozenset({"eps", "epsilon", "epsi"})
 _MOMENTUM = frozenset({"momentum", "decay", "rho", "mom"})
 _TRAIN = frozenset("train training trn trains istrain istraining".split())
 _TEST = frozenset("test testing inference infer eval evaluate evaluation predict deterministic".split())
+_STATISTICS = frozenset("stats stat statistics average averages mean".split())
 _MODE = frozenset({"mode", "phase"}) | _TRAIN | _TEST
-_RUNNING = frozenset("running moving mov run global pop population ema exp tracked avg".split())
+_RUNNING = frozenset(
+    "running moving mov run global pop population ema ewma exp tracked avg estimated hist history historical smooth "
+    "smoothed accumulated total".split()
+)
 _MEAN = frozenset("mean means mu avg average m expectation".split())
 _VAR = frozenset("var variance vars std sigma v sigma2".split())
 _PARAMS = frozenset("param params parameters config cfg conf options opts opt settings hyperparams hparams".split())
@@ -61,14 +94,43 @@ _SIZE = frozenset(
 )
 # Words that say nothing about the role beside them ("bn_gamma", "gamma_vec").
 _NEUTRAL = frozenset("bn vec vector param parameter value the batchnorm".split())
-_GRADIENT_MARKS = frozenset("d dl ld dloss grad grads gradient gradients delta deriv derivative der".split())
-_UPSTREAM = frozenset("upstream top error err delta dvalues dnext dcurrent dprev".split())
+_GRADIENT_MARKS = frozenset(
+    "d dl ld dloss grad grads gradient gradients delta deltas deriv derivative der partial nabla adjoint adj bar "
+    "cotangent sens sensitivity".split()
+)
+_UPSTREAM = frozenset("upstream top error err delta dvalues dnext dcurrent dprev accum cotangent".split())
+# Arguments beside those of a Batch Normalization: what key of a run's values suits them, by their words.
+_ASIDE = {
+    "lr": frozenset("lr lrate learningrate stepsize eta".split()),
+    "optimizer": frozenset("optimizer optimiser optim optimizers optimisers solver updater".split()),
+    "zero": frozenset("reg regularization regularisation lam lamb lambda lambd wd l2 l1".split()),
+    "step": frozenset("t iter iteration iterations epoch epochs it timestep".split()),
+    "rng": frozenset("rng random rand".split()),
+    "seed": frozenset({"seed"}),
+    "dtype": frozenset({"dtype"}),
+    "label": frozenset("name label id scope".split()),
+    "batch": frozenset({"batchsize"}),
+    "axis": frozenset("axis axes".split()),
+    "ndim": frozenset("ndim rank".split()),
+    "none": frozenset("activation act prev previous next parent layer initializer regularizer logger graph".split()),
+}
+_ASIDE_PAIRS = {
+    "lr": ("learning rate", "step size"), "zero": ("weight decay",), "batch": ("batch size", "n samples"),
+    "step": ("time step",), "ndim": ("n dims", "num dims"),
+}  # fmt: skip
 
 
 @cache
 def words(identifier: str) -> tuple[str, ...]:
     """Return the words of an identifier in lower case: "dgammaOut_2" gives ("dgamma", "out", "2")."""
-    return tuple(word.lower() for word in _WORD.findall(identifier))
+    return tuple(word.lower() for word in _WORD.findall(_spelled_out(identifier)))
+
+
+def _spelled_out(identifier: str) -> str:
+    """Return an identifier with Greek letters as words: "dγ" gives "d_gamma"."""
+    if identifier.isascii():
+        return identifier
+    return "".join(f"_{_GREEK[letter]}_" if letter in _GREEK else letter for letter in identifier)
 
 
 def _parameter(found: tuple[str, ...]) -> tuple[Role, int] | None:
@@ -88,10 +150,13 @@ def argument_role(name: str) -> Role | None:
     if some & _EPS:
         return Role.EPS
     if some & _MOMENTUM:
-        return Role.MOMENTUM
+        return Role.MOMENTUM if aside(name) is None else None  # not a weight_decay
+    if "use" in some and some & _RUNNING and some & _STATISTICS:
+        return Role.MODE
     if name in ("rm", "rv"):
         return Role.RUNNING_MEAN if name == "rm" else Role.RUNNING_VAR
-    running, statistic = some & _RUNNING, some & (_MEAN | _VAR)
+    # "mean_for_test" is a running mean, too.
+    running, statistic = some & (_RUNNING | _TEST), some & (_MEAN | _VAR)
     if running and statistic and len(running | statistic) > 1:
         return Role.RUNNING_VAR if some & _VAR else Role.RUNNING_MEAN
     parameter = _parameter(found)
@@ -99,6 +164,8 @@ def argument_role(name: str) -> Role | None:
         return parameter[0]
     if some & _CACHE:
         return Role.CACHE
+    if found[-1:] and found[-1] in _PARAMS:  # "test_param" holds options, whatever they are for
+        return Role.PARAMS
     if some & _MODE:
         return Role.MODE
     if some & _PARAMS:
@@ -120,15 +187,40 @@ def size_like(name: str) -> bool:
 
 
 @cache
+def aside(name: str) -> str | None:
+    """Return the key of a value for an argument that has nothing to do with Batch Normalization ("lr", "optimizer")."""
+    found = words(name)
+    pair = " ".join(found)
+    for key, pairs in _ASIDE_PAIRS.items():
+        if any(two in pair for two in pairs):
+            return key
+    if not found or set(found) & (_TRAIN | _TEST | _MODE):
+        return None
+    if found == ("l", "2"):
+        return "zero"
+    return next((k for k, known in _ASIDE.items() if found[-1] in known and (len(found) == 1 or k != "step")), None)
+
+
+@cache
 def train_is_true(name: str) -> bool:
     """Tell whether a mode flag called `name` is true in training ("training"), not in inference ("test_mode")."""
     some = set(words(name))
-    return not some & _TEST or bool(some & _TRAIN)
+    return not (some & _TEST or ("use" in some and some & _RUNNING)) or bool(some & _TRAIN)
 
 
 def says_train_or_test(name: str) -> bool:
     """Tell whether a mode argument's name itself is a yes-or-no question, unlike "mode" or "phase"."""
-    return bool(set(words(name)) & (_TRAIN | _TEST))
+    return bool(set(words(name)) & (_TRAIN | _TEST | {"use"}))
+
+
+@cache
+def clears_gradients(name: str) -> bool:
+    """Tell whether a method of that name sets gradients to zero: "zero_grad", "clear_gradients", "cleargrads"."""
+    joined = "".join(words(name))
+    return bool(re.search(r"grad", joined) and re.search(r"zero|clear|reset|flush|erase|wipe|empty|clean", joined))
+
+
+_AFTER_G = frozenset("x gamma beta y w b scale shift weight bias".split())  # "gx", "ggamma", as chainer has it
 
 
 def _without_mark(found: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -137,6 +229,8 @@ def _without_mark(found: tuple[str, ...]) -> tuple[str, ...] | None:
     if len(rest) < len(found):
         return rest
     if found and len(found[0]) > 1 and found[0].startswith("d"):
+        return (found[0][1:], *found[1:])
+    if found and found[0][:1] == "g" and found[0][1:] in _AFTER_G:
         return (found[0][1:], *found[1:])
     return None
 
@@ -183,7 +277,7 @@ def output_like(name: str) -> bool:
 _FORWARD = frozenset("forward forwards fwd fprop fw forwardprop".split())
 _BACKWARD = frozenset(
     "backward backwards bwd bprop bw back backprop backpropagation backpropagate grad grads gradient gradients vjp "
-    "derivative deriv".split()
+    "derivative derivatives deriv pullback adjoint".split()
 )
 # Long enough to be cut off a glued word ("bnforward") without cutting words that only begin alike ("background").
 _CUT = ("forward", "fprop", "fwd", "backward", "backprop", "bprop", "bwd", "gradient")

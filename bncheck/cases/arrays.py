@@ -2,7 +2,7 @@
 
 Every value is made of 16 raw bits by IEEE-exact operations only (+, -, * in float64, one rounding to the dtype), so
 that a replay id gives the same bytes on every machine. Before mean and sd are applied a value is an integer of at most
-11 bits over a power of two: float16 (11 significant bits) and float32 hold it exactly.
+11 bits over a power of two: float16 (11 significant bits) and float32 hold it exactly; bfloat16 (8) rounds it once.
 
 Channels are told apart by their number, so that a mix-up of channels shows: spreads by 1, 1/2 and 2 in turn (period 3),
 offsets by eight values in turn (period 8), hence 24 different channels before any repeats.
@@ -10,7 +10,7 @@ offsets by eight values in turn (period 8), hence 24 different channels before a
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bncheck.case import MAX_ELEMENTS, Case, CaseSpec
 from bncheck.cases.bits import streams
+from bncheck.core.precision import dtype_of, limits
 from bncheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,14 +48,15 @@ def build(spec: CaseSpec) -> Case:
     Raises
     ------
     UsageError
-        If the case has more than ``MAX_ELEMENTS`` elements, or values that its dtype cannot hold.
+        If the case has more than ``MAX_ELEMENTS`` elements, values that its dtype cannot hold, or a dtype of a package
+        that is not installed.
 
     """
     m = spec.m
     elements = m * spec.c
     if elements > MAX_ELEMENTS:
         raise UsageError(f"{spec.id}: x would have {elements} elements, more than {MAX_ELEMENTS}.")
-    if largest(spec) > _largest_finite(spec.dtype):
+    if largest(spec) > float(limits(spec.dtype).max):
         raise UsageError(f"{spec.id}: {spec.dtype} cannot hold values up to {largest(spec):.3g}.")
     x_bits, dy_bits, gamma_bits, beta_bits = streams(spec.seed, elements, elements, spec.c, spec.c)
     spread, x_offset, dy_offset = _channels(spec.c, len(spec.spatial))
@@ -77,7 +79,7 @@ def build(spec: CaseSpec) -> Case:
     beta -= 1
     if spec.dtype == "float64":
         return Case(spec, x, gamma, beta, dy)
-    return Case(spec, *(array.astype(spec.dtype) for array in (x, gamma, beta, dy)))
+    return Case(spec, *(array.astype(dtype_of(spec.dtype)) for array in (x, gamma, beta, dy)))
 
 
 def largest(spec: CaseSpec) -> float:
@@ -110,8 +112,3 @@ def _channels(c: int, axes: int) -> tuple[Floats, Floats, Floats]:
     for table in (spread, x_offset, dy_offset):
         table.setflags(write=False)
     return spread, x_offset, dy_offset
-
-
-@cache
-def _largest_finite(dtype: str) -> float:
-    return float(np.finfo(dtype).max)

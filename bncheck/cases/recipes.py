@@ -182,7 +182,8 @@ def momentum() -> Iterable[CaseSpec]:
 
 @recipe("memory")
 def memory() -> Iterable[CaseSpec]:
-    """Fortran order, strided views, read-only inputs: flat indexing, reshape that copies, inputs changed in place."""
+    """Memory in other orders, with gaps, read-only: flat indexing, reshape that copies, inputs changed in place."""
     kinds = ("F", "strided", "readonly")
     shapes = (CaseSpec(n=6, c=4), CaseSpec(n=3, c=4, spatial=(2, 5)))
-    return (replace(shape, memory=kind) for shape, kind in product(shapes, kinds))
+    yield from (replace(shape, memory=kind) for shape, kind in product(shapes, kinds))
+    yield CaseSpec(n=3, c=4, spatial=(2, 5), memory="channels_last")

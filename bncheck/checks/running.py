@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NONE = Judgement(Outcome.SKIP, "the code keeps no running statistics")
 
 
-@check("BN301", "statistics-follow-rule", needs=("running",))
+@check("BN301", "statistics-follow-rule", needs=("running",), follows=("BN101",))
 def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     """Running mean and variance are updated by one rule, batch after batch.
 

@@ -95,7 +95,11 @@ def second_step_same(case: Case, seen: Seen) -> Judgement:
     """
     if seen["second-step"].facts.get("refused_before"):
         return Judgement(Outcome.SKIP, "a layer that has seen a batch of another size could not be made")
-    return _equal(seen["training"], seen["second-step"], "a step of a fresh layer and one after another batch")
+    judgement = _equal(seen["training"], seen["second-step"], "a step of a fresh layer and one after another batch")
+    refusal = seen["second-step"].facts.get("one_size")
+    if refusal and judgement.outcome is Outcome.PASS:
+        return Judgement(Outcome.WARN, f"works with batches of one size only: {refusal}")
+    return judgement
 
 
 @check("BN509", "layers-independent", needs=("training", "interleaved"), follows=("BN504", "BN505", "BN508"))

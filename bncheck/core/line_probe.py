@@ -30,9 +30,10 @@ Array = NDArray[np.float64]
 # A pole at distance 1 from the middle makes coefficients decay like rho**-k with rho = d + sqrt(d*d - 1), d = 1/T (the
 # nearest a real pole can get; d + sqrt(d*d + 1) for an imaginary one). At T = 1/8 rho = 15.9: coefficients drop below
 # 2**-53 after k = 13, so that 16 nodes reach the plateau of float64. At T = 1/4 rho = 7.9 and float32's 2**-24 is
-# reached at k = 8; at T = 1/2 rho = 3.7 and float16's 2**-11 at k = 6.
+# reached at k = 8; at T = 1/2 rho = 3.7 and float16's 2**-11 at k = 6; at T = 3/4 rho = 2.2 and bfloat16's 2**-8 is
+# reached at k = 7.
 NODES = 16
-RADIUS = {"float64": 1 / 8, "float32": 1 / 4, "float16": 1 / 2}
+RADIUS = {"float64": 1 / 8, "float32": 1 / 4, "float16": 1 / 2, "bfloat16": 3 / 4}
 
 # The plateau is the root mean square of the last p coefficients, for the p that gives least; fewer coefficients tell a
 # noise level less well, so they pay a factor: with p normal coefficients P(rms < sigma / q) is about 1e-3 for each pair

@@ -10,7 +10,7 @@ from bncheck.model import Outcome
 Array = NDArray[np.float64]
 
 # Unit roundoff u: half the distance from 1 to the next number, 2**-(significand bits).
-UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11}
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 # An error counts as real when it exceeds K error bars. A bar is about one standard deviation of the error, known only
 # to within the scatter of a plateau of 4 to 8 coefficients. Over 300 000 draws (functions with poles, kinks, steps,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bncheck.case import Case
 from bncheck.core import reference
+from bncheck.core.precision import limits
 from bncheck.core.rounding import Bounds, rounding_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 
@@ -40,7 +41,7 @@ def truth(case: Case) -> Truth:
 def allowances(case: Case, *, one_pass: bool = False) -> Bounds:
     """Return how far rounding in the case's dtype may carry a right two-pass (or a one-pass) evaluation."""
     u = UNIT_ROUNDOFF[case.spec.dtype]
-    tiny = float(np.finfo(case.spec.dtype).smallest_subnormal)
+    tiny = float(limits(case.spec.dtype).smallest_subnormal)
     with np.errstate(all="ignore"):
         return rounding_bounds(
             case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, tiny=tiny, one_pass=one_pass

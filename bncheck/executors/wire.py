@@ -6,12 +6,13 @@ import json
 
 from bncheck.codec import decode, encode
 from bncheck.errors import UsageError
-from bncheck.tasks import Begun, Broken, Discovered, Event, Judged, Refused, Shown, Task
+from bncheck.tasks import Begun, Broken, Discovered, Event, Judged, Refused, Shown, Task, Written
 
 # A line of this text ends a task.
 DONE = b"done\n"
 
-_EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in (Discovered, Refused, Begun, Judged, Shown, Broken)}
+_TYPES: tuple[type[Event], ...] = (Discovered, Refused, Begun, Judged, Shown, Written, Broken)
+_EVENTS = {cls.__name__: cls for cls in _TYPES}
 
 
 def task_line(task: Task) -> bytes:

@@ -122,12 +122,18 @@ def _verdict_line(target: TargetReport, style: Style) -> RenderableType:
     return line
 
 
+# The check whose passing says that eval mode was seen, and right.
+EVAL = "BN302"
+
+
 def _what_was_verified(target: TargetReport, report: Report, style: Style) -> Text:
     passed = [f for f in target.findings if f.outcome is Outcome.PASS]
     share = decided_share(target)
     decided = "" if share is None else f"; {share_in_words(share)} of all answers were decided"
     hidden = "" if share in (None, 1) else " (rounding hid the others)"
     text = Text(f"{clean(target.oracles.conclusion, style.ascii)} " if target.oracles is not None else "")
+    if any(finding.code == EVAL for finding in passed):
+        text.append("Eval mode uses the running statistics. ")
     text.append(f"{count(len(passed), 'check')} passed on {count(target.cases, 'case')} in {clean(report.dtype)}")
     text.append(f"{decided}{hidden}.")
     measured = [(ratio, f) for f in passed if (ratio := excess(f)) is not None]

@@ -69,9 +69,17 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+# What discovery says of a wrong forward while it measures.
+NOTED = {
+    "per_activation_statistics.py": "data of four axes is normalised per activation",
+    "spatial_reshape_mixes_channels.py": "the running statistics fit no known update rule",
+}
+
+
 @pytest.mark.parametrize("name", BUGGY)
 def test_buggy_ones_are_recognised_in_the_right_layout(name):
     for card in resolve.cards(TargetSpec(str(FIXTURES / "buggy" / name))):
         assert card.conventions is not None
         assert card.conventions.layouts == (LAYOUTS.get(name, "NC"),)
-        assert card.conventions.notes == ()
+        noted = [note for note in card.conventions.notes if not note.startswith(NOTED.get(name, "-"))]
+        assert noted == []

@@ -77,7 +77,7 @@ def test_the_memory_asked_for_is_what_user_code_gets(memory):
     for given, original in ((x_given, x), (dy_given, dy)):
         np.testing.assert_array_equal(given, original)
         assert not np.shares_memory(given, original)
-        assert given.flags.c_contiguous is (memory in ("C", "readonly"))
+        assert given.flags.c_contiguous is (memory in ("C", "readonly", "channels_last"))  # the last has two axes here
         assert given.flags.f_contiguous is (memory == "F")
         assert given.flags.writeable is (memory != "readonly")
         assert all(stride > 0 for stride in given.strides)
@@ -87,6 +87,17 @@ def test_the_memory_asked_for_is_what_user_code_gets(memory):
 def test_memory_is_applied_last_on_the_users_layout():
     given = in_memory(np.zeros((2, 4, 5, 3)), "F")
     assert given.strides[0] < given.strides[-1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"), [((2, 3, 4, 5), (60, 1, 15, 3)), ((2, 3, 4), (12, 1, 3)), ((2, 3), (3, 1))]
+)
+def test_channels_last_is_an_order_of_memory_not_of_axes(shape, strides):
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    given = in_memory(x, "channels_last")
+    np.testing.assert_array_equal(given, x)
+    assert given.strides == tuple(4 * stride for stride in strides)
+    assert not np.shares_memory(given, x)
 
 
 def test_the_gaps_of_a_strided_array_hold_nan():

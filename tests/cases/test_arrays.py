@@ -11,8 +11,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from dtypes import EVERY_DTYPE, HAS_BFLOAT16, needs_bfloat16
 
-from bncheck.case import DTYPES, GAMMAS, CaseSpec
+from bncheck.case import GAMMAS, CaseSpec
 from bncheck.cases.arrays import DY_PEAK, X_PEAK, build, largest
 from bncheck.cases.plan import draw
 from bncheck.cases.recipes import RECIPES
@@ -90,6 +91,22 @@ def test_values_have_at_most_eleven_bits() -> None:
     for array in (case.x, case.gamma, case.beta, case.dy):
         assert max(significant_bits(float(value)) for value in array.ravel()) == pytest.approx(11, abs=2)
         assert max(significant_bits(float(value)) for value in array.ravel()) <= 11
+
+
+@needs_bfloat16
+def test_bfloat16_values_are_the_float64_ones_rounded_once():
+    """Eight significant bits: off by 2**-8 of a value at most, and by more than half of that at worst."""
+    spec = CaseSpec(seed=5, n=33, c=9)
+    exact, case = build(spec), build(replace(spec, dtype="bfloat16"))
+    assert case.x.dtype.name == case.gamma.dtype.name == case.beta.dtype.name == case.dy.dtype.name == "bfloat16"
+    error = np.abs(case.x.astype(np.float64) - exact.x) / np.abs(exact.x)
+    assert 2.0**-9 < error.max() <= 2.0**-8
+
+
+@pytest.mark.skipif(HAS_BFLOAT16, reason="ml_dtypes is installed")
+def test_bfloat16_without_ml_dtypes_says_what_to_install():
+    with pytest.raises(UsageError, match="pip install ml_dtypes"):
+        build(CaseSpec(dtype="bfloat16"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -211,7 +228,7 @@ def test_recipe_eps_momentum_and_memory_leave_the_arrays_alone() -> None:
     np.testing.assert_array_equal(plain.dy, other.dy)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", EVERY_DTYPE)
 def test_bound_on_values_holds(dtype: str) -> None:
     for index in range(100):
         spec = draw(index, 3, dtype, (0, 1, 2))

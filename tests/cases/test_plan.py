@@ -7,6 +7,7 @@ from itertools import combinations, product
 
 import numpy as np
 import pytest
+from dtypes import EVERY_DTYPE
 
 from bncheck.case import DTYPES, CaseSpec
 from bncheck.cases.arrays import build
@@ -104,7 +105,7 @@ def test_plans_fit_the_target(ranks: tuple[int, ...], eps: float | None, dtype: 
     assert specs == plan(200, 0, dtype, ranks, eps)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", EVERY_DTYPE)
 def test_planned_arrays_are_finite(dtype: str) -> None:
     for spec in plan(250, 2, dtype, (0, 1, 2, 3)):
         case = build(spec)

@@ -299,3 +299,26 @@ def test_a_clipped_one_pass_variance_is_never_a_failure_of_the_derivative(mean):
 @pytest.mark.parametrize("what", ["mean", "size"])
 def test_what_is_left_of_an_earlier_batch_is_found(what):
     assert saying(Outcome.FAIL, outcomes(Remembering(what))) == {"BN508"}
+
+
+class OneSize(targets.Pair):
+    """Refuses a batch of another size than the first that a session sees."""
+
+    def open(self, setup):
+        session = super().open(setup)
+        plain, first = session.forward, []
+
+        def forward(x, mode="train"):
+            first.append(x.shape)
+            if x.shape != first[0]:
+                raise ValueError(f"made for {first[0]}")
+            return plain(x, mode)
+
+        session.forward = forward
+        return session
+
+
+def test_a_layer_for_one_batch_size_warns():
+    found = outcomes(OneSize())
+    assert saying(Outcome.WARN, found) == {"BN508"}
+    assert not saying(Outcome.FAIL, found)

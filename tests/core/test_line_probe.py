@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from dtypes import EVERY_DTYPE
 from scipy.special import erf
 
 from bncheck.core import line_probe
+from bncheck.core.precision import dtype_of
 from bncheck.core.tolerance import UNIT_ROUNDOFF, K
 
 DRAWS = 10_000
@@ -46,7 +48,6 @@ def _step(rng, n):
 
 SMOOTH = [_sine, _exponential, _pole, _error_function]
 ROUGH = [_kink, _step]
-DTYPES = list(line_probe.RADIUS)
 
 
 def _ratio(slope, truth):
@@ -54,12 +55,12 @@ def _ratio(slope, truth):
     return error / np.maximum(slope.bar, np.finfo(float).tiny)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", EVERY_DTYPE)
 @pytest.mark.parametrize("family", SMOOTH)
 def test_bar_covers_rounding_and_is_not_wide(family, dtype):
     f, truth = family(np.random.default_rng(11), DRAWS)
     radius = line_probe.RADIUS[dtype]
-    values = f(line_probe.nodes(radius)[:, None]).astype(dtype).astype(float)
+    values = f(line_probe.nodes(radius)[:, None]).astype(dtype_of(dtype)).astype(float)
     ratio = _ratio(line_probe.slope(values, radius), truth)
     assert ratio.max() <= K
     assert np.median(ratio) >= K / 100
@@ -78,7 +79,7 @@ def test_bar_covers_added_noise_and_is_not_wide(family, amplitude):
     assert np.median(ratio) >= K / 100
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", EVERY_DTYPE)
 @pytest.mark.parametrize("family", ROUGH)
 def test_bar_covers_kinks_and_steps(family, dtype):
     f, truth = family(np.random.default_rng(13), DRAWS)

@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+from dtypes import EVERY_DTYPE
 
+from bncheck.core.precision import limits
 from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, decide, within
 from bncheck.model import Outcome
 
 
-@pytest.mark.parametrize("dtype", UNIT_ROUNDOFF)
+@pytest.mark.parametrize("dtype", EVERY_DTYPE)
 def test_unit_roundoff_is_half_a_step_above_one(dtype):
-    assert UNIT_ROUNDOFF[dtype] == np.finfo(dtype).eps / 2
+    assert UNIT_ROUNDOFF[dtype] == limits(dtype).eps / 2
 
 
 def test_an_error_above_k_bars_fails_whatever_the_others():

@@ -1,0 +1,359 @@
+"""How code is told whether this is training: by an argument, a key of its options, methods, an attribute, a global flag.
+
+Names propose switches, and what they are set to follows from the texts that the code itself compares with ("TRAIN",
+"eval"). Which of several proposed switches acts is found by trying, in :func:`settle`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import CodeType, ModuleType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from bncheck import guard
+from bncheck.adapters.frameworks import codes_of
+from bncheck.adapters.mode_values import (
+    TESTING,
+    TRAINING,
+    mode_texts,
+    mode_values,
+    reachable,
+    text_pair,
+    texts_of,
+    value_pair,
+)
+from bncheck.adapters.protocol import Run
+from bncheck.adapters.words import Role, argument_role, train_is_true, words
+
+_SETS_MODE = frozenset("set mode phase to switch on enable is flag state use train training test testing".split())
+# A method that switches does so in a few lines; one that trains a network needs more.
+_FEW_LINES = 12
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One way of telling code the mode.
+
+    Attributes
+    ----------
+    said : str
+        In words, as :class:`bncheck.model.Conventions` has it.
+    turn : callable
+        Takes the layer (None for functions), the values of a run by key, and whether this is training.
+    lasting : bool
+        Whether it outlives a run, so that it has to be set before each call.
+    named : bool
+        Whether the code itself speaks of it.
+
+    """
+
+    said: str
+    turn: Callable[[Any, dict[str, Any], bool], None]
+    lasting: bool = False
+    named: bool = True
+
+
+def _turn_nothing(layer: Any, values: dict[str, Any], train: bool) -> None:
+    """Stand for code that cannot be told the mode."""
+
+
+_NONE = Switch("", _turn_nothing)
+
+
+@runtime_checkable
+class Switched(Protocol):
+    """A reading whose code may be told the mode in several ways."""
+
+    @property
+    def switches(self) -> Sequence[Switch]:
+        """The ways that names propose, most likely first; complete once a run was started."""
+
+    def choose(self, switch: Switch) -> None:
+        """Take one of them as the one to report."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A reading of code that may keep running statistics under names that do not say so."""
+
+    def remember(self, trails: tuple[Any, ...]) -> None:
+        """Take the places of those that remember earlier batches."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A run of such code."""
+
+    def remembered(self) -> dict[tuple[Any, ...], Any]:
+        """Return the arrays that are called a mean or a variance, by place."""
+
+
+@runtime_checkable
+class Turning(Protocol):
+    """A run of such code."""
+
+    def turn(self, switch: Switch, train: bool) -> None:
+        """Turn one switch alone."""
+
+
+# --------------------------------------------------------------------------------------------------- switches of a layer
+
+
+def layer_switches(layer: Any, argument: str, remake: Callable[[dict[str, Any]], Any], key: str) -> list[Switch]:
+    """Return the ways of telling a layer the mode that are no argument of its forward.
+
+    Parameters
+    ----------
+    layer : object
+        A fresh layer; it is turned off and on again.
+    argument : str
+        The argument of its constructor that reads as the mode, "" if there is none.
+    remake : callable
+        Makes another layer, for values that replace some of the constructor's.
+    key : str
+        The key of that argument in the constructor's call plan.
+
+    """
+    found = [*_methods(layer)]
+    if argument:
+        found += _constructor(argument, key, remake)
+    found += _attributes(layer)
+    return [switch for switch in found if _turns(switch, layer)]
+
+
+def _turns(switch: Switch, layer: Any) -> bool:
+    """Tell whether a switch can be turned off and on again."""
+    try:
+        switch.turn(layer, {}, False)
+        switch.turn(layer, {}, True)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+    return True
+
+
+def _methods(layer: Any) -> Iterator[Switch]:
+    """Yield pairs of methods such as train() and eval(), and methods that take the mode, such as set_phase(phase)."""
+    plain: dict[bool, str] = {}
+    for name, function in _short_methods(type(layer)):
+        said = set(words(name))
+        modes = said & {*TRAINING, *TESTING}
+        required = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.default is p.empty]
+        if not required and modes and said <= _SETS_MODE | {*TRAINING, *TESTING}:
+            plain.setdefault(bool(said & {*TRAINING}), name)
+        elif len(required) == 1 and "set" in said | set(words(name)[:1]) | modes and _says(name, required[0].name):
+            yield from _setter(type(layer), name, required[0].name, modes)
+    if len(plain) == 2:
+
+        def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+            getattr(layer, plain[train])()
+
+        yield Switch(f"methods {plain[True]}() and {plain[False]}()", turn)
+
+
+def _says(name: str, argument: str) -> bool:
+    """Tell whether a method's name or that of its argument reads as the mode."""
+    return Role.MODE in (argument_role(name), argument_role(argument)) or bool(
+        set(words(name)) & {"mode", "phase", *TRAINING, *TESTING}
+    )
+
+
+def _setter(cls: type, name: str, argument: str, modes: set[str]) -> Iterator[Switch]:
+    """Yield what a method that takes the mode may want: the texts of the code, or a flag."""
+    flags = (True, False) if train_is_true(name if modes else argument) else (False, True)
+    texts = mode_texts(cls)
+    # The method's own name is among the names in the code, and is no value.
+    pairs: list[tuple[Any, Any]] = [text_pair(texts)] if texts and not modes else []
+    for pair in [*pairs, flags]:
+
+        def turn(layer: Any, values: dict[str, Any], train: bool, pair: tuple[Any, Any] = pair) -> None:
+            getattr(layer, name)(pair[not train])
+
+        said = " / ".join(f"{name}({_quoted(value)})" for value in pair)
+        yield Switch(f"method {said}", turn)
+
+
+def _quoted(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _short_methods(cls: type) -> Iterator[tuple[str, Any]]:
+    seen: set[str] = set()
+    for base in cls.__mro__[:-1]:
+        for name, function in vars(base).items():
+            if name in seen or name.startswith("__") or not inspect.isfunction(function):
+                continue
+            seen.add(name)
+            lines = {line for _, _, line in function.__code__.co_lines() if line}
+            if len(lines) <= _FEW_LINES:
+                yield name, function
+
+
+def _constructor(argument: str, key: str, remake: Callable[[dict[str, Any]], Any]) -> Iterator[Switch]:
+    """Yield the switch that sets what two layers made in the two modes differ in."""
+    try:
+        two = [remake(mode_values(train)) for train in (True, False)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return
+    states = [{n: v for n, v in getattr(layer, "__dict__", {}).items() if _is_plain(v)} for layer in two]
+    differing = [name for name in states[0] if name in states[1] and states[0][name] != states[1][name]]
+
+    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+        for name in differing:
+            setattr(layer, name, states[not train][name])
+
+    if differing:
+        yield Switch(f"constructor argument {argument}", turn)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | str | Enum) or inspect.isfunction(value)
+
+
+def _attributes(layer: Any) -> Iterator[Switch]:
+    """Yield the attributes that say the mode: flags, texts, 0 and 1."""
+    names = dict.fromkeys((*getattr(layer, "__dict__", ()), *_slots(layer)))
+    names |= dict.fromkeys(n for base in type(layer).__mro__[:-1] for n in vars(base) if not n.startswith("__"))
+    for name in names:
+        if argument_role(name) is Role.MODE:
+            pair = value_pair(name, getattr(layer, name, None), type(layer))
+            if pair is not None:
+
+                def turn(layer: Any, values: dict[str, Any], train: bool, n: str = name, pair: Any = pair) -> None:
+                    setattr(layer, n, pair[not train])
+
+                yield Switch(f"attribute {name}", turn)
+
+
+def _slots(layer: Any) -> Iterator[str]:
+    for base in type(layer).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        yield from [slots] if isinstance(slots, str) else slots
+
+
+# ---------------------------------------------------------------------------------------------------------- global flags
+
+
+def global_switches(*things: Any) -> list[Switch]:
+    """Return the flags of modules that the code of functions and classes reads: ``TRAINING``, ``config.train``."""
+    found: dict[str, Switch] = {}
+    for function in reachable(*things):
+        scope = getattr(function, "__globals__", {})
+        for code in codes_of(getattr(function, "__code__", None)):
+            for name in code.co_names:
+                if name not in scope:
+                    continue
+                value = scope[name]
+                if argument_role(name) is Role.MODE and (pair := value_pair(name, value, function)):
+                    found.setdefault(name, _held(name, scope, name, pair))
+                elif _is_holder(value):
+                    found |= {s.said: s for s in _within(name, value, code, function)}
+    return list(found.values())
+
+
+def _is_holder(value: Any) -> bool:
+    """Tell what may hold settings: a dict, a module of the user's, an object or a class of his."""
+    if isinstance(value, ModuleType):
+        return guard.is_user_file(getattr(value, "__file__", None) or "<frozen>")
+    return isinstance(value, dict) or (hasattr(value, "__dict__") and not inspect.isroutine(value))
+
+
+def _within(name: str, holder: Any, code: CodeType, function: Any) -> Iterator[Switch]:
+    """Yield the flags that code reads from an object that holds settings."""
+    is_dict = isinstance(holder, dict)
+    for inner in [*texts_of(code)] if is_dict else code.co_names:
+        if argument_role(inner) is not Role.MODE:
+            continue
+        value = holder.get(inner) if is_dict else getattr(holder, inner, None)
+        pair = value_pair(inner, value, function)
+        if pair is not None:
+            yield _held(f"{name}[{inner!r}]" if is_dict else f"{name}.{inner}", holder, inner, pair)
+
+
+def _held(said: str, holder: Any, name: str, pair: tuple[Any, Any]) -> Switch:
+    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+        if isinstance(holder, dict):
+            holder[name] = pair[not train]
+        else:
+            setattr(holder, name, pair[not train])
+
+    return Switch(f"global {said}", turn, lasting=True)
+
+
+# ----------------------------------------------------------------------------------------------------- what the user said
+
+
+def declared_switch(said: str, layer: Any) -> Switch | None:
+    """Return the switch of a layer that the user named: an attribute, or a method that takes the mode."""
+    name = said.partition("(")[0].split(".")[-1].strip()
+    value = getattr(layer, name, None)
+    if inspect.ismethod(value):
+        return next(iter(_setter(type(layer), name, name, {"flag"})), None)
+    pair = value_pair(name, value, type(layer)) if hasattr(layer, name) else None
+    if pair is None:
+        return None
+
+    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+        setattr(layer, name, pair[not train])
+
+    return Switch(f"attribute {name}", turn)
+
+
+# ----------------------------------------------------------------------------------------------------------------- trying
+
+
+def settle(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]) -> str:
+    """Choose the switch that acts: the second batch's y changes when it alone is turned. Return what was found out."""
+    if not isinstance(reading, Switched) or not reading.switches:
+        return ""
+    for switch in reading.switches:
+        if _acts(switch, start, batches):
+            reading.choose(switch)
+            return f"mode: {switch.said}: y follows it"
+    named = next((switch for switch in reading.switches if switch.named), None)
+    reading.choose(named or _NONE)
+    return f"mode: {named.said}: y does not follow it" if named else "mode: cannot be told"
+
+
+def find_memory(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]) -> None:
+    """Tell a reading which of the means that its code keeps remember earlier batches: those are running statistics."""
+    if not isinstance(reading, Remembering):
+        return
+    try:
+        fresh, later = start(), start()
+        later.forward(batches[0].copy(), True)
+        for run in (fresh, later):
+            run.forward(batches[1].copy(), True)
+        if not isinstance(fresh, Remembers) or not isinstance(later, Remembers) or later.running() is not None:
+            return
+        one, other = fresh.remembered(), later.remembered()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return
+    reading.remember(tuple(t for t in one if t in other and not np.array_equal(one[t], other[t])))
+
+
+def _acts(switch: Switch, start: Callable[[], Run], batches: tuple[Any, Any]) -> bool:
+    try:
+        results = []
+        for train in (True, False):
+            run = start()
+            run.forward(batches[0].copy(), True)
+            if isinstance(run, Turning):
+                run.turn(switch, train)
+            results.append(np.array(run.forward(batches[1].copy(), True), dtype=float))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return False
+    one, other = results
+    return one.shape != other.shape or not np.allclose(one, other, rtol=1e-7, atol=0.0, equal_nan=True)

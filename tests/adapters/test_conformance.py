@@ -1,0 +1,91 @@
+"""Every shape of code in conformance/, verified with no flag: right as it stands, its conventions found, its bugs seen.
+
+The miniatures declare in their headers what discovery should find; conformance/README.md tells how.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bncheck import pipeline
+from bncheck.executors.in_process import InProcess
+from bncheck.model import TargetSpec
+from bncheck.report import Verdict
+from bncheck.settings import Settings
+
+FOLDER = Path(__file__).parent / "conformance"
+# Enough for every recipe of the smaller sizes; the calibration runs tell how often a right one is accused on more.
+SETTINGS = Settings(cases=24)
+FILES = sorted(p for p in FOLDER.rglob("*") if p.suffix in (".py", ".ipynb") and "# shape: " in p.read_text()[:600])
+NO_TORCH = importlib.util.find_spec("torch") is None
+
+
+def header(path):
+    """Return the keys of a miniature's header, and its bugs: name -> (fragment, replacement)."""
+    lines = re.findall(r"# ([\w-]+): (.*?)(?:\\n\",?)?$", path.read_text(), flags=re.MULTILINE)
+    keys = {key: value.strip() for key, value in lines if not key.startswith("bug-")}
+    bugs = {key[4:]: tuple(value.split(" ==> ")) for key, value in lines if key.startswith("bug-") and " ==> " in value}
+    return keys, bugs
+
+
+def miniatures():
+    for path in FILES:
+        needs_torch = "import torch" in path.read_text()
+        marks = [pytest.mark.skipif(NO_TORCH, reason="PyTorch is not installed")] if needs_torch else []
+        yield pytest.param(path, id=path.stem, marks=marks)
+
+
+def mutants():
+    for parameter in miniatures():
+        for bug in header(parameter.values[0])[1]:
+            yield pytest.param(parameter.values[0], bug, id=f"{parameter.id}-{bug}", marks=parameter.marks)
+
+
+def verified(source):
+    return pipeline.run([TargetSpec(str(source))], SETTINGS, executor=InProcess())
+
+
+@pytest.mark.parametrize("path", list(miniatures()))
+def test_a_right_miniature_passes_with_its_conventions(path):
+    report = verified(path)
+    assert report.verdict is Verdict.PASS, report.raise_for_failure()
+    keys, _ = header(path)
+    found = next(t for t in report.targets if t.name.endswith(keys.get("name", ""))).conventions
+    said = {
+        "layouts": ", ".join(found.layouts),
+        "parameter-shape": found.parameter_shape,
+        "eps-source": found.eps_source,
+        "momentum": found.momentum_sense or "none",
+        "running-var": found.running_var or "none",
+    }
+    assert said == {key: keys[key] for key in said}
+    if found.eps_source == "fixed":
+        assert found.eps == pytest.approx(float(keys["eps"]))
+    told = not keys["mode-switch"].startswith(("none", "another function"))
+    assert bool(found.mode_switch) is told
+
+
+@pytest.mark.parametrize(("path", "bug"), list(mutants()))
+def test_a_bug_in_it_fails(path, bug, tmp_path):
+    source = path.read_text()
+    old, new = header(path)[1][bug]
+    # The header quotes the fragment too; the last place is the code's.
+    spoiled = json_replaced(source, old, new) if path.suffix == ".ipynb" else new.join(source.rsplit(old, 1))
+    folder = tmp_path / path.parent.name
+    shutil.copytree(path.parent, folder) if path.parent != FOLDER else folder.mkdir()
+    (folder / path.name).write_text(spoiled)
+    assert verified(folder / path.name).verdict is Verdict.FAIL
+
+
+def json_replaced(source, old, new):
+    """Return a notebook with a fragment of its code cells replaced; its first cell is the header."""
+    notebook = json.loads(source)
+    for cell in notebook["cells"][1:]:
+        cell["source"] = "".join(cell["source"]).replace(old, new)
+    return json.dumps(notebook)
