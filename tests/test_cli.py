@@ -18,7 +18,7 @@ from bncheck.model import Declared, TargetSpec
 from bncheck.report import Report, Verdict
 from bncheck.settings import Settings
 
-COMMANDS = ("verify", "replay", "explain", "list", "demo")
+COMMANDS = ("verify", "replay", "init", "explain", "list", "demo")
 ID = "v1:plain:seed=0,n=2,c=1"
 SAMPLES = Path(__file__).parent.parent / "bncheck" / "samples"
 
@@ -511,3 +511,24 @@ def test_strict_turns_a_warning_into_exit_1(tmp_path):
     done = shell("verify", target, "--cases", "5", "--strict")
     assert done.returncode == 1
     assert b"--strict" in done.stdout
+
+
+def test_init_writes_an_adapter_that_verifies(tmp_path):
+    target, adapter = SAMPLES / "right.py", tmp_path / "mine.py"
+    assert invoke("init", "--adapter", str(target), "-o", str(adapter)).exit_code == 0
+    result = invoke("verify", str(target), "--adapter", str(adapter), "--cases", "5", "-q")
+    assert result.exit_code == 0, result.stdout
+
+
+def test_init_overwrites_nothing(tmp_path):
+    (tmp_path / "mine.py").write_text("mine")
+    result = invoke("init", "--adapter", str(SAMPLES / "right.py"), "-o", str(tmp_path / "mine.py"))
+    assert result.exit_code == 2
+    assert "nothing is overwritten" in result.stderr
+    assert (tmp_path / "mine.py").read_text() == "mine"
+
+
+def test_init_says_what_it_can_write():
+    result = invoke("init", str(SAMPLES / "right.py"))
+    assert result.exit_code == 2
+    assert "bncheck init --adapter TARGET" in result.stderr

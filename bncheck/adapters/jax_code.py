@@ -107,7 +107,8 @@ class Jax:
 
     def compiled(self, function: Callable[..., Any]) -> Any:
         """Return a pure function compiled at its first call with a shape."""
-        return self._jax.jit(function, compiler_options=self._options or None)
+        # Older versions of JAX do not know the argument; then there are no options.
+        return self._jax.jit(function, **({"compiler_options": self._options} if self._options else {}))
 
 
 class PureFunction:

@@ -80,9 +80,10 @@ class LayerRun(CallRun):
         if self._layer is None:
             self._make(x)
         if not self._furnished:
-            if not self._furnish():
+            # A layer that has but one of them may make both where that one is None: it is let do so first.
+            if not {"gamma", "beta"} - self._absent <= parts_of(self._layer).parameters.keys():
                 self._warm_up(x)
-                self._furnish()
+            self._furnish()
             self._furnished = True
         if train:
             self._clear()
@@ -104,6 +105,7 @@ class LayerRun(CallRun):
         return super().keeping() | {place.spelled: self._calling.framework.take(place.get()) for place in places}
 
     def _make(self, x: Any) -> None:
+        self._values["x"] = self._calling.framework.give(x)
         layer = self._layer = self._maker.make(self._values, x, self._wanted)
         if self._learns:  # the layer is to change them
             for key in ("gamma", "beta"):

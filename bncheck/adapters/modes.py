@@ -31,8 +31,12 @@ from bncheck.adapters.protocol import Run
 from bncheck.adapters.words import Role, argument_role, train_is_true, words
 
 _SETS_MODE = frozenset("set mode phase to switch on enable is flag state use train training test testing".split())
+_FREEZING = frozenset({"trainable", "frozen", "freeze"})
 # A method that switches does so in a few lines; one that trains a network needs more.
 _FEW_LINES = 12
+
+
+Turn = Callable[[Any, dict[str, Any], bool], None]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Switch:
     """
 
     said: str
-    turn: Callable[[Any, dict[str, Any], bool], None]
+    turn: Turn
     lasting: bool = False
     named: bool = True
 
@@ -222,15 +226,23 @@ def _attributes(layer: Any) -> Iterator[Switch]:
     """Yield the attributes that say the mode: flags, texts, 0 and 1."""
     names = dict.fromkeys((*getattr(layer, "__dict__", ()), *_slots(layer)))
     names |= dict.fromkeys(n for base in type(layer).__mro__[:-1] for n in vars(base) if not n.startswith("__"))
-    for name in names:
-        if argument_role(name) is Role.MODE:
-            pair = value_pair(name, getattr(layer, name, None), type(layer))
-            if pair is not None:
+    found = {n: getattr(layer, n, None) for n in names if argument_role(n) is Role.MODE or set(words(n)) & _FREEZING}
+    # A layer that is frozen is told the mode in another way, as long as it has one.
+    for name in sorted(found, key=lambda n: bool(set(words(n)) & _FREEZING)):
+        pair = _frozen_pair(name, found[name]) or value_pair(name, found[name], type(layer))
+        if pair is not None:
+            yield Switch(f"attribute {name}", _setting(name, pair))
 
-                def turn(layer: Any, values: dict[str, Any], train: bool, n: str = name, pair: Any = pair) -> None:
-                    setattr(layer, n, pair[not train])
 
-                yield Switch(f"attribute {name}", turn)
+def _frozen_pair(name: str, value: Any) -> tuple[bool, bool] | None:
+    return (False, True) if isinstance(value, bool) and set(words(name)) & {"frozen", "freeze"} else None
+
+
+def _setting(name: str, pair: tuple[Any, Any]) -> Turn:
+    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+        setattr(layer, name, pair[not train])
+
+    return turn
 
 
 def _slots(layer: Any) -> Iterator[str]:
@@ -261,6 +273,8 @@ def global_switches(*things: Any) -> list[Switch]:
 
 def _is_holder(value: Any) -> bool:
     """Tell what may hold settings: a dict, a module of the user's, an object or a class of his."""
+    if isinstance(value, type) and issubclass(value, Enum):
+        return False
     if isinstance(value, ModuleType):
         return guard.is_user_file(getattr(value, "__file__", None) or "<frozen>")
     return isinstance(value, dict) or (hasattr(value, "__dict__") and not inspect.isroutine(value))
@@ -274,8 +288,16 @@ def _within(name: str, holder: Any, code: CodeType, function: Any) -> Iterator[S
             continue
         value = holder.get(inner) if is_dict else getattr(holder, inner, None)
         pair = value_pair(inner, value, function)
-        if pair is not None:
+        if pair is not None and (is_dict or _settable(holder, inner, value)):
             yield _held(f"{name}[{inner!r}]" if is_dict else f"{name}.{inner}", holder, inner, pair)
+
+
+def _settable(holder: Any, name: str, value: Any) -> bool:
+    try:
+        setattr(holder, name, value)
+    except Exception:
+        return False
+    return True
 
 
 def _held(said: str, holder: Any, name: str, pair: tuple[Any, Any]) -> Switch:
@@ -298,13 +320,7 @@ def declared_switch(said: str, layer: Any) -> Switch | None:
     if inspect.ismethod(value):
         return next(iter(_setter(type(layer), name, name, {"flag"})), None)
     pair = value_pair(name, value, type(layer)) if hasattr(layer, name) else None
-    if pair is None:
-        return None
-
-    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
-        setattr(layer, name, pair[not train])
-
-    return Switch(f"attribute {name}", turn)
+    return None if pair is None else Switch(f"attribute {name}", _setting(name, pair))
 
 
 # ----------------------------------------------------------------------------------------------------------------- trying

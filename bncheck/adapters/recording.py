@@ -7,7 +7,7 @@ answers to any name and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,16 @@ _EXPONENTS = {"float64": 60, "float32": 40, "float16": 6}
 # Attributes of an optimizer that are numbers and not methods.
 _NUMBERS = frozenset("lr rate alpha eta decay momentum beta beta1 beta2 eps epsilon rho t iterations weight".split())
 
-Note = tuple[str, Any, Any]
+
+class Note(NamedTuple):
+    """What one call was given: a name, two arrays (the second None if it was one), and their values at that time."""
+
+    name: str
+    one: Any
+    other: Any
+    value: Any
+    other_value: Any
+
 
 
 def learning_rate(dtype: Any) -> float:
@@ -45,7 +54,7 @@ class Recorder:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Note a call; without arrays it is a class being instantiated."""
-        found = [*args, *named.values()]
+        found = [list(item) if isinstance(item, Iterator) else item for item in (*args, *named.values())]
         if not any(is_array(item) or isinstance(item, Mapping | list | tuple) for item in found):
             return self
         return self._note(found)
@@ -71,17 +80,17 @@ class Recorder:
     def _note(self, found: list[Any]) -> Any:
         name = next((item for item in found if isinstance(item, str)), "")
         for label, pair in _pairs(name, [item for item in found if not isinstance(item, str | bool | int | float)]):
-            self.notes.append((label, *pair))
+            self.notes.append(Note(label, *pair, *map(_copied, pair)))
         held = [item for item in found if is_array(item) or isinstance(item, Mapping | list | tuple)]
         return held[0].copy() if len(held) == 1 and is_array(held[0]) else held[0]
 
 
 def _pairs(name: str, items: list[Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yield (name, (parameter or None, gradient)) of what one call was given; lists and dicts are taken apart."""
+    """Yield (name, two arrays) of what one call was given, the second None if it was one; lists are taken apart."""
     arrays = [item for item in items if is_array(item)]
     if arrays:
         first, *rest = arrays
-        yield name, (first, rest[0].copy()) if rest else (None, first.copy())
+        yield name, (first, rest[0]) if rest else (first, None)
         return
     held = [item for item in items if isinstance(item, Mapping | list | tuple)]
     if len(held) == 1 and isinstance(held[0], list | tuple):
@@ -113,11 +122,12 @@ class Ledger:
         changed = {key: change for key in self._places if (change := self._change(key)) is not None}
         found: dict[str, tuple[Any, str]] = {}
         for note in notes:
-            key = self._owner(note, changed)
+            key, gradient = self._owner(note, changed)
             if key is not None:
-                found.setdefault(f"d{key}", (note[2], "what an optimizer is given"))
+                found.setdefault(f"d{key}", (gradient, "what an optimizer is given"))
         if not found and len(notes) == len(self._places):  # nothing says whose they are: gamma comes first
-            found = {f"d{k}": (n[2], "what an optimizer is given") for k, n in zip(self._places, notes, strict=True)}
+            last = [note.value if note.other is None else note.other_value for note in notes]
+            found = {f"d{k}": (g, "what an optimizer is given") for k, g in zip(self._places, last, strict=True)}
         if not notes:
             self.changed = bool(changed)
             found = {f"d{k}": (v / self._rate, f"the change of {k} over the rate") for k, v in changed.items()}
@@ -144,23 +154,40 @@ class Ledger:
             return None
         return before - now
 
-    def _owner(self, note: Note, changed: Mapping[str, Any]) -> str | None:
-        """Return whose gradient an optimizer was given: by the array, by its values, by its name, by what changed."""
-        name, parameter, gradient = note
+    def _owner(self, note: Note, changed: Mapping[str, Any]) -> tuple[str | None, Any]:
+        """Return whose gradient an optimizer was given, and the gradient.
+
+        The name that it was given says so, or the array beside the gradient, or its values, or what changed.
+        """
+        name, one, other, value, other_value = note
+        for parameter, gradient in ((one, other_value), (other, value)) if other is not None else ():
+            key = self._key_of(parameter)
+            if key is not None:
+                return key, gradient
+        gradient = value if other is None else other_value
         read = gradient_name(name, marked=False) if name else None
         if read is not None and read.of != "dx":
-            return read.of[1:]
+            return read.of[1:], gradient
         if argument_role(name) in (Role.GAMMA, Role.BETA):
-            return str(argument_role(name))
-        if parameter is not None:
-            same = [
-                k for k, (held, _) in self._before.items() if parameter is held or parameter is self._places[k].get()
-            ]
-            equal = [k for k, (_, v) in self._before.items() if np.shape(parameter) == np.shape(v)]
-            equal = [k for k in equal if np.array_equal(parameter, self._before[k][1])]
-            return next(iter([*same, *equal]), None)
-        moved = [k for k, v in changed.items() if np.size(v) == np.size(gradient)]
-        return next((k for k in moved if np.allclose(np.abs(np.ravel(changed[k])), np.abs(np.ravel(gradient)))), None)
+            return str(argument_role(name)), gradient
+        alike = [key for key, change in changed.items() if _are_alike(change, gradient)]
+        return (alike[0] if alike else None), gradient
+
+    def _key_of(self, array: Any) -> str | None:
+        """Return which parameter an array is: the very one, or one of its values."""
+        for key, (held, _) in self._before.items():
+            if array is held or array is self._places[key].get():
+                return key
+        return next((k for k, (_, values) in self._before.items() if _same(array, values)), None)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(np.shape(one) == np.shape(other) and np.array_equal(one, other))
+
+
+def _are_alike(change: Any, gradient: Any) -> bool:
+    """Tell whether a parameter changed by its gradient, up or down."""
+    return bool(np.size(change) == np.size(gradient)) and np.allclose(np.abs(np.ravel(change)), np.abs(np.ravel(gradient)))
 
 
 def _copied(value: Any) -> Any:

@@ -251,7 +251,7 @@ def unpacked(function: Callable[..., Any], name: str) -> list[str]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == name:
             target = node.targets[0]
             if isinstance(target, ast.Tuple | ast.List):
-                return [element.id if isinstance(element, ast.Name) else "" for element in target.elts]
+                return [getattr(element, "id", getattr(element, "attr", "")) for element in target.elts]
     return []
 
 

@@ -92,7 +92,7 @@ class Tape:
     def ways(self) -> list[str]:
         """Return how a gradient may be handed over, likeliest first, by the signature of backward."""
         found = arguments(getattr(self.cls(np.ones(1), **self._named), self._backward))
-        takes = bool(found) and (upstream_like(found[0].name) or found[0].required)
+        takes = found is not None and any(upstream_like(a.name) or a.required for a in found[:1])
         return list(_WAYS if takes or found is None else [w for w in _WAYS if not w.startswith("argument")])
 
     def spelled(self) -> str:

@@ -9,6 +9,8 @@ import importlib.util
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,8 @@ def json_replaced(source, old, new):
     for cell in notebook["cells"][1:]:
         cell["source"] = "".join(cell["source"]).replace(old, new)
     return json.dumps(notebook)
+
+
+def test_the_page_of_shapes_is_current():
+    script = FOLDER.parents[2] / "scripts" / "make_shapes.py"
+    assert subprocess.run([sys.executable, str(script), "--check"], check=False).returncode == 0

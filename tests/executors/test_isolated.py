@@ -62,9 +62,9 @@ def test_an_endless_loop_is_stopped_and_placed():
 @pytest.mark.parametrize(
     ("source", "verdict", "told"),
     [
-        ("while True: pass", Verdict.ERROR, "cannot be imported: no sign of life for 1 seconds"),
+        ("class Settings:\n  while True: pass", Verdict.ERROR, "cannot be imported: no sign of life for 1 seconds"),
         (
-            "import ctypes; ctypes.string_at(0)",
+            "class Settings:\n  import ctypes; ctypes.string_at(0)",
             Verdict.ERROR,
             "cannot be imported: the process was killed by signal 11",
         ),
@@ -108,12 +108,8 @@ def test_the_same_report_whether_isolated_or_not():
 
 
 def test_no_process_is_left_behind(tmp_path):
-    path = tmp_path / "spawns.py"
-    path.write_text(
-        "import os\nopen(os.path.join(os.path.dirname(__file__), 'pid'), 'w').write(str(os.getpid()))\n"
-        + (CORRECT / "cs231n_staged.py").read_text()
-    )
-    assert verify(path, cases=5)
+    saying = "open(os.path.join(os.path.dirname(__file__), 'pid'), 'w').write(str(os.getpid()))"
+    assert verify(wrapped(tmp_path, "import os", saying), cases=5)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
