@@ -23,11 +23,11 @@ verify: $(STAMP)  ## Verify your own file: make verify TARGET=my_bn.py
 	$(BIN)/bncheck verify $(TARGET)
 
 test: $(STAMP)  ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-frameworks: .venv-frameworks/.installed  ## Run the tests that need PyTorch, JAX, Flax or Keras, in an environment of their own
 	.venv-frameworks/bin/python -c 'import flax, jax, keras, torch'
-	KERAS_BACKEND=jax .venv-frameworks/bin/python -m pytest -k "torch or jax or flax or keras or framework"
+	KERAS_BACKEND=jax .venv-frameworks/bin/python -m pytest -n auto -k "torch or jax or flax or keras or framework"
 
 .venv-frameworks/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-frameworks

@@ -12,9 +12,9 @@ FOLDER = ROOT / "tests" / "adapters" / "conformance"
 PAGE = ROOT / "docs" / "shapes.md"
 HEAD = """# Shapes of code that are understood with no flag
 
-Each row is a miniature in `tests/adapters/conformance`, verified in every test run as it stands, and with three different bugs each.
-The list is no limit: discovery goes by what names mean and by trying. Frameworks' own layers are verified too: `torch.nn.BatchNorm1d`,
-`2d` and `3d`, `flax.linen.BatchNorm`, `flax.nnx.BatchNorm`, `keras.layers.BatchNormalization`.
+Each row is a miniature in `tests/adapters/conformance`: verified in every test run as it stands, and with three bugs.
+The list is no limit: discovery goes by what names mean and by trying. Layers of frameworks are verified too:
+`torch.nn.BatchNorm1d`, `2d` and `3d`, `flax.linen.BatchNorm`, `flax.nnx.BatchNorm`, `keras.layers.BatchNormalization`.
 
 | shape | layouts | gamma, beta | eps | mode | returns |
 |---|---|---|---|---|---|

@@ -16,6 +16,7 @@ from bncheck.adapters.frameworks import codes_of, functions_of
 from bncheck.adapters.modes import Remembers, Turning
 from bncheck.adapters.protocol import Parameters, Results, Run
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
+from bncheck.core.precision import limits
 
 # What may be missing from code that is understood all the same.
 OPTIONAL = (frozenset({"gamma", "beta"}), frozenset({"beta"}), frozenset({"gamma"}))
@@ -28,10 +29,15 @@ NOTES = {
 
 
 def own_parameters(parameters: Parameters, absent: frozenset[str]) -> Parameters:
-    """Return what the code itself is given: a beta that is right once y is scaled, where bncheck applies gamma alone."""
+    """Return what the code itself is given: a small part of beta, where bncheck applies gamma alone.
+
+    It is taken away from y again to know xhat. A power of two near the root of the unit roundoff leaves nothing of that
+    to be seen in xhat, and an error in how the code adds its beta still stands far above rounding.
+    """
     if absent != OPTIONAL[2]:
         return parameters
-    return parameters._replace(beta=(parameters.beta / _scale(parameters.gamma)).astype(parameters.beta.dtype))
+    beta = parameters.beta
+    return parameters._replace(beta=(beta * 2.0 ** -(limits(beta.dtype.name).nmant // 2)).astype(beta.dtype))
 
 
 def _scale(gamma: Any) -> Any:
@@ -103,7 +109,7 @@ class AffineRun:
             y = y + self._own.beta
         else:
             self._y -= self._given_beta
-            y = y + np.where(self._own.gamma == 0, self._own.beta, 0)
+            y = y + (self._own.beta - self._own.gamma * self._given_beta)
         return y.astype(self._y.dtype, copy=False)
 
     def backward(self, dy: Any) -> Results:

@@ -76,7 +76,7 @@ def _beside_gradients(found: list[Argument]) -> dict[str, str]:
         key = "lr" if argument.name in ("alpha", "rate") else aside(argument.name)
         if argument.name == "opt" or key == "optimizer":
             beside[argument.name] = "optimizer"
-        elif key and key != "axis" and (argument.required or key in ALWAYS):
+        elif key in ALWAYS or (key and key != "axis" and argument.required and argument.role is None):
             beside[argument.name] = key
     # A lone argument is the gradient, whatever it is called.
     return {} if len(beside) == len(found) else beside

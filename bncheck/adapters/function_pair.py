@@ -227,7 +227,7 @@ def is_function(thing: Any) -> bool:
     """Tell a function (also a partial, one wrapped by a decorator, or an object that is called) from other things."""
     if inspect.isclass(thing):
         return False
-    called = inspect.isfunction(getattr(type(thing), "__call__", None))
+    called = inspect.isfunction(inspect.getattr_static(type(thing), "__call__", None))
     return inspect.isroutine(thing) or isinstance(thing, partial) or hasattr(thing, "__wrapped__") or called
 
 
@@ -236,7 +236,10 @@ class _FunctionPairs:
 
     def candidates(self, namespace: Namespace) -> list[Candidate]:
         """Return the pairs in a namespace."""
-        functions = {name: thing for name, thing in namespace.things.items() if is_function(thing)}
+        # The rules of a custom derivative belong to the function that has them.
+        rules = [getattr(thing, name, None) for thing in namespace.things.values() for name in ("fwd", "bwd")]
+        held = {id(rule) for rule in rules if rule is not None}
+        functions = {n: t for n, t in namespace.things.items() if is_function(t) and id(t) not in held}
         found: list[Candidate] = []
         for pair in match(functions):
             name = pair.forward if pair.primary else pair.backward

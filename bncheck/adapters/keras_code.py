@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bncheck.adapters.flax_code import Arrays, PureLayer, PureLayerClass, derives, given_to, switch_of
 from bncheck.adapters.frameworks import FRAMEWORKS, Framework
 from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace, Parameters
+from bncheck.adapters.pure_layers import Arrays, PureLayer, PureLayerClass, derives, given_to, switch_of
 from bncheck.errors import TargetError
 from bncheck.model import Declared
 

@@ -25,6 +25,7 @@ from bncheck.adapters.importing import (
     forget_earlier_targets,
     importing,
     parsed,
+    prepare_keras,
 )
 from bncheck.adapters.protocol import Namespace
 from bncheck.adapters.standins import stands_for_something
@@ -186,6 +187,7 @@ def _load_module(source: Source, stand_ins: bool) -> _Loaded:
     loading = Loading(name, name, source.name, stand_ins)
     places = Places([str(folder), *([str(folder / "src")] if (folder / "src").is_dir() else [])])
     forget_earlier_targets()
+    prepare_keras(f"import {name}".encode())
     with explaining(name, ""), importing(loading, places):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""How code is told whether this is training: by an argument, a key of its options, methods, an attribute, a global flag.
+"""How code is told whether this is training: by an argument, a key of its options, methods, an attribute, a global.
 
 Names propose switches, and what they are set to follows from the texts that the code itself compares with ("TRAIN",
 "eval"). Which of several proposed switches acts is found by trying, in :func:`settle`.
@@ -105,7 +105,7 @@ class Turning(Protocol):
         """Turn one switch alone."""
 
 
-# --------------------------------------------------------------------------------------------------- switches of a layer
+# -------------------------------------------------------------------------------------------------- switches of a layer
 
 
 def layer_switches(layer: Any, argument: str, remake: Callable[[dict[str, Any]], Any], key: str) -> list[Switch]:
@@ -251,7 +251,7 @@ def _slots(layer: Any) -> Iterator[str]:
         yield from [slots] if isinstance(slots, str) else slots
 
 
-# ---------------------------------------------------------------------------------------------------------- global flags
+# --------------------------------------------------------------------------------------------------------- global flags
 
 
 def global_switches(*things: Any) -> list[Switch]:
@@ -310,7 +310,7 @@ def _held(said: str, holder: Any, name: str, pair: tuple[Any, Any]) -> Switch:
     return Switch(f"global {said}", turn, lasting=True)
 
 
-# ----------------------------------------------------------------------------------------------------- what the user said
+# --------------------------------------------------------------------------------------------------- what the user said
 
 
 def declared_switch(said: str, layer: Any) -> Switch | None:
@@ -323,7 +323,7 @@ def declared_switch(said: str, layer: Any) -> Switch | None:
     return None if pair is None else Switch(f"attribute {name}", _setting(name, pair))
 
 
-# ----------------------------------------------------------------------------------------------------------------- trying
+# --------------------------------------------------------------------------------------------------------------- trying
 
 
 def settle(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]) -> str:

@@ -49,7 +49,7 @@ def _backward_methods(value: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
             method = getattr(value, name, None)
             if inspect.isroutine(method):
                 yield name, method
-    if inspect.isfunction(getattr(type(value), "__call__", None)):
+    if inspect.isfunction(inspect.getattr_static(type(value), "__call__", None)):
         yield "", value
 
 

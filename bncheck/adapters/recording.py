@@ -29,7 +29,6 @@ class Note(NamedTuple):
     other_value: Any
 
 
-
 def learning_rate(dtype: Any) -> float:
     """Return the learning rate for code that updates its parameters inside backward.
 
@@ -187,7 +186,9 @@ def _same(one: Any, other: Any) -> bool:
 
 def _are_alike(change: Any, gradient: Any) -> bool:
     """Tell whether a parameter changed by its gradient, up or down."""
-    return bool(np.size(change) == np.size(gradient)) and np.allclose(np.abs(np.ravel(change)), np.abs(np.ravel(gradient)))
+    return bool(np.size(change) == np.size(gradient)) and np.allclose(
+        np.abs(np.ravel(change)), np.abs(np.ravel(gradient))
+    )
 
 
 def _copied(value: Any) -> Any:

@@ -115,7 +115,8 @@ class Calling:
         cache = f", cache = {how.get(self.cache, f'the {self.cache} thing that it returned')}"
         back = "the backward that it returns" if self.pulls else self.backward.spelled(backward)
         said = f"{self.forward.spelled(forward)}{options}; {back}"
-        return f"{said}{cache if 'cache' in self.backward.keys else ''}; {getattr(self.framework, 'said', f'{self.framework.name} arrays')}"
+        arrays = getattr(self.framework, "said", f"{self.framework.name} arrays")
+        return f"{said}{cache if 'cache' in self.backward.keys else ''}; {arrays}"
 
     def values(self, parameters: Parameters) -> dict[str, Any]:
         """Return the values of a fresh run, by key."""

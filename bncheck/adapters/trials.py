@@ -103,7 +103,9 @@ def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
             better = bool(found.fits) and (best is None or score_of(found) > score_of(best))
             log.lines.append(f"  {'kept' if better else 'dropped'}: {_why(found, best)}")
             if better:
-                best = found
+                best = _completed(found, candidate, declared, log)
+                # What does without gamma is read as such at once where all else fits, not after all readings.
+                best = best if score_of(best) == FULL else found
             if best is not None and score_of(best) == FULL:
                 break
         if best is None:
@@ -174,8 +176,8 @@ def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
         )
     if fit.raised and found.reading.guess:
         raise TargetError(
-            f"{candidate.backward_name} raised in every way it was tried: {fit.raised}. Whether that is its fault is not "
-            f"known, because bncheck guessed {found.reading.guess}: an adapter tells (bncheck init --adapter)."
+            f"{candidate.backward_name} raised in every way it was tried: {fit.raised}. Whether that is its fault is "
+            f"not known, because bncheck guessed {found.reading.guess}: an adapter tells (bncheck init --adapter)."
         )
     if fit.ran_dry:
         raise TargetError(

@@ -11,6 +11,9 @@ from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
 
+from bncheck.adapters.identifiers import aside as aside
+from bncheck.adapters.identifiers import words as words
+
 
 class Role(StrEnum):
     """What an argument or a result is for."""
@@ -37,11 +40,6 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-_GREEK = {
-    "γ": "gamma", "β": "beta", "μ": "mu", "σ": "sigma", "ε": "eps", "ϵ": "eps", "δ": "delta", "∂": "d", "Δ": "delta",
-    "α": "alpha", "η": "eta", "λ": "lambda", "Γ": "gamma", "Β": "beta", "x̂": "xhat",
-}  # fmt: skip
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _GAMMA = {
     "gamma": 3,
     "gam": 3,
@@ -99,38 +97,6 @@ _GRADIENT_MARKS = frozenset(
     "cotangent sens sensitivity".split()
 )
 _UPSTREAM = frozenset("upstream top error err delta dvalues dnext dcurrent dprev accum cotangent".split())
-# Arguments beside those of a Batch Normalization: what key of a run's values suits them, by their words.
-_ASIDE = {
-    "lr": frozenset("lr lrate learningrate stepsize eta".split()),
-    "optimizer": frozenset("optimizer optimiser optim optimizers optimisers solver updater".split()),
-    "zero": frozenset("reg regularization regularisation lam lamb lambda lambd wd l2 l1".split()),
-    "step": frozenset("t iter iteration iterations epoch epochs it timestep".split()),
-    "rng": frozenset("rng random rand".split()),
-    "seed": frozenset({"seed"}),
-    "dtype": frozenset({"dtype"}),
-    "label": frozenset("name label id scope".split()),
-    "batch": frozenset({"batchsize"}),
-    "axis": frozenset("axis axes".split()),
-    "ndim": frozenset("ndim rank".split()),
-    "none": frozenset("activation act prev previous next parent layer initializer regularizer logger graph".split()),
-}
-_ASIDE_PAIRS = {
-    "lr": ("learning rate", "step size"), "zero": ("weight decay",), "batch": ("batch size", "n samples"),
-    "step": ("time step",), "ndim": ("n dims", "num dims"),
-}  # fmt: skip
-
-
-@cache
-def words(identifier: str) -> tuple[str, ...]:
-    """Return the words of an identifier in lower case: "dgammaOut_2" gives ("dgamma", "out", "2")."""
-    return tuple(word.lower() for word in _WORD.findall(_spelled_out(identifier)))
-
-
-def _spelled_out(identifier: str) -> str:
-    """Return an identifier with Greek letters as words: "dγ" gives "d_gamma"."""
-    if identifier.isascii():
-        return identifier
-    return "".join(f"_{_GREEK[letter]}_" if letter in _GREEK else letter for letter in identifier)
 
 
 def _parameter(found: tuple[str, ...]) -> tuple[Role, int] | None:
@@ -184,21 +150,6 @@ def clarity(name: str) -> int:
 def size_like(name: str) -> bool:
     """Tell whether `name` may stand for the number of channels in a constructor."""
     return any(word in _SIZE for word in words(name))
-
-
-@cache
-def aside(name: str) -> str | None:
-    """Return the key of a value for an argument that has nothing to do with Batch Normalization ("lr", "optimizer")."""
-    found = words(name)
-    pair = " ".join(found)
-    for key, pairs in _ASIDE_PAIRS.items():
-        if any(two in pair for two in pairs):
-            return key
-    if not found or set(found) & (_TRAIN | _TEST | _MODE):
-        return None
-    if found == ("l", "2"):
-        return "zero"
-    return next((k for k, known in _ASIDE.items() if found[-1] in known and (len(found) == 1 or k != "step")), None)
 
 
 @cache

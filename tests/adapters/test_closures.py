@@ -17,7 +17,12 @@ def batchnorm(x, gamma, beta, eps=1e-5):
     {before}
     return {returned}
 """
-DEFAULTS = {"argument": "", "results": "dx, dgamma, dbeta", "before": "pass", "returned": "gamma * xhat + beta, backward"}
+DEFAULTS = {
+    "argument": "",
+    "results": "dx, dgamma, dbeta",
+    "before": "pass",
+    "returned": "gamma * xhat + beta, backward",
+}
 
 
 def pull(**changes):
@@ -158,9 +163,12 @@ def test_a_class_whose_call_returns_its_backward(write, right):
     assert right(write(CLASS)).parameter_shape == "(C,)"
 
 
-@pytest.mark.parametrize("source", [pull(results="dx, dgamma, 2 * dbeta"), *(FACTORIES[k].replace("dy - dy.mean(axis=0) ", "dy ") for k in FACTORIES)])
+@pytest.mark.parametrize(
+    "source",
+    [pull(results="dx, dgamma, 2 * dbeta"), *(FACTORIES[k].replace("dy - dy.mean(axis=0) ", "dy ") for k in FACTORIES)],
+)
 def test_wrong_ones_are_seen(write, right, source):
-    with pytest.raises(AssertionError, match="dx|dbeta"):
+    with pytest.raises(AssertionError, match=r"dx|dbeta"):
         right(write(source))
 
 

@@ -119,7 +119,9 @@ def test_function_objects(write, right):
 
 def test_a_method_of_the_tensor(write, right):
     source = engine(FUNCTION.replace("batch_norm(", "op(") + "\n{name}.batch_norm = lambda x, g, b: op(x, g, b)\n")
-    with_method = source.replace("    pass\n", "    def batch_norm(self, gamma, beta): return op(self, gamma, beta)\n", 1)
+    with_method = source.replace(
+        "    pass\n", "    def batch_norm(self, gamma, beta): return op(self, gamma, beta)\n", 1
+    )
     assert right(write(with_method)).adapter == "define-by-run"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bncheck import pipeline
 from bncheck.adapters import resolve
-from bncheck.adapters.flax_code import bound, derives
+from bncheck.adapters.pure_layers import bound, derives
 from bncheck.executors.in_process import InProcess
 from bncheck.model import Outcome, Setup, TargetSpec
 from bncheck.report import Verdict
@@ -58,6 +58,16 @@ def test_right_modules_pass_without_a_warning(name):
     report = verify(name)
     assert report.verdict is Verdict.PASS, report.targets[0]
     assert not outcomes(report, Outcome.WARN)
+
+
+@pytest.mark.parametrize(("left_out", "shape"), [("use_scale", "none"), ("use_bias", "(C,)")])
+def test_one_parameter_alone_is_fine(left_out, shape, tmp_path):
+    text = (FIXTURES / "linen_without_parameters.py").read_text()
+    kept = {"use_scale": "use_bias", "use_bias": "use_scale"}[left_out]
+    (tmp_path / "mine.py").write_text(text.replace(f"            {kept}=False,\n", ""))
+    report = pipeline.run([TargetSpec(str(tmp_path / "mine.py"))], Settings(cases=6), executor=InProcess())
+    assert report.verdict is Verdict.PASS, report.targets[0]
+    assert report.targets[0].conventions.parameter_shape == shape
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,10 @@ def test_quirks(write, right, case):
 
 
 def test_a_shape_with_spatial_axes(write, right):
-    source = layer(constructor=", input_shape", init="c, h, w = input_shape; s = 1, c, 1, 1; self.gamma, self.beta = np.ones(s), np.zeros(s)")
+    source = layer(
+        constructor=", input_shape",
+        init="c, h, w = input_shape; s = 1, c, 1, 1; self.gamma, self.beta = np.ones(s), np.zeros(s)",
+    )
     source = source.replace("axis=0", "axis=(0, 2, 3), keepdims=True")
     assert right(write(source)).layouts == ("NCHW",)
 
@@ -186,7 +189,9 @@ def test_gradients_that_add_up_without_a_way_to_clear_them_still_do(write, only)
     np.testing.assert_allclose(session.backward(x).dgamma, 2 * first.dgamma)
 
 
-@pytest.mark.parametrize("case", ["build(input_shape)", "fprop, bprop", "classify, learn", "keyword-only", "static methods"])
+@pytest.mark.parametrize(
+    "case", ["build(input_shape)", "fprop, bprop", "classify, learn", "keyword-only", "static methods"]
+)
 def test_wrong_ones_are_seen(write, right, case):
     with pytest.raises(AssertionError, match="dx"):
         right(write(QUIRKS[case].replace("dy.mean(axis=0)", "dy.mean()")))

@@ -125,7 +125,9 @@ class BatchNormalization:
     assert right(write(source)).eps_source == "attribute"
 
 
-@pytest.mark.parametrize("update", [STEP.format("lr"), "optimizer.update(self.gamma, gg); optimizer.update(self.beta, gb)"])
+@pytest.mark.parametrize(
+    "update", [STEP.format("lr"), "optimizer.update(self.gamma, gg); optimizer.update(self.beta, gb)"]
+)
 def test_parameters_are_put_back(write, only, update):
     target = only(write(layer(update, argument=", lr" if "lr" in update else ", optimizer")))
     random = np.random.default_rng(1)
@@ -146,16 +148,19 @@ def test_a_gradient_of_zero_is_a_gradient(write, only):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("lr * gg", "lr * 2 * gg"), ("-= lr * gb", "+= lr * gb"), ("dx = self.gamma", "dx = 2 * self.gamma")]
+    ("old", "new"),
+    [("lr * gg", "lr * 2 * gg"), ("-= lr * gb", "+= lr * gb"), ("dx = self.gamma", "dx = 2 * self.gamma")],
 )
 def test_wrong_gradients_inside_are_seen(write, right, old, new):
-    with pytest.raises(AssertionError, match="dx|dgamma|dbeta"):
+    with pytest.raises(AssertionError, match=r"dx|dgamma|dbeta"):
         right(write(RATES["argument of backward"].replace(old, new)))
 
 
 def test_a_wrong_gradient_given_to_an_optimizer_is_seen(write, right):
     with pytest.raises(AssertionError, match="dgamma"):
-        right(write(OPTIMIZERS["copied"].replace("self.og.update(self.gamma, gg)", "self.og.update(self.gamma, gg / 3)")))
+        right(
+            write(OPTIMIZERS["copied"].replace("self.og.update(self.gamma, gg)", "self.og.update(self.gamma, gg / 3)"))
+        )
 
 
 def test_dx_from_an_updated_gamma_is_seen(write, right):

@@ -85,7 +85,7 @@ def test_kept_by_a_layer(write, right, case):
 
 @pytest.mark.parametrize("grad", ["grad", "gradient", "d", "diff"])
 def test_parameter_objects(write, right, grad):
-    source = "class P:\n    def __init__(self, v): self.value = v; self.{0} = None\n".format(grad) + LAYER.format(
+    source = f"class P:\n    def __init__(self, v): self.value = v; self.{grad} = None\n" + LAYER.format(
         init="self.gamma, self.beta = P(np.ones(n)), P(np.zeros(n))", after="pass",
         results=f"self.gamma.{grad}, self.beta.{grad} = dgamma, dbeta; return dx",
     ).replace("self.gamma *", "self.gamma.value *").replace("+ self.beta\n", "+ self.beta.value\n").replace(
@@ -108,7 +108,9 @@ def test_a_declared_order_reaches_all(write, agrees, kind, results, returns):
     if kind == "closure":
         body = PAIR.format(before=before, results=results).split("def bn_backward(dout, cache):\n")
         inner = "    def back(dout):\n" + "\n".join("    " + line for line in body[1].splitlines()[1:])
-        source = body[0].replace("    return gamma * xhat + beta, (xhat, std, gamma)\n", inner + "\n    return gamma * xhat + beta, back\n")
+        source = body[0].replace(
+            "    return gamma * xhat + beta, (xhat, std, gamma)\n", inner + "\n    return gamma * xhat + beta, back\n"
+        )
     spec = replace(write(source), declared=Declared(returns=returns))
     name = next(card.name for card in resolve.cards(spec) if card.name.split("::")[1] != "some")
     agrees(resolve.target(spec, name), 2)
