@@ -27,8 +27,8 @@ from bncheck.adapters.function_pair import (
     is_function,
     plain,
 )
+from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_class import LayerClass, LayerReading, method_pairs
-from bncheck.adapters.modes import global_switches
 from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
 from bncheck.adapters.probe import EPS, MOMENTUM
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Parameters, Reading

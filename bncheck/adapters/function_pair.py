@@ -11,8 +11,9 @@ from typing import Any
 from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.frameworks import spoken_by
+from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
-from bncheck.adapters.modes import Switch, global_switches
+from bncheck.adapters.modes import Switch
 from bncheck.adapters.plans import Plan, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,

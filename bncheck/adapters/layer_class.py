@@ -13,9 +13,10 @@ from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.function_pair import cache_choices, dict_keys, eps_argument
+from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.mode_values import spoken_words
-from bncheck.adapters.modes import Switch, global_switches
+from bncheck.adapters.modes import Switch
 from bncheck.adapters.plans import Plan, arguments, constructor_plans, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
@@ -233,7 +234,8 @@ def method_pairs(cls: type) -> list[tuple[str, tuple[str, str]]]:
         return []  # its forward and backward are called by autograd, which hands them their context
     names: dict[str, None] = {}
     for base in reversed(own_bases(cls)):  # torch's own modules have hooks that read as forward and backward
-        names.update(dict.fromkeys(n for n in vars(base) if not n.startswith("_") and callable(getattr(cls, n, None))))
+        public = (n for n in vars(base) if not n.startswith("_") or _is_batch_norm(n))
+        names.update(dict.fromkeys(n for n in public if callable(getattr(cls, n, None))))
     strong = [name for name in names if set(words(name)) & _BACKWARD]
     weak = [n for n in names if {"grad", "grads", "gradient", "gradients"} & set(words(n)) and n not in strong]
     methods = [name for name in names if not clears_gradients(name) and not (strong and name in weak)]
@@ -241,6 +243,11 @@ def method_pairs(cls: type) -> list[tuple[str, tuple[str, str]]]:
     if not pairs and not torch_base(cls, "Module"):
         pairs = _unusual(cls, methods)
     return [(cls.__name__ if p.primary else f"{cls.__name__}.{p.backward}", p[:2]) for p in pairs]
+
+
+def _is_batch_norm(name: str) -> bool:
+    """Tell whether a private method reads as one of a Batch Normalization: ``_batchnorm_forward`` of a network."""
+    return not name.startswith("__") and kind(name) is Kind.BN
 
 
 def _unusual(cls: type, methods: list[str]) -> list[Match]:

@@ -100,7 +100,7 @@ def _enum_pair(enum: type[Enum]) -> tuple[Any, Any] | None:
     return (enum[train[0]], enum[test[0]]) if train and test else None
 
 
-# ---------------------------------------------------------------------------------------------- what the code speaks of
+# ------------------------------------------------------------ what the code speaks of
 
 
 def mode_texts(*things: Any) -> list[str]:

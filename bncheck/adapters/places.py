@@ -206,12 +206,13 @@ def _bare(trail: Trail) -> tuple[Trail, bool]:
 def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:
     """Return the places whose names say gamma or beta, and those whose names say their gradients."""
     best: dict[str, tuple[int, int, Place]] = {}
+    twins = _twins({str(place.trail[0]) for place in places if len(place.trail) > 1})
     for place in places:
         trail, gradient = _bare(place.trail)
         *above, name = trail
-        if isinstance(name, int) or any(_is_foreign(part) for part in above):
+        if isinstance(name, int) or any(_is_foreign(part) and part not in twins.values() for part in above):
             continue
-        gradient = gradient or any(_is_gradients(part) for part in above)
+        gradient = gradient or any(_is_gradients(part) or part in twins for part in above)
         read = gradient_name(name, marked=not gradient)
         role = None if read else argument_role(name)
         if read is not None:
@@ -228,6 +229,14 @@ def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:
         {of: found[of] for of in ("gamma", "beta") if of in found},
         {of: found[of] for of in ("dx", "dgamma", "dbeta") if of in found},
     )
+
+
+def _twins(names: set[str]) -> dict[str, str]:
+    """Return which dict or list is named after another one as its gradients: ``dv`` after ``v``."""
+    marks = ("d", "g", "d_", "grad_", "grads_", "delta_")
+    before = {mark + name: name for name in names for mark in marks if mark + name in names}
+    after = {name + mark: name for name in names for mark in ("_grad", "_grads", "_d") if name + mark in names}
+    return before | after
 
 
 def _position(trail: Trail) -> tuple[str | int, int | None, bool]:

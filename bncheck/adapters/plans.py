@@ -99,6 +99,9 @@ def packed_key(function: Callable[..., Any], name: str) -> str | None:
     """Return the key of an argument that the code takes apart into x, gamma and beta, or gamma and beta."""
     names = unpacked(function, name)
     roles = [argument_role(inner) for inner in names]
+    statistics = [argument_role(f"running_{inner}") for inner in names]
+    if set(statistics) == {Role.RUNNING_MEAN, Role.RUNNING_VAR}:
+        return f"({','.join(str(role) for role in statistics)})"
     if not {Role.GAMMA, Role.BETA} <= set(roles):
         return None
     keys = [str(role) if role is not None else "none" for role in roles]
@@ -147,6 +150,8 @@ def _role(name: str, default: Any) -> Role | None:
     role = argument_role(name)
     if role in (Role.GAMMA, Role.BETA, Role.EPS, Role.MOMENTUM) and isinstance(default, bool | str):
         return None  # ``scale=True`` switches gamma on, it does not take it
+    if role is None and name[:1] == "e" and isinstance(default, float) and 0 < default < 0.1:
+        return Role.EPS  # ``e=1e-5``
     # A shift starts at 0 and a scale at 1: a default between them is a fraction (``beta1=0.9``).
     fraction = isinstance(default, float) and 0 < default < 1 and role in (Role.GAMMA, Role.BETA)
     return Role.MOMENTUM if fraction or (name == "alpha" and isinstance(default, float)) else role
@@ -216,9 +221,9 @@ def forward_plans(function: Callable[..., Any], *, own: bool = False, mode: str 
     found = [_statistic(argument) for argument in found]
     keys = _known(found)
     packed = [(a.name, key) for a in found if (key := packed_key(function, a.name))]
-    if packed:
-        keys = {n: k for n, k in keys.items() if k not in parts_of_key(packed[0][1])} | dict(packed[:1])
-    if not any("x" in parts_of_key(key) for _, key in packed[:1]):
+    for name, key in packed:
+        keys = {n: k for n, k in keys.items() if k not in parts_of_key(key)} | {name: key}
+    if not any("x" in parts_of_key(key) for _, key in packed):
         _ensure_x(found, keys)
     held = {*keys.values(), *(part for key in keys.values() for part in parts_of_key(key))}
     wanted = [] if own else [k for k in ("gamma", "beta") if k not in held]

@@ -176,7 +176,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in fits.values()),
-        parameter_shape="none" if "gamma" in found.reading.absent else first.parameter_shape,
+        parameter_shape="none" if found.reading.absent >= {"gamma", "beta"} else first.parameter_shape,
         eps_source=eps.source,
         eps=eps.value,
         returns=next((fit.returns for fit in fits.values() if fit.returns), "unknown: backward raised"),

@@ -81,6 +81,7 @@ class _Walk(NamedTuple):
 
     before: tuple[Any, Any] | None
     steps: list[_Step]
+    numbers: frozenset[float]
 
 
 class _Trying(NamedTuple):
@@ -101,7 +102,8 @@ class _Trying(NamedTuple):
                 return None
             else:
                 steps.append(_Step(*batch, found))
-        return _Walk(before, steps)
+        numbers = [float(value) for value in run.keeping().values() if isinstance(value, int | float)]
+        return _Walk(before, steps, frozenset(numbers))
 
     def places(self) -> tuple[str, str] | None:
         """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""
@@ -224,13 +226,13 @@ def _averages_spread(place: str, kept: list[dict[str, Any]], batches: list[Any],
 
 
 def _convention(walk: _Walk, other: _Walk) -> Statistics:
-    before, steps = walk
+    before, steps, numbers = walk
     kept, later = (_kept(steps[i - 1].running[0], steps[i].running[0], steps[i].mu) for i in (1, 2))
     if kept is None or later is None or min(kept, later) > 1 - _ACCURACY:
         moved = not np.allclose(steps[0].running[0], steps[1].running[0])
         return Statistics("unknown", note=f"the running statistics {_UNKNOWN if moved else _STILL}")
     others = _kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
-    sense, momentum = _sense(kept, later, others)
+    sense, momentum = _sense(kept, later, others, numbers)
     variance = _variance(steps, kept)
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
     return Statistics(sense, momentum, variance, _start(steps[0], kept, sense, before), note)
@@ -247,8 +249,11 @@ def _kept(old: Any, new: Any, taken: Any) -> float | None:
     return one if np.allclose(k, one, rtol=0.0, atol=_ACCURACY) and -_ACCURACY < one < 1 + _ACCURACY else None
 
 
-def _sense(kept: float, later: float, other: float | None) -> tuple[str, float | None]:
-    """Return the momentum's sense, and the fraction that stays where no momentum is listened to."""
+def _sense(kept: float, later: float, other: float | None, numbers: frozenset[float]) -> tuple[str, float | None]:
+    """Return the momentum's sense, and the fraction that stays where no momentum is listened to.
+
+    A fraction that cannot be set has the sense of the number that the code keeps for it, ``self.rate = 0.1``.
+    """
 
     def near(one: float, two: float) -> bool:
         return abs(one - two) < _ACCURACY
@@ -261,8 +266,11 @@ def _sense(kept: float, later: float, other: float | None) -> tuple[str, float |
         return "kept", None
     if other is not None and near(kept, 1 - _MOMENTA[0]) and near(other, 1 - _MOMENTA[1]):
         return "new", None
-    # A fraction that is hard-coded has no sense of its own: more than half of it stays in all that is usual.
     fraction = round(kept, 6)
+    stays, comes = (any(near(number, part) for number in numbers) for part in (kept, 1 - kept))
+    if stays is not comes:
+        return ("kept" if stays else "new"), fraction
+    # One that is written into the formula has no sense of its own: more than half stays in all that is usual.
     return ("kept" if fraction >= 1 / 2 else "new"), fraction
 
 

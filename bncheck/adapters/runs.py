@@ -18,6 +18,7 @@ from bncheck.adapters.recording import learning_rate
 from bncheck.adapters.results import Order, describe_gradients, read_gradients, split_forward
 from bncheck.adapters.words import Role, argument_role
 
+_PAIR = "(running_mean,running_var)"
 _MODE_OPTION = [("mode", "mode:train")]
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # Values of arguments that have nothing to do with Batch Normalization, by key.
@@ -132,6 +133,11 @@ class Calling:
             modes = {name: values[key] for name, key in self.option_modes}
             values["params"] = modes | {name: values[key] for name, key in self.dict_keys}
         return values
+
+
+def _is_pair(value: Any) -> bool:
+    """Tell a returned pair of statistics from a cache of that name."""
+    return isinstance(value, tuple | list) and len(value) == len(_RUNNING)
 
 
 def _turn_arguments(layer: Any, values: dict[str, Any], train: bool) -> None:
@@ -288,8 +294,13 @@ class CallRun:
 
     @property
     def _keeps_pair(self) -> bool:
-        """Whether the forward takes a cache: the pair of running statistics."""
-        return "cache" in self._calling.forward.keys
+        """Whether the forward takes a cache, or another tuple: the pair of running statistics."""
+        return bool({"cache", _PAIR} & {key for _, key in self._calling.forward.bound})
+
+    @property
+    def _pairs(self) -> list[str]:
+        """The arguments that take the pair of running statistics."""
+        return [name for name, key in self._calling.forward.bound if key == _PAIR]
 
     def _keep_running(self) -> None:
         """Hand running statistics that a forward returned to the next one."""
@@ -297,6 +308,8 @@ class CallRun:
         for place, name in enumerate(self._calling.returned):
             role = argument_role(name) if name else None
             at = place - (place > self._place)
+            if name in self._pairs and at < len(self._rest) and _is_pair(self._rest[at]):
+                self._values["running_mean"], self._values["running_var"] = self._rest[at]
             if role in _RUNNING and role.value in taken and at < len(self._rest):
                 self._values[role.value] = self._rest[at]
 

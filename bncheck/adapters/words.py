@@ -171,6 +171,8 @@ def clears_gradients(name: str) -> bool:
     return bool(re.search(r"grad", joined) and re.search(r"zero|clear|reset|flush|erase|wipe|empty|clean", joined))
 
 
+# "dLdx", "dL_dx", "dJdW", "dloss_dx": the derivative of a loss by what follows.
+_DERIVATIVE = re.compile(r"^_?d_?(?:[LlEJC]|[Ll]oss|[Cc]ost)_?d_?(?=\w)")
 _AFTER_G = frozenset("x gamma beta y w b scale shift weight bias".split())  # "gx", "ggamma", as chainer has it
 
 
@@ -196,7 +198,7 @@ class GradientName(NamedTuple):
 @cache
 def gradient_name(name: str, *, marked: bool = True) -> GradientName | None:
     """Return whose gradient `name` is; with `marked` false a plain "gamma" counts too (keys of a dict of gradients)."""
-    found = words(name)
+    found = words(_DERIVATIVE.sub("d_", name))
     rest = _without_mark(found)
     if rest is None:
         if marked:

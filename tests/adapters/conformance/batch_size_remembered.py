@@ -8,6 +8,7 @@
 # running-var: none
 # mode-switch: none
 # returns: dx and attributes dgamma, dbeta
+# finding: BN508: right for one batch size per object only
 # note: right as long as one object sees one batch size: a second batch size on the same object gives wrong sums, which is a finding of its own
 # bug-factor-two-missing: d2 = 2.0 / self.N * self.xmu * self.dvar ==> d2 = 1.0 / self.N * self.xmu * self.dvar
 # bug-dgamma-averaged: self.dgamma = np.sum(dL * self.xhat, axis=0) ==> self.dgamma = np.sum(dL * self.xhat, axis=0) / self.N

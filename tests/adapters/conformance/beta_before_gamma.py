@@ -10,7 +10,7 @@
 # mode-switch: another function: batch_norm_inference
 # returns: tuple (grad_x, grad_beta, grad_gamma)
 # bug-eps-hard-coded-in-backward: rstd = 1.0 / np.sqrt(variance + epsilon)  # again ==> rstd = 1.0 / np.sqrt(variance + 0.1)
-# bug-dgamma-dbeta-swapped: return grad_x, grad_beta, grad_gamma ==> return grad_x, grad_gamma, grad_beta
+# bug-names-swapped: return grad_x, grad_beta, grad_gamma ==> grad_beta, grad_gamma = grad_gamma, grad_beta; return grad_x, grad_beta, grad_gamma
 # bug-beta-subtracted: y = normalized * gamma + beta ==> y = normalized * gamma - beta
 import numpy as np
 
