@@ -26,7 +26,7 @@ test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest -n auto
 
 test-frameworks: .venv-frameworks/.installed  ## Run the tests that need PyTorch, JAX, Flax or Keras, in an environment of their own
-	.venv-frameworks/bin/python -c 'import flax, jax, keras, torch'
+	KERAS_BACKEND=jax .venv-frameworks/bin/python -c 'import flax, jax, keras, torch'
 	KERAS_BACKEND=jax .venv-frameworks/bin/python -m pytest -n auto -k "torch or jax or flax or keras or framework"
 
 .venv-frameworks/.installed: pyproject.toml

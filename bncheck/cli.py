@@ -248,7 +248,10 @@ def init(target: str, adapter: bool, output: Path | None, **options: Any) -> Non
     if output is None:
         write_out(text)
         return
-    output.write_text(text, encoding="utf-8")
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
     sys.stderr.write(f"written: {output}\nNow:  bncheck verify {target} --adapter {output}\n")
 
 

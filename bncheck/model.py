@@ -91,7 +91,7 @@ class Conventions:
     parameter_shape : str
         Shape of gamma and beta, e.g. "(C,)".
     eps_source : str
-        "argument", "attribute" or "fixed" (hard-coded in the user's code).
+        "argument", "attribute", "fixed" (hard-coded in the user's code) or "ignored" (accepted, and another one used).
     eps : float or None
         The value of a fixed eps; None where the case chooses it.
     returns : str
@@ -100,11 +100,12 @@ class Conventions:
         What discovery wants said: ties, assumptions.
     momentum_sense : str
         "kept" if momentum is the fraction of the old statistics that stays, "new" if it is that of the new ones,
-        "cumulative" for an average over all batches, "last" if nothing stays, "" if there are no running statistics.
+        "fixed" if the fraction is written into the formula, "cumulative" for an average over all batches, "last" if
+        nothing stays, "changing" and "unknown" for what fits none of these, "" if there are no running statistics.
     momentum : float or None
         The fraction of the old statistics that stays, where it is hard-coded; None where the case chooses it.
     running_var : str
-        "biased" or "unbiased"; "" if there is none, or if it fits neither.
+        "biased", "unbiased", "undecided" where too little comes in to tell; "" if there is none, or if it fits neither.
     running_start : str
         Where the statistics start: "0, 1", "0, 0", "first batch"; "" if there are none.
     mode_switch : str

@@ -97,6 +97,11 @@ class Settings(Declared):
             value = getattr(self, name)
             if value is not None and value not in choices:
                 raise UsageError(f"{name} {value!r} is not known. {did_you_mean(value, choices)}")
+        names = [part.strip() for part in (self.returns or "").strip("() ").split(",") if part.strip()]
+        if set(names) - {"dx", "dgamma", "dbeta", "_"}:
+            raise UsageError(
+                f"returns should be an order of dx, dgamma, dbeta (and _ for the rest), not {self.returns!r}"
+            )
         if self.eps is not None and not 0 <= self.eps < math.inf:
             raise UsageError(f"eps must be a number from 0 on, not {self.eps}")
         if self.layout is not None and sorted(self.layout) not in map(sorted, LAYOUTS):

@@ -52,6 +52,7 @@ def test_no_table_no_settings(tmp_path):
         ("[tool.bncheck]\nselect = ['BN2', 3]", "select should be a string or a list of strings"),
         ("[tool.bncheck]\nignore = ['']", "ignore has an empty code"),
         ("[tool.bncheck]\nprofile = 'torch'", r"profile 'torch' is not known. Did you mean pytorch"),
+        ("[tool.bncheck]\nreturns = 'foo, dx'", "returns should be an order of dx, dgamma, dbeta"),
         ("[tool.bncheck]\neps = -1", "eps must be a number from 0 on"),
         ("[tool.bncheck]\ngrad-scale = 'men'", r"grad_scale 'men' is not known. Did you mean mean"),
         ("[tool.bncheck]\nmomentum-sens = 'new'", "no setting 'momentum-sens'. Did you mean momentum-sense"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -128,7 +129,15 @@ class TapedFunction:
     # A function that cannot be run is taken to be something else, as long as something is left.
     composite = True
 
-    def __init__(self, name: str, function: Callable[..., Any], tapes: list[Tape], declared: Declared) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        tapes: list[Tape],
+        declared: Declared,
+        signed: Callable[..., Any] | None = None,
+    ) -> None:
+        self._signed = signed or function  # what tells the arguments, where the function takes anything
         self.name = self.forward_name = name
         self.backward_name = "the backward of its result"
         self.aliases = frozenset({name, name.split(".")[-1]})
@@ -144,7 +153,7 @@ class TapedFunction:
         """Yield the ways of calling the function, most likely first."""
         switches = tuple(global_switches(self._function))
         try:
-            plans = list(forward_plans(self._function, mode=self._declared.mode_switch))
+            plans = list(forward_plans(self._signed, mode=self._declared.mode_switch))
         except ArityError:
             raise ArityError(f"{self.name}{spelled(self._function)}: expected {self.name}(x, gamma, beta).") from None
         for tape, plan in product(self._tapes, plans):
@@ -215,7 +224,9 @@ class _DefineByRun:
             return []
         found: list[Candidate] = []
         for name, thing in reading.items():
-            if inspect.isclass(thing):
+            if inspect.isclass(thing) and (applied := _applied(thing)) is not None:
+                found.append(TapedFunction(name, applied[0], tapes, declared, applied[1]))
+            elif inspect.isclass(thing):
                 call = _called(thing)
                 found += [TapedLayer(name, thing, call, tapes, declared)] if call else []
             elif name not in paired:
@@ -246,6 +257,14 @@ def _reads(name: str, thing: Any) -> bool:
     if not (is_function(thing) or inspect.isclass(thing)) or set(words(name)) & NO_TRAINING:
         return False
     return stem(name).direction != "backward" and kind(name, inspect.getdoc(thing) or "") is Kind.BN
+
+
+def _applied(cls: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """Return what applies a class without making an object, and its forward less its context; None of other classes."""
+    own = {name: thing for base in reversed(cls.__mro__[:-1]) for name, thing in vars(base).items()}
+    bound = isinstance(own.get("apply"), classmethod | staticmethod)
+    forward = own.get("forward")
+    return (cls.apply, partial(cls.forward, None)) if bound and isinstance(forward, staticmethod) else None
 
 
 def _called(cls: type) -> str:

@@ -68,6 +68,8 @@ def find_eps(reading: Reading, way: Way) -> Eps:
 
 def _ignored(found: Eps, named: str) -> Eps:
     """Return what is said about an eps that the code accepts and does not use."""
+    if named.startswith("attribute"):  # it may be there for something else
+        return found._replace(note="; ".join(filter(None, (f"{named} is not the eps of the forward", found.note))))
     note = f"eps is accepted as {named} and ignored: {found.value:g} is used whatever it is"
     return Eps("ignored", found.value, "; ".join(filter(None, (note, found.note))))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bncheck import guard
 from bncheck.adapters.frameworks import codes_of
-from bncheck.adapters.mode_values import reachable, texts_of, value_pair
+from bncheck.adapters.mode_values import is_constant, reachable, texts_of, value_pair
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.words import Role, argument_role
 
@@ -25,6 +25,8 @@ def global_switches(*things: Any) -> list[Switch]:
                 if name not in scope:
                     continue
                 value = scope[name]
+                if is_constant(name, scope):
+                    continue
                 if argument_role(name) is Role.MODE and (pair := value_pair(name, value, function)):
                     found.setdefault(name, _held(name, scope, name, pair))
                 elif _is_holder(value):

@@ -6,7 +6,7 @@ Which texts a piece of code knows ("TRAIN", "eval") follows from the constants t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import CodeType
 from typing import Any
@@ -51,6 +51,9 @@ def argument_key(name: str, default: Any, required: bool, function: Callable[...
     asks = says_train_or_test(name)
     if isinstance(default, str):
         return mode_key(*text_pair(mode_texts(function), default))
+    numbers = constant_pair(getattr(inspect.unwrap(function), "__globals__", {})) if function is not None else None
+    if not asks and numbers is not None and (required or default in numbers):
+        return mode_key(*numbers)
     if isinstance(default, bool) or (asks and (required or default is None or default in (0, 1))):
         return _flag_or_text(name, function) if required and not asks else "train" if train_is_true(name) else "test"
     if required or default is None:
@@ -140,6 +143,24 @@ def texts_of(code: CodeType) -> Iterator[str]:
             yield from (item for item in constant if isinstance(item, str))
 
 
+def is_constant(name: str, scope: Mapping[str, Any]) -> bool:
+    """Tell the name of a mode (``TRAIN = 0``, beside ``TEST = 1``) from a flag that says which one it is."""
+    value = scope.get(name)
+    if isinstance(value, str):
+        return bool(set(words(name)) & set(words(value)))
+    return not isinstance(value, bool) and isinstance(value, int) and constant_pair(scope) is not None
+
+
+def constant_pair(scope: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the numbers that a module calls its two modes by, None if it does not."""
+    found: dict[bool, int] = {}
+    for name, value in scope.items():
+        said = set(words(name))
+        if isinstance(value, int) and not isinstance(value, bool) and len(said & {*TRAINING, *TESTING}) == 1:
+            found.setdefault(bool(said & {*TRAINING}), value)
+    return (found[True], found[False]) if len(found) == 2 and found[True] != found[False] else None
+
+
 def value_pair(name: str, value: Any, *things: Any) -> tuple[Any, Any] | None:
     """Return what to set a flag to, in training and otherwise, after what it holds now; None if it is no flag."""
     if isinstance(value, Enum):
@@ -149,6 +170,10 @@ def value_pair(name: str, value: Any, *things: Any) -> tuple[Any, Any] | None:
         return (one, zero) if train_is_true(name) else (zero, one)
     if isinstance(value, str) and (not value or _says_mode(value)):
         return text_pair(mode_texts(*things), value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        scopes = [getattr(f, "__globals__", {}) for f in reachable(*things)]
+        pair = next((pair for scope in scopes if (pair := constant_pair(scope))), None)
+        return pair if pair is not None and value in pair else None
     return None
 
 

@@ -11,7 +11,7 @@ from bncheck.adapters.activations import without_activations
 from bncheck.adapters.affine import NOTES
 from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.loading import Source, load, parse
-from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace
+from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace, Reading
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
 from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.trials import Found, Log, examine, score_of
@@ -180,7 +180,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         eps_source=eps.source,
         eps=eps.value,
         returns=next((fit.returns for fit in fits.values() if fit.returns), "unknown: backward raised"),
-        notes=(*filter(None, noted), *namespace.notes),
+        notes=(*filter(None, noted), *_unused(declared, found.reading), *namespace.notes),
         momentum_sense=kept.sense,
         momentum=kept.kept,
         running_var=kept.var,
@@ -192,6 +192,15 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     )
     ways = {n: fit.way for n, fit in fits.items()}
     return FoundTarget(name, conventions, found.reading, ways, Hints(declared.grad_scale == "mean", kept.places))
+
+
+def _unused(declared: Declared, reading: Reading) -> list[str]:
+    """Return what the user said that nothing was done with."""
+    said = declared.mode_switch
+    unused = [f"mode switch {said!r} was not found"] if said and said not in reading.mode_switch else []
+    if declared.device != "cpu" and reading.framework.name == "numpy":
+        unused.append(f"device {declared.device} is not used: the arrays are NumPy's")
+    return unused
 
 
 # -------------------------------------------------------------------------------------------------- choosing candidates

@@ -22,7 +22,7 @@ _MAX_DEPTH = 3  # how many ``return other(dout, cache)`` are followed
 
 def split_forward(out: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], int]:
     """Return (y, everything else, the place of y) of a forward's result; y is the first array of x's shape."""
-    if isinstance(out, tuple | list) and out:
+    if isinstance(out, tuple | list) and out and not _is_nested(out, shape):
         place = next((i for i, item in enumerate(out) if shape_of(item) == shape), 0)
         return out[place], (*out[:place], *out[place + 1 :]), place
     if isinstance(out, Mapping):
@@ -30,6 +30,15 @@ def split_forward(out: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[Any, ...
         if name is not None:
             return out[name], (out.get("cache", out),), 0
     return out, (), 0
+
+
+def _is_nested(out: Any, shape: tuple[int, ...]) -> bool:
+    """Tell a list of lists that stands for an array of a shape from a list of results."""
+    for size in shape:
+        if not isinstance(out, list) or len(out) != size:
+            return False
+        out = out[0] if out else None
+    return not isinstance(out, list)
 
 
 def read_gradients(result: Any, order: Order, shape: tuple[int, ...]) -> dict[str, Any]:

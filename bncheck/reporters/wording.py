@@ -86,7 +86,7 @@ def _statistics_in_words(conventions: Conventions) -> list[str]:
     fraction = {"kept": "momentum is the fraction kept", "new": "momentum is the fraction that is new"}
     rules = {**fraction, "cumulative": "average over all batches", "last": "last batch only"}
     rule = rules.get(conventions.momentum_sense, "no known rule")
-    if conventions.momentum is not None and conventions.momentum_sense in fraction:
+    if conventions.momentum is not None and conventions.momentum_sense in (*fraction, "fixed"):
         rule = f"{number(conventions.momentum)} of the old kept, fixed"
     variance = f"{conventions.running_var} variance" if conventions.running_var else "variance of no known kind"
     start = f", start {conventions.running_start}" if conventions.running_start else ""

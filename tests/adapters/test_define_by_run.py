@@ -117,6 +117,32 @@ def test_function_objects(write, right):
     assert "Tensor objects" in right(write(engine(FUNCTION_CLASS))).returns
 
 
+APPLIED = """
+class Function:
+    @classmethod
+    def apply(cls, *args):
+        ctx = Function()
+        y = {name}(cls.forward(ctx, *[a.{value} if isinstance(a, {name}) else a for a in args]))
+        y.parents, y.fn = args, lambda g: cls.backward(ctx, g)
+        return y
+
+class BatchNorm(Function):
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps=1e-5):
+        std = np.sqrt(x.var(axis=0) + eps); ctx.saved = (x - x.mean(axis=0)) / std, std, gamma
+        return gamma * ctx.saved[0] + beta
+    @staticmethod
+    def backward(ctx, dy):
+        xhat, std, gamma = ctx.saved
+        dx = gamma / std * (dy - dy.mean(axis=0) - xhat * (dy * xhat).mean(axis=0))
+        return dx, (dy * xhat).sum(axis=0), dy.sum(axis=0)
+"""
+
+
+def test_functions_that_are_applied(write, right):
+    assert right(write(engine(APPLIED))).eps_source == "argument"
+
+
 def test_a_method_of_the_tensor(write, right):
     source = engine(FUNCTION.replace("batch_norm(", "op(") + "\n{name}.batch_norm = lambda x, g, b: op(x, g, b)\n")
     with_method = source.replace(

@@ -107,7 +107,7 @@ def test_an_attribute_is_set(write, right):
 
 def test_an_attribute_that_nothing_reads(write, right):
     found = right(write(LAYER.format(eps="1e-6")))
-    assert (found.eps_source, found.eps) == ("ignored", 1e-6)
+    assert (found.eps_source, found.eps) == ("fixed", 1e-6)
 
 
 def test_channels_first_and_maps(write, right):

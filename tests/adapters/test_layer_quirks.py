@@ -145,11 +145,11 @@ def test_methods_inside_a_larger_class(write, right, constructor, init):
     ("init", "forward"),
     [("self.eps = 1e-5", "1e-2"), ("self.epsilon = 1e-3", "1e-8")],
 )
-def test_an_eps_that_is_ignored(write, right, init, forward):
+def test_an_attribute_that_is_not_the_eps_of_the_forward(write, right, init, forward):
     source = layer(init=f"{init}; {MADE}").replace("self.eps = 1e-5\n", "pass\n").replace("self.eps)", f"{forward})")
     conventions = right(write(source))
-    assert (conventions.eps_source, conventions.eps) == ("ignored", float(forward))
-    assert conventions.notes[0].startswith(f"eps is accepted as attribute {init.split('.')[1].split()[0]} and ignored")
+    assert (conventions.eps_source, conventions.eps) == ("fixed", float(forward))
+    assert conventions.notes[0] == f"attribute {init.split('.')[1].split()[0]} is not the eps of the forward"
 
 
 def test_an_eps_of_the_options_that_is_ignored(write, right):
@@ -166,6 +166,51 @@ def bn_backward(dout, cache):
     assert right(write(source)).eps_source == "ignored"
     without = source.replace("    eps = bn_param.get('eps', 1e-5)\n", "")
     assert right(write(without, file="without.py")).eps_source == "fixed"
+
+
+def test_private_methods_of_a_larger_class(write, right):
+    source = NETWORK.format(name="Net", constructor="", init="pass").replace("def bn_", "def _batchnorm_")
+    assert right(write(source)).layouts == ("NC",)
+
+
+def test_tuples_of_parameters_and_of_statistics(write, right):
+    source = """
+def bn_forward(x, params, state, train=True):
+    gamma, beta = params
+    mu, var = state
+    if train:
+        mu, var = x.mean(axis=0), x.var(axis=0)
+        state = 0.9 * state[0] + 0.1 * mu, 0.9 * state[1] + 0.1 * var
+    std = np.sqrt(var + 1e-5); xhat = (x - mu) / std
+    return gamma * xhat + beta, (xhat, std, gamma), state
+def bn_backward(dout, cache):
+    xhat, std, gamma = cache
+    dgamma, dbeta = (dout * xhat).sum(axis=0), dout.sum(axis=0)
+    return gamma / std * (dout - dout.mean(axis=0) - xhat * (dout * xhat).mean(axis=0)), (dgamma, dbeta)
+"""
+    conventions = right(write(source))
+    assert conventions.mode_switch == "argument train"
+    assert (conventions.momentum_sense, conventions.running_start) == ("fixed", "0, 1")
+
+
+def test_lists_of_numbers(write, right):
+    source = """
+class BatchNorm:
+    def __init__(self, n, eps=1e-5): self.gamma, self.beta, self.eps = [1.0] * n, [0.0] * n, eps
+    def forward(self, x):
+        m = len(x); cols = range(len(x[0]))
+        mu = [sum(r[j] for r in x) / m for j in cols]
+        self.s = [(sum((r[j] - mu[j]) ** 2 for r in x) / m + self.eps) ** 0.5 for j in cols]
+        self.xh = [[(r[j] - mu[j]) / self.s[j] for j in cols] for r in x]
+        return [[self.gamma[j] * r[j] + self.beta[j] for j in cols] for r in self.xh]
+    def backward(self, dy):
+        m, cols = len(dy), range(len(dy[0]))
+        self.dgamma = [sum(d[j] * h[j] for d, h in zip(dy, self.xh)) for j in cols]
+        self.dbeta = [sum(d[j] for d in dy) for j in cols]
+        return [[self.gamma[j] / self.s[j] * (d[j] - self.dbeta[j] / m - h[j] * self.dgamma[j] / m) for j in cols]
+                for d, h in zip(dy, self.xh)]
+"""
+    right(write(source))
 
 
 def test_an_eps_inside_an_inner_object_is_set_too(write, right):

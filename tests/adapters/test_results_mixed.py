@@ -74,13 +74,16 @@ KEPT = {
     "d_scale": "self.d_scale, self.d_shift = dgamma, dbeta; return dx",
     "g_": "self.ggamma, self.gbeta = dgamma, dbeta; return dx",
     "nabla": "self.nabla_gamma, self.nabla_beta = dgamma, dbeta; return dx",
+    "a dict named after another": "self.dp = {'gamma': dgamma, 'beta': dbeta}; return dx",
+    "dLdx": "self.dLdx, self.dLdgamma, self.dLdbeta = dx, dgamma, dbeta",
     "gammas gradient": "self.gammaGrad, self.betaGrad = dgamma, dbeta; return dx",
 }
 
 
 @pytest.mark.parametrize("case", KEPT)
 def test_kept_by_a_layer(write, right, case):
-    right(write(LAYER.format(init="self.xs = []", after="self.xs.append(x)", results=KEPT[case])))
+    twin = "self.p = {'gamma': self.gamma}; self.xs = []" if "self.dp" in KEPT[case] else "self.xs = []"
+    right(write(LAYER.format(init=twin, after="self.xs.append(x)", results=KEPT[case])))
 
 
 @pytest.mark.parametrize("grad", ["grad", "gradient", "d", "diff"])
@@ -126,7 +129,7 @@ def test_wrong_ones_are_seen(write, right, case):
 @pytest.mark.parametrize(
     ("name", "of"),
     [("nabla_gamma", "dgamma"), ("gx", "dx"), ("ggamma", "dgamma"), ("gb", "dbeta"), ("x_bar", "dx"), ("dγ", "dgamma"),
-     ("∂β", "dbeta"), ("d_scale", "dgamma"), ("gamma", None), ("gain", None), ("gy", None), ("gap", None)],
+     ("∂β", "dbeta"), ("dLdx", "dx"), ("dL_dW", "dgamma"), ("dloss_db", "dbeta"), ("dJdgamma", "dgamma"), ("d_scale", "dgamma"), ("gamma", None), ("gain", None), ("gy", None), ("gap", None)],
 )  # fmt: skip
 def test_whose_gradient(name, of):
     read = gradient_name(name)

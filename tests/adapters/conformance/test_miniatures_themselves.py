@@ -27,6 +27,7 @@ OPTIONAL = {
     "running-start": r".+",
     "needs": r".+",
     "note": r".+",
+    "finding": r"BN\d{3}: .+",
 }
 BUG = re.compile(r"(?P<fragment>\S.*?) ==> (?P<replacement>\S.*)")
 

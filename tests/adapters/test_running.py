@@ -1,0 +1,85 @@
+"""Conventions of running statistics, measured on code that is right: none may be called wrong, or what it is not."""
+
+import pytest
+
+from bncheck import pipeline
+from bncheck.executors.in_process import InProcess
+from bncheck.report import Verdict
+from bncheck.settings import Settings
+
+LAYER = """
+class BatchNorm:
+    def __init__(self, n, eps=1e-5{arguments}):
+        self.gamma, self.beta, self.eps = np.ones(n), np.zeros(n), eps
+        self.running_mean, self.running_var = np.zeros(n{kind}), np.ones(n{kind})
+        self.t = 0
+        {init}
+
+    def forward(self, x, train=True):
+        mu, var = (x.mean(axis=0), x.var(axis=0)) if train else (self.running_mean, {evaluated})
+        m = x.shape[0]
+        if train:
+            self.t += 1
+            self.running_mean = ({k} * self.running_mean + (1 - {k}) * mu).astype(self.running_mean.dtype)
+            self.running_var = ({k} * self.running_var + (1 - {k}) * {taken}).astype(self.running_var.dtype)
+        self.s = np.sqrt(var + self.eps)
+        self.xhat = (x - mu) / self.s
+        return self.gamma * self.xhat + self.beta
+
+    def backward(self, d):
+        self.dgamma, self.dbeta = (d * self.xhat).sum(axis=0), d.sum(axis=0)
+        g = d * self.gamma
+        return (g - g.mean(axis=0) - self.xhat * (g * self.xhat).mean(axis=0)) / self.s
+"""
+PLAIN = {"arguments": "", "kind": "", "init": "pass", "evaluated": "self.running_var", "k": "0.9", "taken": "var"}
+UNBIASED = "var * m / max(m - 1, 1)"
+RIGHT = {
+    "a literal": ({}, "fixed", "biased"),
+    "a literal of many digits": ({"k": "(1 - 1 / 128)"}, "fixed", "biased"),
+    "a third": ({"k": "(1 / 3)"}, "fixed", "biased"),
+    "a float32 attribute": ({"init": "self.r = np.float32(0.1)", "k": "(1 - self.r)"}, "fixed", "biased"),
+    "an attribute that comes in": ({"init": "self.rate = 0.1", "k": "(1 - self.rate)"}, "new", "biased"),
+    "momentum kept": ({"arguments": ", momentum=0.9", "init": "self.m = momentum", "k": "self.m"}, "kept", "biased"),
+    "unbiased": ({"taken": UNBIASED}, "fixed", "unbiased"),
+    "cumulative": ({"k": "((self.t - 1) / self.t)"}, "cumulative", "biased"),
+    "float32 statistics": ({"kind": ", dtype='f'"}, "fixed", "biased"),
+    "float32 statistics, slow": ({"kind": ", dtype='f'", "k": "0.9999"}, "fixed", "biased"),
+    "a warm-up": ({"k": "min(0.9, self.t / (self.t + 3))"}, "changing", ""),
+    "corrected in inference": ({"evaluated": "self.running_var * m / max(m - 1, 1)"}, "fixed", "biased"),
+}
+
+
+def verified(spec, **settings):
+    return pipeline.run([spec], Settings(cases=20, **settings), executor=InProcess())
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_right_statistics_are_named_and_not_accused(write, case):
+    changes, sense, var = RIGHT[case]
+    report = verified(write(LAYER.format(**PLAIN | changes)))
+    (target,) = report.targets
+    assert (target.conventions.momentum_sense, target.conventions.running_var) == (sense, var)
+    failing = {f.code for f in target.findings if f.outcome == "fail"}
+    # What m is in inference is another batch's: only the first case's own m agrees with it.
+    assert not failing - ({"BN302"} if case == "corrected in inference" else set())
+
+
+WRONG = {
+    "the deviation": {"taken": "np.sqrt(var)"},
+    "the mean": {"taken": "mu"},
+    "the last batch": {"k": "0.0"},
+    "never updated": {"k": "1.0"},
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_statistics_fail(write, case):
+    report = verified(write(LAYER.format(**PLAIN | WRONG[case])))
+    assert report.verdict is Verdict.FAIL
+    assert "BN301" in {f.code for f in report.targets[0].findings if f.outcome == "fail"}
+
+
+def test_a_literal_fraction_has_no_sense_that_a_profile_could_object_to(write):
+    spec = write(LAYER.format(**PLAIN | {"taken": UNBIASED}))
+    assert verified(spec, profile="pytorch").verdict is Verdict.PASS
+    assert verified(spec, profile="keras").verdict is Verdict.FAIL
