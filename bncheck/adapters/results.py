@@ -299,7 +299,7 @@ def _name_of(node: ast.expr) -> str | None:
         inner = node.args[0] if shaping and _is_module(node.func.value) and node.args else node.func.value
         return _name_of(inner) if shaping else None
     if isinstance(node, ast.Attribute):
-        return _name_of(node.value) if node.attr == "T" else node.attr
+        return _name_of(node.value) if node.attr in ("T", "data") else node.attr
     if isinstance(node, ast.Subscript):
         key = node.slice
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
@@ -309,7 +309,7 @@ def _name_of(node: ast.expr) -> str | None:
 
 
 _SHAPING = frozenset(
-    "reshape transpose swapaxes moveaxis rollaxis squeeze ravel flatten astype copy array asarray".split()
+    "reshape transpose swapaxes moveaxis rollaxis squeeze ravel flatten astype copy array asarray detach clone".split()
 )
 
 
