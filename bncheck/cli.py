@@ -22,6 +22,7 @@ from bncheck.options import (
     DECLARED_OPTIONS,
     DEFAULTS,
     OUTPUT_OPTIONS,
+    PROGRAMS,
     RUN_OPTIONS,
     VERBOSE,
     remember_verbose,
@@ -132,9 +133,7 @@ def cli() -> None:
 
 @cli.command(epilog=EXIT_HELP)
 @click.argument("targets", nargs=-1, metavar="TARGET...")
-@click.option(
-    "--exec", "programs", multiple=True, metavar="COMMAND", help="A program in any language: docs/exec-protocol.md."
-)
+@PROGRAMS
 @click.option("--cases", type=int, metavar="N", help=f"Cases per target. [default: {DEFAULTS.cases}]")
 @click.option("--seed", type=int, metavar="S", help=f"Seed of the random cases. [default: {DEFAULTS.seed}]")
 @click.option("--dtype", metavar="NAME", help=f"dtype of the arrays: {', '.join(DTYPES)}. [default: {DEFAULTS.dtype}]")
@@ -188,9 +187,7 @@ def _specs(targets: tuple[str, ...], programs: tuple[str, ...], adapter_file: st
 @cli.command(epilog=EXIT_HELP)
 @click.argument("case_id", metavar="ID")
 @click.argument("targets", nargs=-1, metavar="TARGET...")
-@click.option(
-    "--exec", "programs", multiple=True, metavar="COMMAND", help="A program in any language: docs/exec-protocol.md."
-)
+@PROGRAMS
 @with_options(RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
 @_examples(
     "bncheck replay 'v1:plain:seed=0,n=2,c=1' my_layers.py",

@@ -50,6 +50,9 @@ def remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) ->
     return value
 
 
+PROGRAMS = click.option(
+    "--exec", "programs", multiple=True, metavar="COMMAND", help="A program in any language: docs/exec-protocol.md."
+)
 # What the user may say about a target instead of leaving it to discovery.
 DECLARED_OPTIONS = (
     click.option("--layout", metavar="[NC|CN|NCHW|NHWC]", help="Layout of x."),

@@ -235,7 +235,7 @@ def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
 
     Promise
     -------
-    The eps that is handed over, or kept as an attribute, is the one under the root.
+    The eps that is handed over, as an argument or in the options, is the one under the root.
 
     Why it matters
     --------------
@@ -248,7 +248,7 @@ def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
 
     Typical causes
     --------------
-    A literal 1e-8 in the formula beside an argument eps; an attribute that is never read.
+    A literal 1e-8 in the formula beside an option eps. (An attribute that nothing reads is noted, and no failure.)
 
     References
     ----------
