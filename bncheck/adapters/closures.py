@@ -157,7 +157,7 @@ def _quietly(plan: Plan, function: Callable[..., Any], values: dict[str, Any]) -
             return plan.call(function, values)
         except KeyboardInterrupt:
             raise
-        except BaseException:
+        except BaseException:  # a factory that cannot be called so makes no pair
             return None
 
 
@@ -183,7 +183,7 @@ def _pulls(pair: FunctionPair | LayerClass) -> bool:
                 y = run.forward(np.random.default_rng(5).normal(size=shape), True)
             except KeyboardInterrupt:
                 raise
-            except BaseException:
+            except BaseException:  # the next way of calling it may work
                 continue
         if np.shape(y) == shape and pulled(getattr(run, "rest", ())) is not None:
             return True

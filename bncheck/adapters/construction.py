@@ -299,6 +299,6 @@ def _call(layer: Any, hooks: list[Hook], values: dict[str, Any], variant: int) -
             ran = True
         except KeyboardInterrupt:
             raise
-        except BaseException:
+        except BaseException:  # a preparation that raises did not suit; the next may
             continue
     return ran

@@ -58,7 +58,7 @@ def _within(name: str, holder: Any, code: CodeType, function: Any) -> Iterator[S
 def _settable(holder: Any, name: str, value: Any) -> bool:
     try:
         setattr(holder, name, value)
-    except Exception:
+    except Exception:  # a flag that cannot be set is no switch
         return False
     return True
 

@@ -67,7 +67,7 @@ class Jax:
         try:
             traced, shapes = self._jax.make_jaxpr(function, return_shape=True)(*given)
             flat = self._call(traced, given)
-        except Exception:
+        except Exception:  # what cannot be compiled is run operation by operation
             return self._by_operation(function, given)
         y, kept = self._jax.tree.unflatten(self._jax.tree.structure(shapes), flat)
 
@@ -127,7 +127,7 @@ class PureFunction:
         if self._traceable:
             try:
                 y, new = self._value(given, state)
-            except Exception:
+            except Exception:  # what cannot be traced is run operation by operation
                 self._traceable = False
         if not self._traceable:
             return self._framework.differentiate(lambda *arrays: self._function(arrays, state), inputs)

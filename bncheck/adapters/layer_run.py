@@ -123,7 +123,7 @@ class LayerRun(CallRun):
                 super().forward(x.copy(), False)
             except KeyboardInterrupt:
                 raise
-            except BaseException:
+            except BaseException:  # it may need training mode to create anything: begin anew
                 self._make(x)
             self._set_mode(True)
             if len(parts_of(self._layer).parameters) + len(self._absent) >= 2:

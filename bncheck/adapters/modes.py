@@ -132,7 +132,7 @@ def _turns(switch: Switch, layer: Any) -> bool:
         switch.turn(layer, {}, True)
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # what raises when it is turned is no switch
         return False
     return True
 
@@ -200,7 +200,7 @@ def _constructor(argument: str, key: str, remake: Callable[[dict[str, Any]], Any
         two = [remake(mode_values(train)) for train in (True, False)]
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # a layer that cannot be looked at has shown no switch
         return
     states = [{n: v for n, v in getattr(layer, "__dict__", {}).items() if _is_plain(v)} for layer in two]
     differing = [name for name in states[0] if name in states[1] and states[0][name] != states[1][name]]
@@ -289,7 +289,7 @@ def find_memory(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]
         one, other = fresh.remembered(), later.remembered()
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # a layer that cannot be looked at has shown no switch
         return
     reading.remember(tuple(t for t in one if t in other and not np.array_equal(one[t], other[t])))
 
@@ -305,7 +305,7 @@ def _acts(switch: Switch, start: Callable[[], Run], batches: tuple[Any, Any]) ->
             results.append(np.array(run.forward(batches[1].copy(), True), dtype=float))
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException:  # what raises when it is turned is no switch
         return False
     one, other = results
     return one.shape != other.shape or not np.allclose(one, other, rtol=1e-7, atol=0.0, equal_nan=True)
