@@ -532,3 +532,39 @@ def test_init_says_what_it_can_write():
     result = invoke("init", str(SAMPLES / "right.py"))
     assert result.exit_code == 2
     assert "bncheck init --adapter TARGET" in result.stderr
+
+
+FRAMEWORKS = ("torch", "jax", "jaxlib", "flax", "keras", "tensorflow", "ml_dtypes", "cupy")
+CORRECT = Path(__file__).parent.parent / "fixtures" / "correct"
+
+
+def planted(folder):
+    """Put a package for each framework where it is found first; one that is imported leaves a file behind."""
+    for name in FRAMEWORKS:
+        (folder / f"{name}.py").write_text(f"open(r'{folder}/{name}.imported', 'w').close()\n")
+    return os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])
+
+
+def verified_beside_frameworks(target, folder):
+    command = [sys.executable, "-X", "importtime", "-m", "bncheck", "verify", str(target), "--cases", "20"]
+    done = subprocess.run(
+        command, env=dict(os.environ, PYTHONPATH=planted(folder)), capture_output=True, text=True, timeout=120
+    )
+    named = re.findall(r"^import time:.*\|\s+(\S+)$", done.stderr, re.MULTILINE)
+    return done, {name.split(".")[0] for name in named}, {path.stem for path in folder.glob("*.imported")}
+
+
+def test_verifying_numpy_code_imports_no_framework(tmp_path):
+    # The planted packages tell of the worker process too, whose imports no -X importtime shows.
+    done, named, imported = verified_beside_frameworks(CORRECT / "cs231n_staged.py", tmp_path)
+    assert done.returncode == 0
+    assert {"numpy", "bncheck"} <= named
+    assert not named & set(FRAMEWORKS)
+    assert imported == set()
+
+
+def test_a_framework_that_the_target_imports_is_seen(tmp_path):
+    target = tmp_path / "my_bn.py"
+    target.write_text("import torch\n" + (CORRECT / "cs231n_staged.py").read_text())
+    _, _, imported = verified_beside_frameworks(target, tmp_path)
+    assert imported == {"torch"}
