@@ -111,7 +111,7 @@ class Maker:
             How many of gamma and beta the layer must have before its first forward, as far as hooks can make them.
 
         """
-        values |= shape_values(x, np.size(values["gamma"]) if np.size(values["gamma"]) else 1)
+        values |= shape_values(x, values["channels"] or 1)
         values.setdefault("optimizer", Recorder(rate=values["lr"]))
         values["rng"] = np.random.default_rng(0)
         layer = self._hooked(values, x, wanted)

@@ -48,7 +48,7 @@ class Statement:
     reads : frozenset of str
         Those, and what the functions in it read once they are called.
     changes : frozenset of str
-        Names whose objects it may change.
+        Names whose objects it may change; for a definition, those that its functions set or set attributes of.
     always : bool
         Whether it is run whoever needs it: a definition, an import, a plain constant.
     idle : bool
@@ -71,7 +71,7 @@ class Statement:
     def __post_init__(self) -> None:
         self.code = self.compiled(self.node)
         self._read_names()
-        self.changes |= _changed(self.node)
+        self.changes |= _changed(self.node, self.reads)
 
     def compiled(self, node: ast.stmt) -> CodeType:
         """Return the code of the statement, or of another form of it."""
@@ -154,7 +154,7 @@ def sort_out(statements: Sequence[Statement]) -> None:
 def _set_by_calls(
     names: Iterable[str], setters: dict[str, frozenset[str]], all_: Sequence[Statement]
 ) -> frozenset[str]:
-    """Return the globals that functions of these names, and those that they call, declare ``global`` and set."""
+    """Return the globals that functions of these names, and those that they call, set or set attributes of."""
     if not any(setters.values()):
         return frozenset()
     reads = {name: s.reads for s in all_ if s.is_definition for name in s.binds}
@@ -259,12 +259,21 @@ def _assigned_into(node: ast.stmt) -> set[str]:
     return {_base(part) for part in parts if not isinstance(part.ctx, ast.Load)}
 
 
-def _changed(node: ast.stmt) -> frozenset[str]:
+def _furnished(node: ast.stmt, globals_: frozenset[str]) -> frozenset[str]:
+    """Return the globals whose attributes the functions in a definition set: ``Tensor.__add__ = add``."""
+    parts = [n for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    found = {_base(part) for part in parts}
+    calls = (n for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.args)
+    found |= {_base(call.args[0]) for call in calls if isinstance(call.func, ast.Name) and call.func.id == "setattr"}
+    return globals_ & found
+
+
+def _changed(node: ast.stmt, globals_: frozenset[str]) -> frozenset[str]:
     """Return the names of objects that a statement may change: by setting into them, calling their methods, or
     handing them to a function.
     """  # noqa: D205
     if isinstance(node, DEFINITIONS):
-        return frozenset()
+        return _furnished(node, globals_)
     found = _assigned_into(node)
     for call in (n for n in outside_functions(node) if isinstance(n, ast.Call)):
         if isinstance(call.func, ast.Attribute):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -130,7 +131,7 @@ class Runner:
             self._put_names_back()
             chosen = needed(self.statements, self._asked_by_others() if wanted is None else wanted)
             for place, statement in enumerate(self.statements):
-                if statement.always or place in chosen:
+                if statement.always or place in chosen or self._is_package:
                     self._do(place, statement)
                 else:
                     self._leave(place, statement, "")
@@ -169,6 +170,11 @@ class Runner:
 
     def _only(self) -> str:
         return f"only the definitions of {self.label} were run"
+
+    @property
+    def _is_package(self) -> bool:
+        """Whether this is a package's own file: no script, so that what it does is meant to be done on import."""
+        return any(os.path.basename(statement.file) == "__init__.py" for statement in self.statements[:1])
 
     # ------------------------------------------------------------------------------------------------ one statement
 

@@ -125,7 +125,7 @@ class Calling:
         gamma, beta = self.framework.give(parameters.gamma), self.framework.give(parameters.beta)
         dtype = parameters.gamma.dtype
         values = {**mode_values(True), **_BESIDE, "gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
-        values |= {"lr": learning_rate(dtype), "dtype": dtype}
+        values |= {"lr": learning_rate(dtype), "dtype": dtype, "channels": parameters.gamma.size}
         start = np.zeros_like(parameters.gamma), np.ones_like(parameters.gamma)
         give = getattr(self.framework, "give_statistics", self.framework.give)
         values["running_mean"], values["running_var"] = map(give, start)
