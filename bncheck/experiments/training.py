@@ -59,7 +59,7 @@ def large_mean(target: Target, case: Case, seen: Seen) -> Evidence:
     faults: list[Fault] = []
     with faults_of("forward", faults):
         y = target.open(setup(large)).forward(large.x.copy())
-    if faults or not _is_tensor(y, large.x.shape):
+    if faults or not is_tensor(y, large.x.shape):
         return Evidence("large-mean", facts={"evaluations": 1})
     outcome, _ = within(np.asarray(y, dtype=np.float64), truth(large).forward.y, allowances(large).y)
     return Evidence("large-mean", facts={"one_pass": outcome is Outcome.FAIL, "evaluations": 1})
@@ -127,7 +127,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
         "evaluations": 2 + 2 * (warm_up is not None) + beside,
     }
     wanted = {"y": case.x.shape, "dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.gamma.shape}
-    arrays = {k: np.asarray(v, dtype=np.float64) for k, v in raw.items() if _is_tensor(v, wanted[k])}
+    arrays = {k: np.asarray(v, dtype=np.float64) for k, v in raw.items() if is_tensor(v, wanted[k])}
     return Evidence(name, arrays, facts, faults[0] if faults else None)
 
 
@@ -139,5 +139,6 @@ def _same(before: Any, now: Any) -> bool:
     return bool(np.array_equal(before, now, equal_nan=True))
 
 
-def _is_tensor(value: Any, shape: tuple[int, ...]) -> bool:
+def is_tensor(value: Any, shape: tuple[int, ...]) -> bool:
+    """Tell whether a result is an array of numbers of that shape."""
     return isinstance(value, np.ndarray | np.generic) and value.shape == shape and kind(value.dtype) in "fiub"
