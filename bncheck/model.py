@@ -284,7 +284,8 @@ class Judgement:
         """Error over allowed error; inf where there is no finite quotient of a failure."""
         if self.error is None or not self.allowed:
             return float("inf")
-        return self.error / self.allowed
+        quotient = self.error / self.allowed
+        return float("inf") if quotient != quotient else quotient  # NaN is as wrong as can be
 
 
 @dataclass(frozen=True, slots=True)

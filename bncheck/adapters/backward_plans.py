@@ -8,7 +8,7 @@ from typing import Any
 from bncheck.adapters.plans import ALWAYS, Argument, Plan, arguments, build, key_of, packed_key
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.results import takes_first
-from bncheck.adapters.words import Role, aside, upstream_like
+from bncheck.adapters.words import Role, aside, says_gradient, upstream_like
 
 
 def backward_plans(
@@ -74,6 +74,8 @@ def _beside_gradients(found: list[Argument]) -> dict[str, str]:
     beside = {}
     for argument in found:
         key = "lr" if argument.name in ("alpha", "rate") else aside(argument.name)
+        if key == "none" and says_gradient(argument.name):
+            continue  # the gradient of what came before, or of the next layer
         if argument.name == "opt" or key == "optimizer":
             beside[argument.name] = "optimizer"
         elif key in ALWAYS or (key and key != "axis" and argument.required and argument.role is None):

@@ -272,7 +272,7 @@ def _key(argument: Argument, variant: int) -> str:
         return str(argument.role)
     plural = argument.name.lower().rstrip("_") in ("x", "inputs", "data", "batch")
     if argument.role is Role.X and plural:
-        return "x"
+        return ("x", *_SIZES)[min(variant % len(_SHAPES), len(_SIZES))]  # "inputs" may count them
     if size_like(argument.name):
         return _SIZES[min(variant % len(_SHAPES), len(_SIZES) - 1)]
     return aside(argument.name) or _SHAPES[variant % len(_SHAPES)]

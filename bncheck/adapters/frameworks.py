@@ -114,7 +114,8 @@ def _global_names(code: CodeType | None) -> set[str]:
 def shape_of(value: Any) -> tuple[int, ...] | None:
     """Return the shape of an array of any library, None of what has none."""
     shape = getattr(value, "shape", None)
-    return tuple(shape) if shape is not None and not callable(shape) else None
+    # Some object's own "shape" may be a number: it is no array.
+    return tuple(shape) if shape is not None and not callable(shape) and hasattr(shape, "__iter__") else None
 
 
 def is_array(value: Any) -> bool:

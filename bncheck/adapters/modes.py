@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from bncheck.adapters import lacked
 from bncheck.adapters.mode_values import (
     TESTING,
     TRAINING,
@@ -23,7 +24,8 @@ from bncheck.adapters.mode_values import (
     value_pair,
 )
 from bncheck.adapters.protocol import Run
-from bncheck.adapters.words import Role, argument_role, train_is_true, words
+from bncheck.adapters.standins import Lacking
+from bncheck.adapters.words import Role, argument_role, says_train_or_test, train_is_true, words
 
 _SETS_MODE = frozenset("set mode phase to switch on enable is flag state use train training test testing".split())
 _FREEZING = frozenset({"trainable", "frozen", "freeze"})
@@ -227,6 +229,15 @@ def _attributes(layer: Any) -> Iterator[Switch]:
         pair = _frozen_pair(name, found[name]) or value_pair(name, found[name], type(layer))
         if pair is not None:
             yield Switch(f"attribute {name}", _setting(name, pair))
+    if isinstance(layer, Lacking):
+        # A base class that is not there would have set them; those of the code's own are above.
+        for name in (n for n in lacked.flags(type(layer)) if not hasattr(layer, n)):
+            texts = [] if says_train_or_test(name) else mode_texts(type(layer))
+            yield Switch(f"attribute {name}", _setting(name, text_pair(texts) if texts else _flag_pair(name)))
+
+
+def _flag_pair(name: str) -> tuple[bool, bool]:
+    return (True, False) if train_is_true(name) else (False, True)
 
 
 def _frozen_pair(name: str, value: Any) -> tuple[bool, bool] | None:

@@ -63,6 +63,8 @@ class Place(NamedTuple):
         """Return the place as the source would have it: ``params['gamma']``, ``gamma.data``, ``params[0]``."""
         first, *rest = self.trail
         inner = [f".{p}" if p in VALUE | GRADIENT else f"[{p!r}]" for p in rest]
+        if rest and not isinstance(self.holder, Mapping | list | tuple):
+            inner[-1] = f".{rest[-1]}"
         return f"{first}{''.join(inner)}"
 
 
@@ -196,11 +198,20 @@ def _is_foreign(name: str | int) -> bool:
 
 
 def _bare(trail: Trail) -> tuple[Trail, bool]:
-    """Return a trail without a last ``.data`` or ``.grad``, and whether that said "gradient"."""
+    """Return a trail without a last ``.data`` or ``.grad``, and whether that said "gradient".
+
+    An object that is called gamma, or stands in a list, may hold its value as ``.params`` and its gradient as
+    ``.grads``.
+    """
     above, last = trail[:-1], trail[-1]
-    if above and last in VALUE:
+    if not above:
+        return trail, False
+    held = isinstance(above[-1], int) or argument_role(above[-1]) in (Role.GAMMA, Role.BETA)
+    if last in VALUE or (held and _is_parameters(last)):
         return above, False
-    return (above, True) if above and last in GRADIENT and not _is_gradients(above[-1]) else (trail, False)
+    if (last in GRADIENT and not _is_gradients(above[-1])) or (held and _is_gradients(last)):
+        return above, True
+    return trail, False
 
 
 def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:

@@ -91,7 +91,9 @@ class Calling:
             for name, key in self.backward.bound
             if key.startswith(("cache", "item")) and argument_role(name) is not Role.CACHE and name not in known
         ]
-        return f"what {' and '.join(unclear)} should be" if len(unclear) > 1 else ""
+        unclear = unclear if len(unclear) > 1 else []
+        unclear += [name for name, key in self.backward.bound if key == "none"]
+        return f"what {' and '.join(unclear)} should be" if unclear else ""
 
     def all_switches(self) -> list[Switch]:
         """Return every way in which what the two are called with, or a global flag, says whether this is training."""

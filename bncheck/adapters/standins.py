@@ -15,6 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from bncheck.adapters import lacked
 from bncheck.adapters.gone import BUILTINS
 
 # What to install where the name of the distribution is another one than that of the module.
@@ -196,6 +197,10 @@ class Lacking:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        make = lacked.container(type(self), name)
+        if make is not None:
+            self.__dict__[name] = make()
+            return self.__dict__[name]
         raise _NotInstalledAttributeError(f"{complaint_of(type(self))} (its {name} is asked for)")
 
 

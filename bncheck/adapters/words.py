@@ -219,6 +219,12 @@ def upstream_like(name: str) -> bool:
 
 
 @cache
+def says_gradient(name: str) -> bool:
+    """Tell whether one of the words of a name means a gradient: "grad_prev", not "dtype"."""
+    return any(len(word) > 1 for word in _GRADIENT_MARKS.intersection(words(name)))
+
+
+@cache
 def output_like(name: str) -> bool:
     """Tell whether a name reads as the result of a forward."""
     found = words(name)
