@@ -18,7 +18,7 @@ from bncheck.adapters.protocol import ArityError, EpsPlace, Parameters, Reading,
 from bncheck.adapters.results import split_forward
 from bncheck.adapters.words import Role, argument_role, clarity, composite, size_like, train_is_true, words
 
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # The shapes of one case and of its neighbours.
 _KEPT = 32
 # ``use_running_average`` is no running average, but says whether to use one.
@@ -60,8 +60,8 @@ class PureLayer:
 
     def running(self, arrays: Arrays) -> list[Any]:
         """Return what the running mean and the running variance are among the arrays, None where there is none."""
-        found = {_running_role(name): value for name, value in arrays.items() if name not in self.learning}
-        return [found.get(role) for role in _RUNNING]
+        found = {running_role(name): value for name, value in arrays.items() if name not in self.learning}
+        return [found.get(role) for role in RUNNING]
 
     def call(self, framework: Framework, names: list[str], train: bool) -> Callable[..., Any]:
         """Return the layer as a function of x, the arrays `names`, and a dict of the others: y and that dict anew."""
@@ -82,10 +82,10 @@ def _last(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _running_role(name: str) -> Role | None:
+def running_role(name: str) -> Role | None:
     """Return which running statistic an array that does not learn is: "moving_mean", or plainly "mean"."""
     role = argument_role(_last(name))
-    return role if role in _RUNNING else argument_role(f"running_{_last(name)}")
+    return role if role in RUNNING else argument_role(f"running_{_last(name)}")
 
 
 class PureRun(DifferentiatedRun):

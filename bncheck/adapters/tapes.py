@@ -19,7 +19,7 @@ from bncheck import guard
 from bncheck.adapters.frameworks import Pull, functions_of
 from bncheck.adapters.places import GRADIENT, VALUE
 from bncheck.adapters.plans import arguments
-from bncheck.adapters.words import Kind, kind, stem, upstream_like, words
+from bncheck.adapters.words import Kind, clears_gradients, kind, stem, upstream_like, words
 
 _WAYS = ("argument", "argument as tensor", "set before", "set before as tensor", "loss")
 _SAID = {
@@ -38,6 +38,7 @@ class Tape:
         self.cls, self._value, self._gradient, self._backward = cls, value, gradient, backward
         self._named = {"requires_grad": True} if _accepts(cls, "requires_grad") else {}
         self._empty = getattr(cls(np.ones(1), **self._named), gradient, None)
+        self._clearing = next((name for name in dir(cls) if clears_gradients(name)), "")
         self.way: str | None = None
         self.said = f"{cls.__name__} objects"
 
@@ -72,9 +73,15 @@ class Tape:
         return self.take(getattr(tensor, self._gradient, None))
 
     def clear(self, tensor: Any) -> None:
-        """Set the gradient of a tensor to what a fresh one has."""
-        held = self.take(tensor)
-        setattr(tensor, self._gradient, None if self._empty is None else np.zeros_like(held))
+        """Set the gradient of a tensor to what a fresh one has; one that refuses that is cleared, or given zeros."""
+        zeros = np.zeros_like(self.take(tensor))
+        try:
+            setattr(tensor, self._gradient, None if self._empty is None else zeros)
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            if self._clearing:
+                getattr(tensor, self._clearing)()
+            else:
+                setattr(tensor, self._gradient, self.give(zeros))
 
     def back(self, y: Any, dy: Any, way: str) -> None:
         """Go backward from y with an upstream gradient."""

@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent / "conformance"
 # Enough for every recipe of the smaller sizes; the calibration runs tell how often a right one is accused on more.
 SETTINGS = Settings(cases=24)
 FILES = sorted(p for p in FOLDER.rglob("*") if p.suffix in (".py", ".ipynb") and "# shape: " in p.read_text()[:600])
-NO_TORCH = importlib.util.find_spec("torch") is None
+LIBRARIES = {"torch": "PyTorch", "jax": "JAX"}
 
 
 def header(path):
@@ -54,8 +54,9 @@ DIFFERENT = {
 
 def miniatures():
     for path in FILES:
-        needs_torch = "import torch" in path.read_text()
-        marks = [pytest.mark.skipif(NO_TORCH, reason="PyTorch is not installed")] if needs_torch else []
+        needed = [name for name in LIBRARIES if f"import {name}" in path.read_text()]
+        missing = [LIBRARIES[name] for name in needed if importlib.util.find_spec(name) is None]
+        marks = [pytest.mark.skip(reason=f"{name} is not installed") for name in missing]
         yield pytest.param(path, id=path.stem, marks=marks)
 
 

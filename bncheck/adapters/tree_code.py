@@ -1,0 +1,339 @@
+"""Layers in plain JAX: one function makes trees of arrays, another one is handed them beside x.
+
+``params, state = layer.init(key)`` and ``y, state = layer(params, state, x)``; or a pair of functions. The arrays in
+the trees go by the names that lead to them, a flag in a tree that reads as the mode is one, and whatever else is in a
+tree stays as it is. JAX is imported only once such code is about to be called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bncheck.adapters.affine import mentioned
+from bncheck.adapters.differentiable import differentiating, named_kind
+from bncheck.adapters.frameworks import Framework, is_array
+from bncheck.adapters.function_pair import is_function
+from bncheck.adapters.jax_code import Jax
+from bncheck.adapters.layer_class import unbound
+from bncheck.adapters.plans import spelled
+from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, EpsPlace, Namespace, Parameters, Reading
+from bncheck.adapters.pure_layers import RUNNING, Arrays, PureLayer, PureReading, derives, running_role
+from bncheck.adapters.results import split_forward, unpacked
+from bncheck.adapters.words import Kind, Role, argument_role, composite, train_is_true, words
+from bncheck.model import Declared
+
+NAME = "jax-layer"
+_INIT = frozenset("init initialize initialise create make build new setup".split())
+_APPLY = frozenset("apply forward fwd call run".split())
+_KEY = frozenset("key keys rng rngs prng seed".split())
+_CALLS = ("__call__", "apply", "forward", "call")
+_TREE = "tree"
+Keys = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What makes the trees and what is handed them, and what their arguments are for.
+
+    Attributes
+    ----------
+    cls : type or None
+        The class that both are methods of.
+    make, call : callable or str
+        The two functions, or the names of the methods.
+    built, made, called : dict
+        What the arguments of constructor, `make` and `call` are for, by name.
+
+    """
+
+    cls: type | None
+    make: Any
+    call: Any
+    built: Keys
+    made: Keys
+    called: Keys
+
+    def functions(self, values: Mapping[str, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Return the two functions, of a fresh object where they are methods."""
+        if self.cls is None:
+            return self.make, self.call
+        layer = self.cls(**_chosen(self.built, values))
+        return getattr(layer, self.make), getattr(layer, self.call)
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """One thing in a tree: its name, and what it is to start with."""
+
+    name: str
+    value: Any
+
+    @property
+    def is_mode(self) -> bool:
+        """Whether it is a flag that says whether this is training."""
+        return isinstance(self.value, bool) and argument_role(self.last) is Role.MODE
+
+    @property
+    def last(self) -> str:
+        """The last part of its name."""
+        return self.name.rpartition("/")[2]
+
+
+def _chosen(keys: Keys, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[key] for name, key in keys.items()}
+
+
+def _keys(function: Callable[..., Any], *, call: bool) -> dict[str, str]:
+    """Return what the arguments of a function get, by name; others keep their defaults. Raise ArityError for none."""
+    found: dict[str, str] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        key = _key(parameter.name, parameter.default, parameter.default is parameter.empty, call)
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ArityError
+        if key:
+            found[parameter.name] = key
+    return found
+
+
+def _key(name: str, default: Any, required: bool, call: bool) -> str:
+    said, role = set(words(name)), argument_role(name)
+    if said & _KEY and (required or default is None):
+        return "key"
+    if role in (Role.EPS, Role.MOMENTUM):
+        return "" if isinstance(default, bool | str) else role.value
+    if role is Role.MODE and (required or default is None or isinstance(default, bool)):
+        return "train" if train_is_true(name) else "test"
+    if not required:
+        return ""
+    if call:
+        return "x" if role is Role.X else _TREE
+    return "shape" if "shape" in said else "dtype" if "dtype" in said else "size"
+
+
+# ------------------------------------------------------------------------------------------------- the layer that it is
+
+
+def _layer(pair: Pair, framework: Framework, x: Any, parameters: Parameters) -> PureLayer:
+    """Return the layer for the shape of x."""
+    import jax
+
+    values = {"eps": parameters.eps, "momentum": parameters.momentum, "size": parameters.gamma.size}
+    values |= {"shape": x.shape, "dtype": x.dtype.type, "key": jax.random.PRNGKey(0), "train": True, "test": False}
+    make, call = pair.functions(values)
+    arguments = [name for name, key in pair.called.items() if key == _TREE]
+    trees = _trees(make(**_chosen(pair.made, values)), len(arguments))
+    taken = [_flat(jax, tree, name, unpacked(call, name)) for name, tree in zip(arguments, trees, strict=True)]
+    arrays = {leaf.name: np.asarray(leaf.value) for leaves, _ in taken for leaf in leaves if is_array(leaf.value)}
+
+    def apply(given: Arrays, x: Any, train: bool) -> tuple[Any, Arrays]:
+        now = values | {"x": x, "train": train, "test": not train}
+        rebuilt = {
+            name: jax.tree.unflatten(structure, [_value(leaf, given, train) for leaf in leaves])
+            for name, (leaves, structure) in zip(arguments, taken, strict=True)
+        }
+        rest = {name: key for name, key in pair.called.items() if key != _TREE}
+        y, others, _ = split_forward(call(**rebuilt, **_chosen(rest, now)), x.shape)
+        return y, _renewed(jax, others, arguments, arrays)
+
+    learning = [name for leaves, _ in taken if _learns(leaves) for name in _named(leaves, arrays)]
+    return PureLayer(arrays, learning, apply, _switch(pair, [leaf for leaves, _ in taken for leaf in leaves]))
+
+
+def _trees(made: Any, count: int) -> tuple[Any, ...]:
+    """Return the trees that are handed on, of all that was made."""
+    if count == 1 and not _is_row(made):
+        return (made,)
+    if _is_row(made) and len(made) != count:
+        made = tuple(item for item in made if not _is_shape(item))
+        made = made if len(made) == count else (made,)
+    if not _is_row(made) or len(made) != count:
+        raise TypeError(f"{count} trees of arrays are asked for, and others are made")
+    return tuple(made)
+
+
+def _is_row(made: Any) -> bool:
+    return isinstance(made, tuple | list) and not hasattr(made, "_fields")
+
+
+def _is_shape(item: Any) -> bool:
+    return _is_row(item) and all(isinstance(size, int) for size in item)
+
+
+def _flat(jax: Any, tree: Any, argument: str, names: list[str]) -> tuple[list[_Leaf], Any]:
+    """Return what is in a tree, by the names that lead to it, and its structure.
+
+    The things in a tuple have the names that the code gives them where it takes the tuple apart.
+    """
+    found, structure = jax.tree_util.tree_flatten_with_path(tree)
+    named = names if _is_row(tree) and len(names) == len(tree) else []
+    leaves = []
+    for path, value in found:
+        steps = [_step(step) for step in path]
+        if named:
+            steps[0] = named[int(steps[0])]
+        leaves.append(_Leaf("/".join((argument, *steps)), value))
+    return leaves, structure
+
+
+def _step(step: Any) -> str:
+    return str(next(getattr(step, name) for name in ("key", "name", "idx") if hasattr(step, name)))
+
+
+def _value(leaf: _Leaf, given: Arrays, train: bool) -> Any:
+    if leaf.is_mode:
+        return train if train_is_true(leaf.last) else not train
+    return given.get(leaf.name, leaf.value)
+
+
+def _learns(leaves: list[_Leaf]) -> bool:
+    return any(argument_role(leaf.last) in (Role.GAMMA, Role.BETA) for leaf in leaves)
+
+
+def _named(leaves: list[_Leaf], arrays: Arrays) -> list[str]:
+    return [leaf.name for leaf in leaves if leaf.name in arrays and running_role(leaf.name) not in RUNNING]
+
+
+def _renewed(jax: Any, others: tuple[Any, ...], arguments: list[str], arrays: Arrays) -> dict[str, Any]:
+    """Return the arrays of the trees that came back beside y: those that lie at the end of the same path."""
+    found: dict[str, Any] = {}
+    for item in others:
+        for argument in arguments:
+            leaves, _ = _flat(jax, item, argument, [])
+            found |= {leaf.name: leaf.value for leaf in leaves if leaf.name in arrays and is_array(leaf.value)}
+    return found
+
+
+def _switch(pair: Pair, leaves: list[_Leaf]) -> str:
+    """Return how such a layer is told the mode."""
+    argument = next((name for name, key in pair.called.items() if key in ("train", "test")), "")
+    flag = next((leaf.last for leaf in leaves if leaf.is_mode), "")
+    return f"argument {argument}" if argument else f"key {flag!r}" if flag else ""
+
+
+# ------------------------------------------------------------------------------------------------------- finding them
+
+
+class TreeLayer:
+    """What may be a Batch Normalization layer whose arrays are handed over in trees."""
+
+    adapter = NAME
+
+    def __init__(self, name: str, thing: Any, make: Any, call: Any, framework: Jax) -> None:
+        self.name, self._thing, self._framework = name, thing, framework
+        self._make: Any = make
+        self._call: Any = call
+        cls = thing if inspect.isclass(thing) else None
+        self.forward_name = f"{cls.__name__}.{call}" if cls else name
+        self.backward_name = f"the jax gradient of {self.forward_name}"
+        self.aliases = frozenset({name, getattr(make, "__name__", name), getattr(call, "__name__", name)})
+        self.kind = named_kind(name, thing)
+        # Two functions that belong together by their names alone may be something else.
+        self.composite = composite(name) or cls is None
+        self._cls = cls
+
+    @property
+    def mentions(self) -> frozenset[str]:
+        """Say whether the code speaks of gamma and beta."""
+        return mentioned(self._thing)
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the one way of making and calling the layer; raise ArityError if there is none."""
+        make = unbound(self._cls, self._make) if self._cls else self._make
+        call = unbound(self._cls, self._call) if self._cls else self._call
+        built = _keys(self._cls, call=False) if self._cls else {}
+        pair = Pair(self._cls, self._make, self._call, built, _keys(make, call=False), _keys(call, call=True))
+        if "x" not in pair.called.values() or _TREE not in pair.called.values():
+            raise ArityError(f"{self.forward_name}{spelled(call)}: expected something like (params, x).")
+        given = {*built.values(), *pair.made.values(), *pair.called.values()}
+        eps = EpsPlace("argument", True) if "eps" in given else None
+        parts: list[tuple[str, Keys]] = [(self._cls.__name__, built)] if self._cls else []
+        parts += [(getattr(make, "__name__", "init"), pair.made), (getattr(call, "__name__", "apply"), pair.called)]
+        said = "; ".join(f"{name}({', '.join(_said(a, k) for a, k in keys.items())})" for name, keys in parts)
+        yield PureReading(self._framework, said, eps, partial(_layer, pair, self._framework))
+
+
+def _said(argument: str, key: str) -> str:
+    return argument if argument == key else f"{argument}={'what was made' if key == _TREE else key}"
+
+
+def _methods(cls: type) -> tuple[str, str] | None:
+    """Return the methods of a class that make trees and take them, None if it has none."""
+    own = {name: thing for base in reversed(cls.__mro__[:-1]) for name, thing in vars(base).items()}
+    making = [name for name in own if not name.startswith("__") and set(words(name)) & _INIT]
+    taking = [name for name in _CALLS if name in own]
+    for make in making:
+        for call in taking:
+            if _takes_tree(unbound(cls, call)) and callable(getattr(cls, make)):
+                return make, call
+    return None
+
+
+def _takes_tree(call: Any) -> bool:
+    """Tell whether a function takes x and something else that has to be there, which is no gamma and no beta."""
+    try:
+        keys = _keys(call, call=True)
+    except (ArityError, TypeError, ValueError):
+        return False
+    trees = [name for name, key in keys.items() if key == _TREE]
+    return "x" in keys.values() and bool(trees) and not {Role.GAMMA, Role.BETA} <= {argument_role(n) for n in trees}
+
+
+def _function_pairs(functions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the names of functions that make trees, and of those that take them."""
+    for call, function in functions.items():
+        said = [*words(call)]
+        if set(said) & _INIT or named_kind(call, function) is not Kind.BN or not _takes_tree(function):
+            continue
+        rest = [word for word in said if word not in _APPLY]
+        for make in functions:
+            others = [*words(make)]
+            plain = len(rest) < len(said) and others == rest
+            if make != call and (plain or (set(others) & _INIT and [w for w in others if w not in _INIT] == rest)):
+                yield make, call
+                break
+
+
+def _framework_of(thing: Any, declared: Declared) -> Jax | None:
+    found = differentiating((thing,), declared.device)
+    return next((framework for framework in found if isinstance(framework, Jax)), None)
+
+
+class _TreeLayers:
+    """Finds classes and pairs of functions that speak JAX and keep their arrays in trees."""
+
+    def candidates(self, namespace: Namespace) -> list[Candidate]:
+        """Return those in a namespace."""
+        things, declared = namespace.things, namespace.declared
+        found = [_class(name, thing, declared) for name, thing in things.items() if inspect.isclass(thing)]
+        functions = {name: thing for name, thing in things.items() if is_function(thing)}
+        for make, call in _function_pairs(functions):
+            framework = _framework_of(functions[call], declared)
+            if framework is not None:
+                found.append(TreeLayer(call, functions[call], functions[make], functions[call], framework))
+        return [candidate for candidate in found if candidate is not None]
+
+    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
+        """Return the one that a class is."""
+        return _class(name, objects[0], declared) if len(objects) == 1 and inspect.isclass(objects[0]) else None
+
+
+def _class(name: str, cls: type, declared: Declared) -> Candidate | None:
+    if named_kind(name, cls) is not Kind.BN or any(derives(cls, p, n) for p, n in _OF_LIBRARIES):
+        return None
+    methods = _methods(cls)
+    framework = _framework_of(cls, declared) if methods else None
+    return TreeLayer(name, cls, *methods, framework) if methods and framework else None
+
+
+# Layers that know their arrays themselves have adapters of their own.
+_OF_LIBRARIES = (("flax.linen", "Module"), ("flax.nnx", "Module"), ("keras.", "Layer"), ("torch.nn", "Module"))
+
+ADAPTERS.add(NAME, _TreeLayers())
