@@ -227,13 +227,18 @@ def _attributes(layer: Any) -> Iterator[Switch]:
     # A layer that is frozen is told the mode in another way, as long as it has one.
     for name in sorted(found, key=lambda n: bool(set(words(n)) & _FREEZING)):
         pair = _frozen_pair(name, found[name]) or value_pair(name, found[name], type(layer))
-        if pair is not None:
+        # Beside "training" a "first_mode" is about something else.
+        if pair is not None and not (any(map(says_train_or_test, found)) and _is_vague(name, found[name])):
             yield Switch(f"attribute {name}", _setting(name, pair))
     if isinstance(layer, Lacking):
         # A base class that is not there would have set them; those of the code's own are above.
         for name in (n for n in lacked.flags(type(layer)) if not hasattr(layer, n)):
             texts = [] if says_train_or_test(name) else mode_texts(type(layer))
             yield Switch(f"attribute {name}", _setting(name, text_pair(texts) if texts else _flag_pair(name)))
+
+
+def _is_vague(name: str, value: Any) -> bool:
+    return isinstance(value, bool) and not says_train_or_test(name) and not set(words(name)) & _FREEZING
 
 
 def _flag_pair(name: str) -> tuple[bool, bool]:

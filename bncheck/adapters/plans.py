@@ -272,8 +272,15 @@ def constructor_plans(cls: Callable[..., Any], *, optimizer: bool = False) -> It
     if sum(a.required for a in unknown) > _MOST_UNKNOWN:
         raise ArityError
     tail = [_choices(a, i) for i, a in enumerate(unknown) if a.required or i == 0]
-    for choice in product(*tail):
-        yield build(found, keys | {a.name: k for a, k in zip(unknown, choice, strict=False) if k != "default"})
+    # A name that may be left out is given where all else has failed: without one code may ask a library for one.
+    labels = {a.name: "label" for a in found if a.name not in keys and a.default in ("", None) and _is_label(a)}
+    for more, choice in product([{}, labels] if labels else [{}], product(*tail)):
+        chosen = {a.name: k for a, k in zip(unknown, choice, strict=False) if k != "default"}
+        yield build(found, keys | chosen | more)
+
+
+def _is_label(argument: Argument) -> bool:
+    return argument.role is None and not argument.required and aside(argument.name) == "label"
 
 
 def _as_constructor(argument: Argument) -> Argument:

@@ -54,7 +54,7 @@ class Recorder:
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Note a call; without arrays it is a class being instantiated."""
         found = [list(item) if isinstance(item, Iterator) else item for item in (*args, *named.values())]
-        if not any(is_array(item) or isinstance(item, Mapping | list | tuple) for item in found):
+        if not any(_holds_arrays(item) for item in found):
             return self
         return self._note(found)
 
@@ -82,6 +82,12 @@ class Recorder:
             self.notes.append(Note(label, *pair, *map(_copied, pair)))
         held = [item for item in found if is_array(item) or isinstance(item, Mapping | list | tuple)]
         return held[0].copy() if len(held) == 1 and is_array(held[0]) else held[0]
+
+
+def _holds_arrays(item: Any) -> bool:
+    """Tell an array, or a collection of such, from a number and from a shape: ``Update(optimizer, gamma.shape)``."""
+    is_shape = isinstance(item, list | tuple) and bool(item) and all(isinstance(size, int) for size in item)
+    return is_array(item) or (isinstance(item, Mapping | list | tuple) and not is_shape)
 
 
 def _pairs(name: str, items: list[Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
