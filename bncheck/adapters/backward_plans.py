@@ -7,7 +7,7 @@ from typing import Any
 
 from bncheck.adapters.plans import ALWAYS, Argument, Plan, arguments, build, key_of, packed_key
 from bncheck.adapters.protocol import ArityError
-from bncheck.adapters.results import takes_first
+from bncheck.adapters.results import cache_names, takes_first
 from bncheck.adapters.words import Role, aside, says_gradient, upstream_like
 
 
@@ -51,6 +51,10 @@ def backward_plans(
     rest = [a for a in asked if a.required or a.role in (Role.CACHE, Role.GAMMA, Role.BETA)]
     open_ = [a for a in rest if a.required and a.role in (None, Role.X)]
     for more in _optimizers(found, keys):
+        held = cache_names(forward)
+        named = {a.name: f"item{held.index(a.name)}" for a in found if a.required and a.name in held}
+        if named and all(a.name in named or (keys | more).get(a.name) for a in found if a.required):
+            yield build(found, keys | more | named)
         yield from _with_cache(found, keys | more, rest, open_, returned)
     if len(open_) == 1 and not upstream_like(first.name):
         yield build(found, {**keys, first.name: "cache", open_[0].name: "dy"})

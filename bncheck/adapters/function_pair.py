@@ -27,6 +27,7 @@ from bncheck.adapters.protocol import (
 )
 from bncheck.adapters.results import declared_order, gradient_order, keys_of, returned_names
 from bncheck.adapters.runs import Calling, CallRun
+from bncheck.adapters.separate_gradients import joined, separate
 from bncheck.adapters.stems import match
 from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, says_train_or_test, stem
 from bncheck.model import Declared
@@ -246,6 +247,12 @@ class _FunctionPairs:
             name = pair.forward if pair.primary else pair.backward
             two = functions[pair.forward], functions[pair.backward]
             found.append(FunctionPair(name, *two, pair[:2], namespace.declared))
+        apart = separate(functions)
+        if apart is not None and not any(apart[0] in candidate.aliases for candidate in found):
+            forward, gradients = apart
+            backward = joined({of: functions[name] for of, name in gradients.items()})
+            names = forward, " and ".join(gradients.values())
+            found.append(FunctionPair(forward, functions[forward], backward, names, namespace.declared))
         return found
 
     def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:

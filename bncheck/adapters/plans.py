@@ -164,6 +164,8 @@ def key_of(argument: Argument) -> str | None:
         return argument.mode
     if role is None and (argument.required or aside(argument.name) in ALWAYS):
         return aside(argument.name) if aside(argument.name) not in ("axis",) else None
+    if role is Role.CACHE and argument.default is False:
+        return "yes"  # ``return_cache=False``
     if role in (Role.RUNNING_MEAN, Role.RUNNING_VAR, Role.CACHE) and not argument.required:
         return None
     return None if role is None else role.value

@@ -160,6 +160,23 @@ def returned_names(function: Callable[..., Any]) -> tuple[str | None, ...] | Non
     return tuples[-1] if tuples else None
 
 
+def cache_names(function: Callable[..., Any]) -> list[str]:
+    """Return the names in the one tuple that a forward returns beside y, written out or under a name of its own."""
+    tree = source_tree(function)
+    written = [node for _, node in _returned(function, 0) if len(getattr(node, "elts", ())) == 2]
+    if tree is None or not written:
+        return []
+    cache = next((e for e in getattr(written[-1], "elts", ())[1:]), None)
+    if isinstance(cache, ast.Name):
+        values = [n.value for n in ast.walk(tree) if isinstance(n, ast.Assign) and _assigns(n, cache.id)]
+        cache = values[-1] if values else None
+    return [_name_of(e) or "" for e in cache.elts] if isinstance(cache, ast.Tuple | ast.List) else []
+
+
+def _assigns(node: ast.Assign, name: str) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+
+
 def gradient_order(function: Callable[..., Any]) -> Order:
     """Return the order of the gradients that the return statements name, by the number of things returned.
 

@@ -22,7 +22,17 @@ _PAIR = "(running_mean,running_var)"
 _MODE_OPTION = [("mode", "mode:train")]
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # Values of arguments that have nothing to do with Batch Normalization, by key.
-_BESIDE = {"none": None, "step": 1, "zero": 0.0, "seed": 0, "label": "bn", "axis0": 0, "axis1": 1, "axis-1": -1}
+_BESIDE = {
+    "none": None,
+    "yes": True,
+    "step": 1,
+    "zero": 0.0,
+    "seed": 0,
+    "label": "bn",
+    "axis0": 0,
+    "axis1": 1,
+    "axis-1": -1,
+}
 
 
 @dataclass(slots=True)
