@@ -10,7 +10,7 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
-from bncheck.core.truth import allowances, truth
+from bncheck.core.truth import allowances, lost_in_one_pass, truth
 from bncheck.model import Judgement, Outcome
 
 # Run only where an error asks for it: whether the target's variance is one-pass.
@@ -162,8 +162,8 @@ def variance_keeps_its_digits(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    y against the reference: an error above the bound of right evaluations and within that of one-pass ones, in an
-    implementation that errs like that on a batch made to show it, too.
+    y against the reference: an error above the bound of right evaluations and within that of one-pass ones, or NaN
+    where a one-pass variance keeps no digit, in an implementation that errs like that on a batch made to show it, too.
 
     Typical causes
     --------------
@@ -173,7 +173,7 @@ def variance_keeps_its_digits(case: Case, seen: Seen) -> Judgement:
     ----------
     Higham 2002, Accuracy and Stability of Numerical Algorithms, section 1.9.
     """
-    two_pass = _compare(case, seen, "y")
+    two_pass = _lost(case, seen) or _compare(case, seen, "y")
     if two_pass.outcome is not Outcome.FAIL:
         return two_pass
     if _compare(case, seen, "y", one_pass=True).outcome is Outcome.FAIL:
@@ -182,6 +182,8 @@ def variance_keeps_its_digits(case: Case, seen: Seen) -> Judgement:
         return replace(two_pass, suspect=True)
     if seen["large-mean"].facts.get("one_pass") is False:
         return Judgement(Outcome.SKIP, "y is wrong, and its variance is not one-pass (see BN101)", "y")
+    if two_pass.error is None:
+        return replace(two_pass, outcome=Outcome.WARN)
     lost = np.log10(max(float(two_pass.error or 0.0) / UNIT_ROUNDOFF[case.spec.dtype], 1.0))
     message = f"y has lost about {lost:.0f} digits, as a one-pass variance E[x²] - E[x]² does"
     return replace(two_pass, outcome=Outcome.WARN, message=message)
@@ -214,6 +216,20 @@ def eps_is_there(case: Case, seen: Seen) -> Judgement:
     if case.spec.eps == 0.0:
         return Judgement(Outcome.WARN, "no eps is added to the variance: a constant channel divides 0 by 0")
     return Judgement(Outcome.PASS, "an eps is added to the variance")
+
+
+def _lost(case: Case, seen: Seen) -> Judgement | None:
+    """Return what is to be said of a y that is not finite where a one-pass variance keeps no digit; None of others."""
+    found = seen["training"].arrays.get("y")
+    if found is None or np.isfinite(found).all():
+        return None
+    places = np.argwhere(~np.isfinite(found) & lost_in_one_pass(case, "y"))
+    if not len(places):
+        return None
+    at, want = tuple(int(i) for i in places[0]), truth(case).tensor("y")
+    k = float(np.max(np.abs(case.x[:, at[1]]), initial=0.0) * truth(case).forward.inv_std.flat[at[1]])
+    message = f"y is {found[at]}: at max|x| = {k:.0e} sd a one-pass variance E[x²] - E[x]² has no digit left"
+    return Judgement(Outcome.FAIL, message, "y", None, None, at, float(found[at]), float(want[at]))
 
 
 def _judge(case: Case, seen: Seen, tensor: str) -> Judgement:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bncheck.case import Case
 from bncheck.core import reference
 from bncheck.core.precision import limits
-from bncheck.core.rounding import Bounds, rounding_bounds
+from bncheck.core.rounding import UNBOUNDED, Bounds, rounding_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 
 Array = NDArray[np.float64]
@@ -46,3 +46,13 @@ def allowances(case: Case, *, one_pass: bool = False) -> Bounds:
         return rounding_bounds(
             case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, tiny=tiny, one_pass=one_pass
         )
+
+
+def lost_in_one_pass(case: Case, tensor: str) -> NDArray[np.bool_]:
+    """Tell for every element of a tensor whether a variance ``mean(x**2) - mean(x)**2`` leaves no digit of it.
+
+    There it may come out as 0 or below, and y with it as infinite or NaN.
+    """
+    # Bounds that hold are of the size of the tensor; the others are products with UNBOUNDED.
+    allowed: Array = getattr(allowances(case, one_pass=True), tensor)
+    return allowed > UNBOUNDED**0.5

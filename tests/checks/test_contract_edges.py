@@ -1,11 +1,14 @@
 """What the checks of the contract say at the edges: strange dtypes, and exceptions at one value per channel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.contract import dtype_kept, prints_nothing, survives
+from bncheck.checks.against_reference import variance_keeps_its_digits
+from bncheck.checks.contract import dtype_kept, prints_nothing, results_finite, survives
 from bncheck.guard import describe
 from bncheck.model import Evidence, Fault, Outcome
 
@@ -92,3 +95,58 @@ def test_falling_over_one_value_per_channel_is_no_refusal(error):
 def test_the_page_about_printing_says_what_is_seen_and_what_is_not():
     assert "goes through sys.stdout or sys.stderr" in prints_nothing.__doc__
     assert "os.write" in prints_nothing.__doc__
+
+
+def one_pass(x, gamma, beta, eps):
+    mean = x.mean(axis=0)
+    var = (x**2).mean(axis=0) - mean**2
+    with np.errstate(invalid="ignore"):
+        return gamma * (x - mean) / np.sqrt(var + eps) + beta
+
+
+def not_finite(spec, y, is_one_pass):
+    """Return what BN503 and BN401 say of a y that is not finite."""
+    case = build(spec)
+    seen = {"training": Evidence("training", arrays={"y": y(case)})}
+    first = results_finite(case, seen)
+    if is_one_pass is not None:
+        seen["large-mean"] = Evidence("large-mean", facts={"one_pass": is_one_pass})
+    return first, results_finite(case, seen), variance_keeps_its_digits(case, seen)
+
+
+FAR = CaseSpec(n=3, c=2, mean=8e7)
+
+
+def as_one_pass(case):
+    return one_pass(case.x, case.gamma, case.beta, case.spec.eps)
+
+
+def nan_everywhere(case):
+    return np.full_like(case.x, np.nan)
+
+
+def test_nan_where_a_one_pass_variance_keeps_no_digit_is_its_warning():
+    first, finite, digits = not_finite(FAR, as_one_pass, True)
+    assert first.outcome is Outcome.FAIL
+    assert first.suspect
+    assert finite.outcome is Outcome.SKIP
+    assert digits.outcome is Outcome.WARN
+    assert "sd a one-pass variance" in digits.message
+
+
+@pytest.mark.parametrize(("spec", "is_one_pass"), [(FAR, False), (FAR, None), (CaseSpec(n=3, c=2, mean=8e3), True)])
+def test_nan_that_no_one_pass_variance_explains_fails(spec, is_one_pass):
+    _, finite, digits = not_finite(spec, nan_everywhere, is_one_pass)
+    assert finite.outcome is Outcome.FAIL
+    assert digits.outcome is not Outcome.WARN
+
+
+def test_nan_beside_the_channel_that_is_lost_fails():
+    case = replace(build(CaseSpec(n=3, c=2)), x=np.array([[8e7, 1.0], [8e7 + 1, 2.0], [8e7 + 2, 4.0]]))
+    seen = {
+        "training": Evidence("training", arrays={"y": nan_everywhere(case)}),
+        "large-mean": Evidence("large-mean", facts={"one_pass": True}),
+    }
+    found = results_finite(case, seen)
+    assert found.outcome is Outcome.FAIL
+    assert found.index[1] == 1
