@@ -7,8 +7,11 @@ from typing import Any
 
 from bncheck.adapters.plans import ALWAYS, Argument, Plan, arguments, build, key_of, packed_key
 from bncheck.adapters.protocol import ArityError
-from bncheck.adapters.results import cache_names, takes_first
-from bncheck.adapters.words import Role, aside, says_gradient, upstream_like
+from bncheck.adapters.results import cache_names, indexed, takes_first
+from bncheck.adapters.words import Role, aside, says_gradient, upstream_like, words
+
+_INPUTS = frozenset("inputs input args ins".split())
+_OUTPUTS = frozenset("outputs output outs results".split())
 
 
 def backward_plans(
@@ -59,6 +62,25 @@ def backward_plans(
     if len(open_) == 1 and not upstream_like(first.name):
         yield build(found, {**keys, first.name: "cache", open_[0].name: "dy"})
     yield from _with_tuples(function, forward, found, keys)
+    yield from _with_everything(function, forward, found)
+
+
+def _with_everything(
+    function: Callable[..., Any], forward: Callable[..., Any], found: list[Argument]
+) -> Iterator[Plan]:
+    """Yield a plan for a backward of lists: the gradients, all that the forward was given, all that it returned."""
+    given = [a.role.value if a.role is not None else "none" for a in arguments(forward) or () if a.required]
+    keys = {}
+    for argument in (a for a in found if a.required):
+        said, taken = set(words(argument.name)), indexed(function, argument.name)
+        if upstream_like(argument.name) and taken == {0}:
+            keys[argument.name] = "(dy)"
+        elif taken and said & _INPUTS:
+            keys[argument.name] = f"({','.join(given)})"
+        elif taken and said & _OUTPUTS:
+            keys[argument.name] = "outputs"
+    if "(dy)" in keys.values() and all(a.name in keys for a in found if a.required):
+        yield build(found, keys)
 
 
 def _with_tuples(

@@ -283,12 +283,18 @@ def unpacked(function: Callable[..., Any], name: str) -> list[str]:
 
 def takes_first(function: Callable[..., Any], name: str) -> bool:
     """Tell whether a variable is a tuple of which the first is taken: ``gy, = grads`` or ``grads[0]``."""
+    return 0 in indexed(function, name) or len(unpacked(function, name)) == 1
+
+
+def indexed(function: Callable[..., Any], name: str) -> frozenset[int]:
+    """Return the numbers by which a function takes single things out of a variable: ``inputs[0]``, ``inputs[1]``."""
     tree = source_tree(function)
+    found = set()
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
-            if isinstance(node.slice, ast.Constant) and node.slice.value == 0:
-                return True
-    return len(unpacked(function, name)) == 1
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
+                found.add(node.slice.value)
+    return frozenset(found)
 
 
 def _return_values(tree: ast.AST) -> list[ast.expr]:

@@ -167,19 +167,9 @@ class CallRun:
     """One run of a forward and a backward."""
 
     __slots__ = (
-        "_attributes",
-        "_backward",
-        "_calling",
-        "_flags",
-        "_forward",
-        "_place",
-        "_raw",
-        "_rest",
-        "_result",
-        "_shape",
-        "_train",
-        "_values",
-    )
+        "_attributes", "_backward", "_calling", "_flags", "_forward", "_place", "_raw", "_rest", "_result", "_shape",
+        "_train", "_values",
+    )  # fmt: skip
 
     def __init__(
         self, calling: Calling, forward: Callable[..., Any], backward: Callable[..., Any], values: dict[str, Any]
@@ -225,7 +215,8 @@ class CallRun:
         if "cache" in calling.forward.keys:  # before the first backward there is nothing else to keep in one
             values["cache"] = (values["running_mean"], values["running_var"])
         self._pack()
-        y, self._rest, self._place = split_forward(calling.forward.call(self._forward, values), x.shape)
+        out = values["outputs"] = calling.forward.call(self._forward, values)
+        y, self._rest, self._place = split_forward(out, x.shape)
         self._keep_running()
         self._raw = y
         return take(self._output(x.shape) if y is None else y)
