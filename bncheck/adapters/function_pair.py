@@ -14,7 +14,7 @@ from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
 from bncheck.adapters.modes import Switch
-from bncheck.adapters.plans import Plan, forward_plans, spelled
+from bncheck.adapters.plans import Plan, arguments, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -92,6 +92,10 @@ class FunctionReading:
         return AffineRun(run, parameters, self.absent) if self.absent else run
 
 
+_AFFINE = frozenset({"gamma", "beta"})
+_UNTOLD = frozenset({"x", "dy", "eps"})
+
+
 class FunctionPair:
     """Two functions that may be the forward and the backward of a Batch Normalization."""
 
@@ -155,6 +159,12 @@ class FunctionPair:
                         forward, backward, order, cache, place, keys, returned or (), framework, switches=switches
                     )
                     yield FunctionReading(self._forward, self._backward, calling)
+        # A backward that is told nothing but dy and x knows of no gamma: it is that of a call without.
+        untold = [plan for plan in backwards if plan.keys <= _UNTOLD]
+        if untold and _AFFINE <= {a.role for a in arguments(self._forward) or () if a.default is None}:
+            for framework, backward in product(self._frameworks, untold):
+                calling = Calling(forwards[0].without(_AFFINE), backward, order, framework=framework, switches=switches)
+                yield FunctionReading(self._forward, self._backward, calling, _AFFINE)
 
 
 def eps_argument(plan: Plan, function: Function | None = None) -> EpsPlace | None:

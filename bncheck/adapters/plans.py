@@ -72,6 +72,11 @@ class Plan:
         """The keys that stand for tuples of values: "(x,gamma,beta)"."""
         return tuple(key for key in (*self.positional, *(k for _, k in self.named)) if parts_of_key(key))
 
+    def without(self, keys: frozenset[str]) -> Plan:
+        """Return the plan that leaves the arguments with these keys at their defaults."""
+        kept = tuple(pair for pair in self.bound if pair[1] not in keys)
+        return Plan((), kept, kept)
+
     def spelled(self, name: str) -> str:
         """Return the call in words: "bn(x, gamma, beta, bn_param=options)"."""
         found = self.bound or tuple((key, key) for key in self.positional)

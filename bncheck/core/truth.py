@@ -55,4 +55,5 @@ def lost_in_one_pass(case: Case, tensor: str) -> NDArray[np.bool_]:
     """
     # Bounds that hold are of the size of the tensor; the others are products with UNBOUNDED.
     allowed: Array = getattr(allowances(case, one_pass=True), tensor)
-    return allowed > UNBOUNDED**0.5
+    lost: NDArray[np.bool_] = allowed > UNBOUNDED**0.5
+    return lost
