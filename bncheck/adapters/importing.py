@@ -133,14 +133,34 @@ class OwnFinder:
         if path is None and (name in _LIBRARIES or not asked_by_user(self._late)):
             return None
         spec = PathFinder.find_spec(name, self._folders if path is None else path)
-        if spec is None or spec.origin is None:
-            return spec if spec is not None and path is None and _holds_python(spec) else None
+        if spec is None:
+            return self._otherwise_spelled(name, self._folders if path is None else path)
+        if spec.origin is None:
+            return spec if path is None and _holds_python(spec) else None
         if not isinstance(spec.loader, SourceFileLoader) or not _is_own(spec.origin):
             return None
         if path is None and os.path.realpath(spec.origin) == self._places.file:
             return self._target(name, spec.origin)
         spec.loader = OwnLoader(name, os.path.realpath(spec.origin), self._loading)
         return spec
+
+    def _otherwise_spelled(self, name: str, folders: Sequence[str]) -> ModuleSpec | None:
+        """Return the spec of a file or folder that only a file system blind to upper and lower case would find."""
+        last = name.rpartition(".")[2]
+        for place in (Path(folder) for folder in folders if _is_own(folder) and os.path.isdir(folder)):
+            for found in sorted(place.iterdir()):
+                if found.stem.lower() != last.lower() or found.stem == last:
+                    continue
+                if found.suffix == ".py":
+                    loader = OwnLoader(name, str(found), self._loading)
+                    spec = spec_from_file_location(name, found, loader=loader)
+                elif found.is_dir() and _holds_python(spec := self._package(name, found)):
+                    pass
+                else:
+                    continue
+                self._loading.book.note(f"{name} is taken from {found.name}, which is spelled otherwise")
+                return spec
+        return None
 
     def _package(self, name: str, folder: Path) -> ModuleSpec:
         init = folder / "__init__.py"

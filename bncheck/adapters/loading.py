@@ -57,7 +57,10 @@ _loaded: dict[tuple[str, int, int, bool], _Loaded] = {}
 def parse(text: str) -> Source:
     """Take ``file.py``, ``file.py::name``, ``notebook.ipynb::name`` or ``package.module:name`` apart."""
     place, double, name = text.partition("::")
-    if double or place.endswith((".py", ".ipynb")) or os.path.exists(place):
+    is_file = place.endswith((".py", ".ipynb")) or os.path.exists(place)
+    if double and not is_file and "." in place and all(part.isidentifier() for part in place.split(".")):
+        return Source(place, name, False)  # a module, with the colons of a file
+    if double or is_file:
         return Source(place, name, True)
     module, colon, name = place.partition(":")
     if colon and all(part.isidentifier() for part in module.split(".")):

@@ -98,6 +98,21 @@ def test_a_package_in_a_folder_above_the_target(put):
     assert eps_found(path) == 1e-3
 
 
+def test_a_package_that_is_imported_in_lower_case(put):
+    put("MyProject/constants.py", "EPS = 1e-3\n")
+    put("MyProject/Helpers/plain.py", "ONE = 1\n")
+    imports = "from myproject.constants import EPS\nfrom myproject.helpers.Plain import ONE\n"
+    path = put("MyProject/norms/bn.py", NUMPY + imports + PAIR)
+    card = resolve.cards(TargetSpec(str(path)))[0]
+    assert card.conventions.eps == 1e-3
+    assert "myproject is taken from MyProject, which is spelled otherwise" in card.conventions.notes
+
+
+def test_a_module_may_be_named_like_a_file():
+    assert parse("package.module::name") == Source("package.module", "name", False)
+    assert parse("package.py::name") == Source("package.py", "name", True)
+
+
 def test_two_folders_may_have_neighbours_of_the_same_name(put):
     for folder, eps in (("one", 1e-3), ("two", 1e-2)):
         put(f"{folder}/constants_beside.py", f"EPS = {eps}\n")
