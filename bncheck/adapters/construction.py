@@ -172,12 +172,14 @@ class Maker:
         return True
 
     def _teach(self, layer: Any, values: dict[str, Any]) -> None:
-        """Set learning rates, and optimizers that are not there yet, where the layer keeps them as attributes."""
+        """Set learning rates, and momenta and optimizers that are not there yet, where the layer keeps them."""
         for name, value in list(getattr(layer, "__dict__", {}).items()):
             about = aside(name)
             if about in ("lr", "zero") and isinstance(value, float | int) and not isinstance(value, bool):
                 setattr(layer, name, values[about])
                 self.learns = self.learns or about == "lr"
+            elif value is None and _is_momentum(name):
+                setattr(layer, name, values["momentum"])
             elif about == "optimizer" and value is None and self._optimizer:
                 setattr(layer, name, values["optimizer"])
                 self.learns = True
@@ -209,6 +211,11 @@ def _eps_attributes(layer: Any) -> Iterator[str]:
         for inner, held in getattr(value, "__dict__", {}).items() if not isinstance(value, type) else ():
             if argument_role(inner) is Role.EPS and _is_number(held):
                 yield f"{name}.{inner}"
+
+
+def _is_momentum(name: str) -> bool:
+    """Tell whether an attribute that is to be set from outside is a momentum; "alpha" is what smooths averages."""
+    return argument_role(name) is Role.MOMENTUM or name.strip("_") == "alpha"
 
 
 def _is_number(value: Any) -> bool:

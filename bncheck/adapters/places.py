@@ -217,6 +217,7 @@ def _bare(trail: Trail) -> tuple[Trail, bool]:
 def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:
     """Return the places whose names say gamma or beta, and those whose names say their gradients."""
     best: dict[str, tuple[int, int, Place]] = {}
+    named: dict[str, set[str]] = {"gamma": set(), "beta": set()}
     twins = _twins({str(place.trail[0]) for place in places if len(place.trail) > 1})
     for place in places:
         trail, gradient = _bare(place.trail)
@@ -233,8 +234,16 @@ def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:
         else:
             continue
         rank = (how, -len(place.trail))
+        named.get(of, set()).add(str(name).strip("_").lower())
         if of not in best or rank > best[of][:2]:
             best[of] = (*rank, place)
+    # Beside a W that is not the gamma, dW belongs to W.
+    for key in named:
+        how, _, gradient_place = best.get(f"d{key}", (0, 0, None))
+        if key in best and gradient_place is not None and how < best[key][0]:
+            said = str(gradient_place.trail[-1]).strip("_").lower()
+            if any(said.endswith(name) for name in named[key]):
+                del best[f"d{key}"]
     found = {of: place for of, (_, _, place) in best.items()}
     return (
         {of: found[of] for of in ("gamma", "beta") if of in found},

@@ -234,3 +234,14 @@ def test_a_change_of_dy_in_place_shows_without_gamma_and_beta(write, only):
     np.testing.assert_allclose(opened.backward(dy).dbeta, dy.sum(axis=0))
     before, now = opened.handed_over()["dy"]
     assert not np.array_equal(before, now)
+
+
+def test_the_gradients_of_a_layers_own_weights_are_not_gammas():
+    class Dense:
+        def __init__(self):
+            self.W, self.b, self.dW, self.db = np.ones((3, 2)), np.zeros(2), np.ones((3, 2)), np.zeros(2)
+            self.gamma, self.beta = np.ones(2), np.zeros(2)
+
+    found = parts_of(Dense())
+    assert found.parameters["gamma"].spelled == "gamma"
+    assert not {"dgamma", "dbeta"} & found.gradients.keys()
