@@ -166,3 +166,22 @@ def test_wrong_ones_are_seen(write, right, case):
 def test_gradients_of_the_wrong_parameter_are_seen(write, right):
     with pytest.raises(AssertionError, match="dgamma"):
         right(write(ENGINES["backward(grad)"].replace("(x, gamma, beta), fn", "(x, beta, gamma), fn")))
+
+
+COMPOSED = """
+def batch_norm(x, gamma, beta, eps=1e-5):
+    y = bn_op(x, gamma, beta, eps)
+    return y * Tensor(np.ones_like(y.data))
+def mul(a, b):
+    y = Tensor(a.data * b.data); y.parents, y.fn = (a, b), lambda g: (g * b.data, g * a.data)
+    return y
+def install():
+    {put_in}
+install()
+"""
+
+
+@pytest.mark.parametrize("put_in", ["Tensor.__mul__ = mul", "setattr(Tensor, '__mul__', mul)"])
+def test_operators_that_a_function_puts_into_the_class_are_there(write, right, put_in):
+    source = engine(backward=without_argument("pass")).replace("def batch_norm", "def bn_op")
+    right(write(source + COMPOSED.replace("{put_in}", put_in), name="batch_norm"))
