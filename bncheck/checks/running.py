@@ -1,8 +1,6 @@
-"""Promises about running statistics: how training updates them, and that eval mode uses them."""
+"""Promises about running statistics: how training updates them."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +10,7 @@ from bncheck.core.rounding import statistics_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.model import Conventions, Evidence, Judgement, Outcome
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.float64]
-
-_NONE = Judgement(Outcome.SKIP, "the code keeps no running statistics")
+NO_STATISTICS = Judgement(Outcome.SKIP, "the code keeps no running statistics")
 
 
 @check("BN301", "statistics-follow-rule", needs=("running",), follows=("BN101",))
@@ -51,7 +44,7 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     evidence = seen["running"]
     conventions: Conventions | None = evidence.facts.get("conventions")  # none where the training step raised
     if conventions is None or not conventions.momentum_sense:
-        return _NONE
+        return NO_STATISTICS
     if conventions.momentum_sense == "changing" or conventions.running_var == "undecided":
         return Judgement(Outcome.SKIP, "the rule of the statistics could not be told")
     if conventions.momentum_sense in ("unknown", "last") or not conventions.running_var:
@@ -112,98 +105,6 @@ def _kept(case: Case, conventions: Conventions, step: int) -> float:
     return momentum if conventions.momentum_sense == "kept" else 1 - momentum
 
 
-@check("BN302", "eval-uses-running-statistics", needs=("running",), follows=("BN101", "BN301"))
-def eval_uses_running_statistics(case: Case, seen: Seen) -> Judgement:
-    """In eval mode y is normalised with the running statistics.
-
-    Promise
-    -------
-    ``y = gamma (x - running_mean) / sqrt(running_var + eps) + beta``, whatever batch x is a part of.
-
-    Why it matters
-    --------------
-    A layer that normalises with the batch's own statistics in inference answers differently for every neighbour of an
-    input, and fails on a single one.
-
-    Evidence
-    --------
-    Three training batches, then a forward in eval mode, against the formula with the statistics that the code then
-    holds. Skipped where the code cannot be told that it is inference.
-
-    Typical causes
-    --------------
-    The training flag ignored; the standard deviation kept and squared, or the variance kept and not rooted; eps
-    forgotten, or added twice; statistics swapped.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 2, step 11.
-    """
-    evidence = seen["running"]
-    conventions: Conventions | None = evidence.facts.get("conventions")  # none where the training step raised
-    if conventions is None or not conventions.momentum_sense:
-        return _NONE
-    if not conventions.mode_switch:
-        return Judgement(Outcome.SKIP, "the code cannot be told that it is inference")
-    if fault := evidence.facts.get("eval_fault"):
-        return Judgement(Outcome.WARN, f"in eval mode {fault}")
-    if "y" not in evidence.arrays:
-        return Judgement(Outcome.SKIP, "no y to compare in eval mode")
-    x, y, mean, var = (evidence.arrays[k] for k in ("x", "y", "mean", "var"))
-    return _eval_judgement(case, x, y, mean[-1], var[-1], evidence)
-
-
-def _eval_judgement(case: Case, x: Array, y: Array, mean: Array, var: Array, evidence: Evidence) -> Judgement:
-    """Compare y with the formula; every operation of either form of it errs by at most u."""
-    u = max(UNIT_ROUNDOFF[case.spec.dtype], float(evidence.arrays["precision"][0]))
-    shape = (-1, *[1] * (x.ndim - 2))
-    mu, v, gamma, beta = (np.asarray(a, dtype=np.float64).reshape(shape) for a in (mean, var, case.gamma, case.beta))
-    total = v + case.spec.eps
-    if not (total > 0).all():
-        return Judgement(Outcome.SKIP, "a running variance + eps that is not above 0 has no root")
-    inv_std = 1 / np.sqrt(total)
-    want = gamma * (x - mu) * inv_std + beta
-    # The folded form (gamma inv_std) x + (beta - mu gamma inv_std) rounds at the size of its terms, some ten times.
-    allowed = 20 * u * (np.abs(gamma) * inv_std * (np.abs(x) + np.abs(mu)) + np.abs(beta))
-    outcome, worst = within(y, want, allowed + np.finfo(np.float64).tiny)
-    if outcome is not Outcome.FAIL or _corrected(case, x, y, mean, var, evidence):
-        return Judgement(Outcome.PASS, "y in eval mode follows from the running statistics")
-    error = float(abs(y[worst] - want[worst]))
-    return Judgement(
-        outcome,
-        _what_eval_does(case, x, y),
-        None,
-        error,
-        float(np.broadcast_to(allowed, y.shape)[worst]),
-        worst,
-        float(y[worst]),
-        float(want[worst]),
-    )
-
-
-def _corrected(case: Case, x: Array, y: Array, mean: Array, var: Array, evidence: Evidence) -> bool:
-    """Tell whether y uses m / (m - 1) times the average of biased variances, as Algorithm 2 has it in step 10."""
-    shape = (-1, *[1] * (x.ndim - 2))
-    mu, v, gamma, beta = (np.asarray(a, dtype=np.float64).reshape(shape) for a in (mean, var, case.gamma, case.beta))
-    rtol = 64 * max(UNIT_ROUNDOFF[case.spec.dtype], float(evidence.arrays["precision"][0]))
-    for m in {m for m in evidence.facts["m"] if m > 1}:
-        want = gamma * (x - mu) / np.sqrt(v * m / (m - 1) + case.spec.eps) + beta
-        if np.allclose(y, want, rtol=rtol, atol=rtol * float(np.abs(want).max())):
-            return True
-    return False
-
-
-def _what_eval_does(case: Case, x: Array, y: Array) -> str:
-    own: Any = (x - x.mean(axis=case.axes, keepdims=True)) / np.sqrt(
-        x.var(axis=case.axes, keepdims=True) + case.spec.eps
-    )
-    shape = (-1, *[1] * (x.ndim - 2))
-    trained = case.gamma.reshape(shape) * own + case.beta.reshape(shape)
-    if np.allclose(y, trained, rtol=1e-3, atol=1e-6):
-        return "y in eval mode is normalised with the batch's own statistics"
-    return "y in eval mode does not follow from the running statistics"
-
-
 @check("BN303", "statistics-fit-profile", needs=("running",), follows=("BN301",))
 def statistics_fit_profile(case: Case, seen: Seen) -> Judgement:
     """The running statistics follow the convention that was asked for.
@@ -231,9 +132,117 @@ def statistics_fit_profile(case: Case, seen: Seen) -> Judgement:
     """
     conventions: Conventions | None = seen["running"].facts.get("conventions")
     if conventions is None or not conventions.momentum_sense:
-        return _NONE
+        return NO_STATISTICS
     if conventions.misfit is None:
         return Judgement(Outcome.SKIP, "no profile was asked for")
     if conventions.misfit:
         return Judgement(Outcome.FAIL, conventions.misfit)
     return Judgement(Outcome.PASS, "the statistics follow the profile")
+
+
+@check("BN307", "statistics-updated-once", needs=("long-run",), follows=("BN301",))
+def statistics_updated_once(case: Case, seen: Seen) -> Judgement:
+    """The running statistics are updated by the forward, and by nothing else.
+
+    Promise
+    -------
+    One training step, forward and backward, takes one batch in.
+
+    Why it matters
+    --------------
+    A second update in the backward squares the fraction that stays: statistics forget twice as fast as the momentum
+    says.
+
+    Evidence
+    --------
+    The statistics after a forward and after the backward that follows, compared bit for bit.
+
+    Typical causes
+    --------------
+    The update copied into the backward; the forward called again from the backward to rebuild the cache.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 2.
+    """
+    evidence = seen["long-run"]
+    conventions: Conventions | None = evidence.facts.get("conventions")
+    if conventions is None or not conventions.momentum_sense:
+        return NO_STATISTICS
+    for name in ("mean", "var"):
+        before, after = (evidence.arrays.get(f"{when}_{name}") for when in ("forward", "backward"))
+        if before is None or after is None:
+            return Judgement(Outcome.SKIP, "no statistics to read around a backward on this case")
+        if not np.array_equal(before, after, equal_nan=True):
+            worst = int(np.nanargmax(np.abs(after - before)))
+            figures = (float(abs(after[worst] - before[worst])), 0.0, (worst,), float(after[worst]))
+            message = f"running_{name} is changed by the backward"
+            return Judgement(Outcome.FAIL, message, None, *figures, float(before[worst]))
+    return Judgement(Outcome.PASS, "the statistics are updated once per step")
+
+
+@check("BN308", "statistics-exact-after-many-steps", needs=("long-run",), follows=("BN101", "BN301"))
+def statistics_exact_after_many_steps(case: Case, seen: Seen) -> Judgement:
+    """After many steps the running statistics are still those of the rule.
+
+    Promise
+    -------
+    The rule that holds for the first batches holds for the fiftieth.
+
+    Why it matters
+    --------------
+    Inference happens after thousands of steps. A correction for the first steps that never ends, a rule that changes or
+    a sum that grows show late.
+
+    Evidence
+    --------
+    Fifty batches, two in turn; the rule that BN301 found, applied to what the code held after the first.
+
+    Typical causes
+    --------------
+    A correction of bias that is applied to what it corrects; statistics frozen after some steps; an average that is
+    taken for a sum.
+
+    References
+    ----------
+    Kingma & Ba 2015, arXiv:1412.6980, section 3 (what a correction of bias is).
+    """
+    evidence = seen["long-run"]
+    conventions: Conventions | None = evidence.facts.get("conventions")
+    if conventions is None or not conventions.momentum_sense:
+        return NO_STATISTICS
+    known = conventions.momentum_sense in ("kept", "new", "fixed", "cumulative")
+    if not known or conventions.running_var not in ("biased", "unbiased"):
+        return Judgement(Outcome.SKIP, "the rule of the statistics is not known (see BN301)")
+    for name in ("mean", "var"):
+        judgement = _drift(name, case, evidence, conventions)
+        if judgement.outcome is not Outcome.PASS:
+            return judgement
+    return Judgement(Outcome.PASS, "the statistics follow their rule over many batches")
+
+
+def _drift(name: str, case: Case, evidence: Evidence, conventions: Conventions) -> Judgement:
+    """Compare one statistic after many steps with the rule, applied to what was read after the first."""
+    first, last = (evidence.arrays.get(f"{when}_{name}") for when in ("first", "last"))
+    if first is None or last is None:
+        return Judgement(Outcome.SKIP, "no statistics to read after many steps on this case")
+    batches, steps = evidence.arrays[f"batch_{name}"], evidence.facts["steps"]
+    if name == "var" and conventions.running_var == "unbiased":
+        batches = batches * (case.spec.m / (case.spec.m - 1))
+    want = first
+    for step in range(1, steps):
+        keep = _kept(case, conventions, step)
+        want = keep * want + (1 - keep) * batches[step % 2]
+    u = max(UNIT_ROUNDOFF[case.spec.dtype], evidence.facts["precision"])
+    # The second batch is -2 x. A batch's mean errs by m u of its largest value, its variance, in one pass, by that of
+    # the value's square; an update by some 8 u; a fraction that was measured by 1e-9. At worst all steps add up.
+    peak = 2.0 * np.abs(case.x).max(axis=case.axes).astype(np.float64)
+    size = np.maximum(np.abs(first), peak if name == "mean" else peak * peak)
+    share = (case.spec.m + 8) * u + (1e-9 if conventions.momentum is not None else 0.0)
+    allowed = steps * share * size
+    outcome, worst = within(last, want, allowed)
+    if outcome is not Outcome.FAIL:
+        return Judgement(Outcome.PASS)
+    message = f"running_{name} after {steps} batches is not what the rule of the first ones makes it"
+    figures = (float(abs(last[worst] - want[worst])), float(allowed[worst]), worst, float(last[worst]))
+    return Judgement(outcome, message, None, *figures, float(want[worst]))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.model import TENSORS, Evidence, Judgement, Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 
 @check("BN504", "inputs-untouched")
@@ -138,8 +145,183 @@ def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
         one, two = first.arrays.get(name), second.arrays.get(name)
         if one is None or two is None or np.array_equal(one, two, equal_nan=True):
             continue
-        at = tuple(int(i) for i in np.argwhere(~((one == two) | (np.isnan(one) & np.isnan(two))))[0])
+        at = _first_difference(one, two)
         error = float(abs(one[at] - two[at]))
         message = f"{name} differs between {which}"
         return Judgement(Outcome.FAIL, message, name, error, 0.0, at, float(two[at]), float(one[at]))
     return Judgement(Outcome.PASS, f"{which} give the same bits")
+
+
+@check(
+    "BN511",
+    "backward-repeatable",
+    needs=("training", "backward-twice"),
+    severity="warning",
+    follows=("BN504", "BN505", "BN506", "BN508"),
+)
+def backward_repeatable(case: Case, seen: Seen) -> Judgement:
+    """A second backward from the same forward gives the same dx.
+
+    Promise
+    -------
+    Backward reads what forward kept, and does not spoil it. A cache that serves once and then raises is fine, and so
+    are gradients of gamma and beta that add up over backwards.
+
+    Why it matters
+    --------------
+    Gradient checks, two losses on one output and a graph that is kept call backward twice: a spoiled cache gives
+    numbers, and they are wrong.
+
+    Evidence
+    --------
+    Two backwards in a row, compared bit for bit.
+
+    Typical causes
+    --------------
+    ``xhat *= ...`` or ``dxhat -= ...`` on an array of the cache.
+
+    References
+    ----------
+    PyTorch documentation of ``retain_graph``.
+    """
+    evidence, once = seen["backward-twice"], seen["training"].arrays
+    if not evidence.facts.get("tried"):
+        return Judgement(Outcome.SKIP, "not tried on this case")
+    if raised := evidence.facts["raised"]:
+        return Judgement(Outcome.SKIP, f"a second backward is refused: {raised}")
+    dx, again = once.get("dx"), evidence.arrays.get("dx")
+    if dx is None or again is None:
+        return Judgement(Outcome.SKIP, "no dx of a second backward to compare")
+    if not np.array_equal(dx, again, equal_nan=True):
+        at = _first_difference(dx, again)
+        figures = (float(abs(again[at] - dx[at])), 0.0, at, float(again[at]), float(dx[at]))
+        return Judgement(Outcome.WARN, "dx of a second backward is another one", "dx", *figures)
+    added = [name for name in ("dgamma", "dbeta") if _doubled(once.get(name), evidence.arrays.get(name))]
+    message = f"{' and '.join(added)} of a second backward add up" if added else "backward gives the same twice"
+    return Judgement(Outcome.PASS, message)
+
+
+@check(
+    "BN512",
+    "poison-stays-in-channel",
+    needs=("training", "poisoned"),
+    severity="warning",
+    follows=("BN101", "BN201", "BN202", "BN203", "BN505", "BN605"),
+)
+def poison_stays_in_channel(case: Case, seen: Seen) -> Judgement:
+    """A NaN or an infinity in one channel leaves the others as they were.
+
+    Promise
+    -------
+    y, dx, dgamma and dbeta of all other channels are what they are without it.
+
+    Why it matters
+    --------------
+    One dead channel can be found and mended; a map full of NaN tells nothing.
+
+    Evidence
+    --------
+    A step with a NaN and an infinity in one channel of x, the other channels compared with the plain step.
+
+    Typical causes
+    --------------
+    Sums over channels, or products with masks and matrices of zeros (0 times NaN is NaN).
+
+    References
+    ----------
+    IEEE 754-2019, section 6.2.
+    """
+    evidence, plain = seen["poisoned"], seen["training"].arrays
+    if "channel" not in evidence.facts:
+        return Judgement(Outcome.SKIP, "not tried on this case")
+    if raised := evidence.facts["raised"]:
+        return Judgement(Outcome.PASS, f"refuses what is not finite: {raised}")
+    others = np.arange(case.spec.c) != evidence.facts["channel"]
+    for name, found in evidence.arrays.items():
+        want = plain.get(name)
+        if want is None or not np.isfinite(want).all():
+            continue
+        got, clean = (np.moveaxis(a, 1, 0)[others] if a.ndim > 1 else a[others] for a in (found, want))
+        if not np.isfinite(got).all():
+            return Judgement(Outcome.WARN, f"a NaN in one channel of x reaches {name} of other channels", name)
+        if not np.allclose(got, clean, rtol=1e-3, atol=1e-3 * float(np.abs(clean).max())):
+            return Judgement(Outcome.WARN, f"a NaN in one channel of x changes {name} of other channels", name)
+    return Judgement(Outcome.PASS, "a NaN stays in its channel")
+
+
+@check("BN513", "empty-batch-is-clear", needs=("training", "empty-batch"), severity="warning")
+def empty_batch_is_clear(case: Case, seen: Seen) -> Judgement:
+    """A batch of no rows is refused, or gives a y of no rows.
+
+    Promise
+    -------
+    No number comes out where none went in.
+
+    Why it matters
+    --------------
+    The last shard of a data set may be empty. (What comes of the running statistics then, NaN in most code, is up to
+    the caller.)
+
+    Evidence
+    --------
+    A forward of x with N = 0.
+
+    Typical causes
+    --------------
+    A buffer of an earlier batch handed out; a shape that is remembered.
+
+    References
+    ----------
+    PyTorch, "Expected more than 1 value per channel when training".
+    """
+    facts = seen["empty-batch"].facts
+    if "raised" not in facts:
+        return Judgement(Outcome.SKIP, "not tried on this case")
+    if facts["raised"]:
+        return Judgement(Outcome.PASS, f"an empty batch is refused: {facts['raised']}")
+    want = (0, *case.x.shape[1:])
+    if facts["shape"] != want:
+        return Judgement(Outcome.WARN, f"y of an empty batch is {facts['shape']}, and not {want}", "y")
+    return Judgement(Outcome.PASS, "an empty batch gives an empty y")
+
+
+@check("BN514", "random-state-untouched", needs=("training", "random-state"), severity="warning")
+def random_state_untouched(case: Case, seen: Seen) -> Judgement:
+    """The global random generators are left alone.
+
+    Promise
+    -------
+    Neither ``random`` nor ``numpy.random`` is drawn from, or seeded, by a forward or a backward.
+
+    Why it matters
+    --------------
+    Experiments are reproduced by seeds: a layer that draws from the global generator, or seeds it, changes all that
+    comes after it.
+
+    Evidence
+    --------
+    The state of both generators before and after a training step of a layer that has run before: what its constructor
+    and its first forward draw for its weights does not count.
+
+    Typical causes
+    --------------
+    Noise or dropout inside; ``np.random.seed(0)`` left over from debugging.
+
+    References
+    ----------
+    NumPy, NEP 19, "Random number generator policy".
+    """
+    moved = seen["random-state"].facts.get("moved")
+    if moved is None:
+        return Judgement(Outcome.SKIP, "not tried on this case")
+    if moved:
+        return Judgement(Outcome.WARN, f"a step draws from, or seeds, the global generator of {' and '.join(moved)}")
+    return Judgement(Outcome.PASS, "global random generators are left alone")
+
+
+def _doubled(once: Array | None, twice: Array | None) -> bool:
+    return once is not None and twice is not None and bool(once.any()) and np.allclose(twice, 2 * once)
+
+
+def _first_difference(one: Array, two: Array) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argwhere(~((one == two) | (np.isnan(one) & np.isnan(two))))[0])

@@ -9,17 +9,18 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.core.reference import forward
 from bncheck.experiments.catalogue import Seen, experiment
-from bncheck.experiments.training import setup
+from bncheck.experiments.training import is_numeric, is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Evidence, Fault, Session, Target
+from bncheck.model import GRADIENTS, Evidence, Fault, Session, Target
 
 
 @experiment("running")
 def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
-    """Train on three batches, reading the statistics after each, then run one batch in eval mode.
+    """Train on three batches, reading the statistics after each, then run batches in eval mode, forward and backward.
 
     Arrays: ``mean``, ``var`` and ``batch_mean``, ``batch_var`` with one row per reading (the first reading is before
-    any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward.
+    any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward; ``part``, y of some rows of
+    that x alone, the statistics behind it (``after_mean``, ``after_var``), and dy and the gradients of its backward.
     """
     conventions = target.conventions
     facts: dict[str, Any] = {"conventions": conventions, "evaluations": 0}
@@ -38,7 +39,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     facts |= {"evaluations": 3, "m": [x.size // case.gamma.size for x in batches]}
     arrays = _table(case, batches, readings)
     if conventions.mode_switch:
-        arrays |= _eval(session, case, faults)
+        arrays |= _eval(session, case, faults, facts)
     facts["eval_fault"] = str(faults[0]) if faults else ""
     return Evidence("running", arrays, facts)
 
@@ -65,22 +66,43 @@ def _table(case: Case, batches: list[Any], readings: list[Any]) -> dict[str, Any
         "var": np.array([np.asarray(var, dtype=np.float64) for _, var in pairs]),
         "batch_mean": np.array([batch.mu for batch in own]),
         "batch_var": np.array([batch.var for batch in own]),
-        "precision": np.array([max(_roundoff(value) for value in pairs[-1])]),
+        "precision": np.array([max(roundoff(value) for value in pairs[-1])]),
     }
 
 
-def _roundoff(value: Any) -> float:
+def roundoff(value: Any) -> float:
     """Return the unit roundoff of an array's dtype: statistics may be kept in float32 beside float64 data."""
     dtype = np.asarray(value).dtype
     return float(np.finfo(dtype).eps) / 2 if dtype.kind == "f" else 2.0**-53
 
 
-def _eval(session: Session, case: Case, faults: list[Fault]) -> dict[str, Any]:
-    """Return x and y of a forward in eval mode."""
+def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what happens in eval mode; a fault of the forward counts, one of the backward is a fact of its own."""
     x = np.concatenate([case.x, case.x[:1]])[::-1]
+    arrays: dict[str, Any] = {}
     with faults_of("forward", faults):
         y = session.forward(x.copy(), "eval")
-        kept = session.running_stats()
-        if isinstance(y, np.ndarray) and y.shape == x.shape and kept is not None:
-            return {"x": x.astype(np.float64), "y": y.astype(np.float64)}
-    return {}
+        if not is_tensor(y, x.shape) or session.running_stats() is None:
+            return {}
+        arrays = {"x": x, "y": y, "part": session.forward(x[ROWS_ALONE].copy(), "eval")}
+        arrays |= zip(("after_mean", "after_var"), session.running_stats() or (), strict=False)
+    facts["evaluations"] += 2
+    if not faults:
+        arrays |= _eval_gradients(session, case.dy, facts)
+    return {name: np.asarray(value, dtype=np.float64) for name, value in arrays.items() if is_numeric(value)}
+
+
+# Which rows of the eval batch are run once more by themselves: all but the first, the last one first. It is the case's
+# own batch, as big as a batch that the layer was trained on, for layers that take one batch size only.
+ROWS_ALONE = slice(None, 0, -1)
+
+
+def _eval_gradients(session: Session, dy: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return dy and the gradients of the eval forward that came last."""
+    faults: list[Fault] = []
+    found: dict[str, Any] = {}
+    with faults_of("backward", faults):
+        found = {"dy": dy, **dict(zip(GRADIENTS, session.backward(dy.copy())[:3], strict=True))}
+    facts["evaluations"] += 1
+    facts["eval_backward_fault"] = str(faults[0]) if faults else ""
+    return found

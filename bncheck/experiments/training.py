@@ -141,4 +141,9 @@ def _same(before: Any, now: Any) -> bool:
 
 def is_tensor(value: Any, shape: tuple[int, ...]) -> bool:
     """Tell whether a result is an array of numbers of that shape."""
-    return isinstance(value, np.ndarray | np.generic) and value.shape == shape and kind(value.dtype) in "fiub"
+    return is_numeric(value) and value.shape == shape
+
+
+def is_numeric(value: Any) -> bool:
+    """Tell whether a result is an array of numbers."""
+    return isinstance(value, np.ndarray | np.generic) and kind(value.dtype) in "fiub"

@@ -1,0 +1,97 @@
+"""What else happens to a layer: a second backward, a poisoned channel, an empty batch, its results read later."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+
+from bncheck.case import Case
+from bncheck.experiments.catalogue import Seen, experiment
+from bncheck.experiments.laws import tries_laws
+from bncheck.experiments.training import is_tensor, setup
+from bncheck.guard import faults_of
+from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault, Target
+
+
+@experiment("backward-twice", needs=("training",))
+def backward_twice(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Forward, backward, and the same backward again: the second one's gradients, or the fault of it."""
+    if not tries_laws(case):
+        return Evidence("backward-twice")
+    faults: list[Fault] = []
+    found: dict[str, Any] = {}
+    with faults_of("backward", faults):
+        session = target.open(setup(case))
+        session.forward(case.x.copy())
+        session.backward(case.dy.copy())
+        found = dict(zip(GRADIENTS, session.backward(case.dy.copy())[:3], strict=True))
+    facts = {"evaluations": 3, "tried": True, "raised": str(faults[0]) if faults else ""}
+    return Evidence("backward-twice", _tensors(found, case), facts)
+
+
+@experiment("poisoned", needs=("training",))
+def poisoned(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Run a step with a NaN and an infinity in one channel of x. The fact "channel" says which one it is."""
+    if not tries_laws(case) or case.spec.c == 1:
+        return Evidence("poisoned")
+    channel = case.spec.seed % case.spec.c
+    x = case.x.copy()
+    x[0, channel] = np.nan
+    x[-1, channel] = np.inf
+    faults: list[Fault] = []
+    found: dict[str, Any] = {}
+    with faults_of("forward", faults):
+        session = target.open(setup(case))
+        found["y"] = session.forward(x)
+        found |= zip(GRADIENTS, session.backward(case.dy.copy())[:3], strict=True)
+    facts = {"evaluations": 2, "channel": channel, "raised": str(faults[0]) if faults else ""}
+    return Evidence("poisoned", _tensors(found, case), facts)
+
+
+@experiment("empty-batch", needs=("training",))
+def empty_batch(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Run one forward of a batch of no rows. Facts: the shape of what came, or what was raised."""
+    if case.spec.recipe not in ("plain", "custom", "shrunk"):
+        return Evidence("empty-batch")
+    faults: list[Fault] = []
+    facts: dict[str, Any] = {"evaluations": 1, "raised": "", "kind": ""}
+    with faults_of("forward", faults):
+        y = target.open(setup(case)).forward(case.x[:0].copy())
+        facts["shape"] = np.shape(y) if isinstance(y, np.ndarray) else type(y).__name__
+    if faults:
+        facts |= {"raised": str(faults[0]), "kind": faults[0].kind}
+    return Evidence("empty-batch", {}, facts)
+
+
+@experiment("random-state", needs=("training",))
+def random_state(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Look at the global generators of Python and NumPy before and after a step. The fact "moved" names those used.
+
+    The layer has run a forward before: it may draw its weights when it is made, and when it meets its first batch.
+    """
+    if not tries_laws(case):
+        return Evidence("random-state")
+    faults: list[Fault] = []
+    moved: list[str] = []
+    with faults_of("forward", faults):
+        session = target.open(setup(case))
+        session.forward(case.x.copy())
+        before = _generators()
+        session.forward(case.x.copy())
+        session.backward(case.dy.copy())
+        after = _generators()
+        moved = [name for name in before if before[name] != after[name]]
+    return Evidence("random-state", {}, {"evaluations": 3, "moved": moved})
+
+
+def _generators() -> dict[str, Any]:
+    """Return what the global generators will draw from."""
+    state: Any = np.random.get_state()  # noqa: NPY002 - it is the global one that is looked at
+    return {"random": hash(random.getstate()), "numpy.random": (state[1].tobytes(), state[2])}
+
+
+def _tensors(found: dict[str, Any], case: Case) -> dict[str, Any]:
+    shapes = dict(zip(TENSORS, (case.x.shape, case.x.shape, case.gamma.shape, case.beta.shape), strict=True))
+    return {k: np.asarray(v, dtype=np.float64) for k, v in found.items() if is_tensor(v, shapes[k])}
