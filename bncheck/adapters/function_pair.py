@@ -12,6 +12,7 @@ from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.global_flags import global_switches
+from bncheck.adapters.inference import Inference, beside, chosen, keeps_statistics
 from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.plans import Plan, arguments, forward_plans, spelled
@@ -65,6 +66,7 @@ class FunctionReading:
     def choose(self, switch: Switch) -> None:
         """Take one of the switches as the one to report."""
         self._chosen = switch
+        self._calling = chosen(self._calling, switch)
 
     @property
     def mode_switch(self) -> str:
@@ -102,7 +104,13 @@ class FunctionPair:
     adapter = NAME
 
     def __init__(
-        self, name: str, forward: Function, backward: Function, names: tuple[str, str], declared: Declared
+        self,
+        name: str,
+        forward: Function,
+        backward: Function,
+        names: tuple[str, str],
+        declared: Declared,
+        inference: Inference | None = None,
     ) -> None:
         forward, backward = plain(forward), plain(backward)
         self.name = name
@@ -114,6 +122,7 @@ class FunctionPair:
         self._frameworks = spoken_by((forward, backward), declared.device)
         self._declared_order = declared_order(declared)
         self._mode = declared.mode_switch
+        self._inference = inference
 
     @property
     def mentions(self) -> frozenset[str]:
@@ -153,10 +162,20 @@ class FunctionPair:
         options = {plan: dict_keys(self._forward, plan) if "params" in plan.keys else [()] for plan in forwards}
         switches = tuple(global_switches(self._forward, self._backward))
         for framework, forward in product(self._frameworks, forwards):
+            inference = self._inference if keeps_statistics(forward, returned or ()) else None
             for keys, backward in product(options[forward], backwards):
                 for cache, place in cache_choices(returned, "cache" in backward.keys):
                     calling = Calling(
-                        forward, backward, order, cache, place, keys, returned or (), framework, switches=switches
+                        forward,
+                        backward,
+                        order,
+                        cache,
+                        place,
+                        keys,
+                        returned or (),
+                        framework,
+                        switches=switches,
+                        inference=inference,
                     )
                     yield FunctionReading(self._forward, self._backward, calling)
         # A backward that is told nothing but dy and x knows of no gamma: it is that of a call without.
@@ -256,7 +275,7 @@ class _FunctionPairs:
         for pair in match(functions):
             name = pair.forward if pair.primary else pair.backward
             two = functions[pair.forward], functions[pair.backward]
-            found.append(FunctionPair(name, *two, pair[:2], namespace.declared))
+            found.append(FunctionPair(name, *two, pair[:2], namespace.declared, beside(pair.forward, functions)))
         apart = separate(functions)
         if apart is not None and not any(apart[0] in candidate.aliases for candidate in found):
             forward, gradients = apart

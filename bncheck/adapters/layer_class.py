@@ -14,6 +14,7 @@ from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.function_pair import cache_choices, dict_keys, eps_argument
 from bncheck.adapters.global_flags import global_switches
+from bncheck.adapters.inference import among, chosen, is_inference
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.modes import Switch
@@ -81,11 +82,13 @@ class LayerReading:
         """What the forward is called with, then what a layer has been seen to have, then global flags."""
         called = self._calling.all_switches()
         own = self._maker.switches or []
+        called = [s for s in called if not (own and is_inference(s))]
         return [*(s for s in called if not s.lasting), *own, *(s for s in called if s.lasting)]
 
     def choose(self, switch: Switch) -> None:
         """Take one of the switches as the one to report."""
         self._chosen = switch
+        self._calling = chosen(self._calling, switch)
 
     def remember(self, trails: tuple[Any, ...]) -> None:
         """Take the places of statistics that remember earlier batches."""
@@ -152,6 +155,7 @@ class LayerClass:
         constructors = self._constructors()
         order = self._declared_order or gradient_order(backward)
         switches = tuple(global_switches(self._cls))
+        inference = among(self._cls, dir(self._cls), self._names[0])
         for framework, (constructor, optimizer), forward_plan in product(self._frameworks, constructors, forwards):
             for keys in dict_keys(forward, forward_plan) if "params" in forward_plan.keys else [()]:
                 given = (constructor.keys if constructor else frozenset()) | forward_plan.keys | {k for _, k in keys}
@@ -177,6 +181,7 @@ class LayerClass:
                             framework,
                             pulls=not self._names[1],
                             switches=switches,
+                            inference=inference,
                         )
                         yield LayerReading(maker, self._names, making, calling, how)
 

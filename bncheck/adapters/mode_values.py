@@ -29,6 +29,20 @@ def mode_values(train: bool) -> dict[str, Any]:
     return {key: pair[not train] for key, pair in _pairs.items()}
 
 
+def turn_arguments(layer: Any, values: dict[str, Any], train: bool) -> None:
+    """Give the values of a run what says the mode in arguments; `layer` has no part in it."""
+    values.update(mode_values(train))
+
+
+def turn_options(name: str, key: str) -> Callable[[Any, dict[str, Any], bool], None]:
+    """Return what puts the value of a key into a run's dict of options, under a name."""
+
+    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+        values["params"][name] = mode_values(train)[key]
+
+    return turn
+
+
 def mode_key(train: Any, test: Any) -> str:
     """Return the key under which call plans find a value that says training, or its opposite."""
     if (train, test) == _DEFAULT:

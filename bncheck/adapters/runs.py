@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.frameworks import NUMPY, Framework
-from bncheck.adapters.mode_values import is_mode_key, mode_values
+from bncheck.adapters.inference import Inference
+from bncheck.adapters.mode_values import is_mode_key, mode_values, turn_arguments, turn_options
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.plans import Plan, parts_of_key
 from bncheck.adapters.protocol import Parameters, Results
@@ -58,6 +59,8 @@ class Calling:
         Whether the forward returns its backward: a function, or an object with one, beside y.
     switches : tuple of Switch
         Global flags that say whether this is training.
+    inference : Inference or None
+        What is called instead of the forward where this is not training.
 
     """
 
@@ -71,6 +74,7 @@ class Calling:
     framework: Framework = NUMPY
     pulls: bool = False
     switches: tuple[Switch, ...] = ()
+    inference: Inference | None = None
 
     def __post_init__(self) -> None:  # what the values need, worked out once
         keys = self.forward.keys | self.backward.keys
@@ -110,11 +114,12 @@ class Calling:
         found = []
         name = self.forward.mode_argument
         if name:
-            found.append(Switch(f"argument {name}", _turn_arguments))
+            found.append(Switch(f"argument {name}", turn_arguments))
         if self._params:
             named = any(is_mode_key(key) for _, key in self.dict_keys)
-            found += [Switch(f"key {n!r}", _turn_options(n, key), named=named) for n, key in self.option_modes]
-        return [*found, *self.switches]
+            found += [Switch(f"key {n!r}", turn_options(n, key), named=named) for n, key in self.option_modes]
+        own = [self.inference.switch] if self.inference is not None and not found and not self.switches else []
+        return [*found, *self.switches, *own]
 
     @property
     def option_modes(self) -> list[tuple[str, str]]:
@@ -150,17 +155,6 @@ class Calling:
 def _is_pair(value: Any) -> bool:
     """Tell a returned pair of statistics from a cache of that name."""
     return isinstance(value, tuple | list) and len(value) == len(_RUNNING)
-
-
-def _turn_arguments(layer: Any, values: dict[str, Any], train: bool) -> None:
-    values.update(mode_values(train))
-
-
-def _turn_options(name: str, key: str) -> Callable[[Any, dict[str, Any], bool], None]:
-    def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
-        values["params"][name] = mode_values(train)[key]
-
-    return turn
 
 
 class CallRun:
@@ -209,13 +203,13 @@ class CallRun:
         calling, values, take = self._calling, self._values, self._calling.framework.take
         values["x"] = calling.framework.give(x)
         self._shape = x.shape
-        if train is not self._train:
+        if train is not self._train or not train:  # a layer may fall back into training after each forward
             self._set_mode(train)
         self._set_flags()
         if "cache" in calling.forward.keys:  # before the first backward there is nothing else to keep in one
             values["cache"] = (values["running_mean"], values["running_var"])
         self._pack()
-        out = values["outputs"] = calling.forward.call(self._forward, values)
+        out = values["outputs"] = self._called(values)
         y, self._rest, self._place = split_forward(out, x.shape)
         self._keep_running()
         self._raw = y
@@ -238,6 +232,12 @@ class CallRun:
         self._result = result, order
         found = self._left_behind(read_gradients(result, order, self._shape))
         return Results(take(found.get("dx")), take(found.get("dgamma")), take(found.get("dbeta")))
+
+    def _called(self, values: dict[str, Any]) -> Any:
+        inference = self._calling.inference
+        if inference is not None and values.get("inferring"):
+            return inference.call(getattr(self, "_layer", None), values)
+        return self._calling.forward.call(self._forward, values)
 
     @property
     def rest(self) -> tuple[Any, ...]:
@@ -279,8 +279,8 @@ class CallRun:
         """Return the running statistics: given to the forward, kept in its options, or in the layer."""
         take = self._calling.framework.take
         found = {role: take(value) for role, value in self._statistics().items() if value is not None}
-        both = found.get(Role.RUNNING_MEAN), found.get(Role.RUNNING_VAR)
-        return None if both[0] is None or both[1] is None else both
+        mean, var = found.get(Role.RUNNING_MEAN), found.get(Role.RUNNING_VAR)
+        return None if mean is None or var is None else (mean, var)
 
     def keeping(self) -> dict[str, Any]:
         """Return the entries of the options that the forward is given."""
@@ -297,8 +297,10 @@ class CallRun:
 
     @property
     def _keeps_pair(self) -> bool:
-        """Whether the forward takes a cache, or another tuple: the pair of running statistics."""
-        return bool({"cache", _PAIR} & {key for _, key in self._calling.forward.bound})
+        """Whether the pair of running statistics goes to the forward in a tuple, or to a function for inference."""
+        inference = self._calling.inference
+        kept = inference is not None and inference.function is not None
+        return kept or bool({"cache", _PAIR} & {key for _, key in self._calling.forward.bound})
 
     @property
     def _pairs(self) -> list[str]:
