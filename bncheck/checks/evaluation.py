@@ -140,6 +140,8 @@ def eval_ignores_batch(case: Case, seen: Seen) -> Judgement:
         return _NO_Y
     used = _statistics_used(case, evidence)
     want = y[::-1][: len(part)]
+    # NaN in both, of a running variance that is none, is no difference.
+    part, want = (np.where(np.isnan(part) & np.isnan(want), 0.0, array) for array in (part, want))
     # Either is within the bound of what the formula gives, if it follows it; else both err by their own size.
     bound = used.allowed if used is not None and used.fits else 1e-6 * np.abs(y) + np.finfo(np.float64).tiny
     outcome, worst = within(part, want, 2 * bound[::-1][: len(part)])
