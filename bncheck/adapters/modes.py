@@ -324,4 +324,6 @@ def _acts(switch: Switch, start: Callable[[], Run], batches: tuple[Any, Any]) ->
     except BaseException:  # what raises when it is turned is no switch
         return False
     one, other = results
-    return one.shape != other.shape or not np.allclose(one, other, rtol=1e-7, atol=0.0, equal_nan=True)
+    if one.shape != other.shape:
+        return switch.named  # what the code does not speak of has to return a y all the same
+    return not np.allclose(one, other, rtol=1e-7, atol=0.0, equal_nan=True)

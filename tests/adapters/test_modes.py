@@ -111,6 +111,16 @@ SWITCHES = {
     "argument, required text": (layer("phase == 'Train'", argument=", phase"), "argument phase"),
     "argument, None": (layer("training", argument=", training=None"), "argument training"),
     "argument, 0": (layer("train == 1", argument=", train=0"), "argument train"),
+    "method for inference": (
+        layer("True", methods="def infer(self, x): return "
+              "self.gamma * (x - self.running_mean) / np.sqrt(self.running_var + self.eps) + self.beta"),
+        "method infer",
+    ),
+    "beside a mode of something else": (
+        layer("self.training", init="self.first_mode, self.training = False, True",
+              methods="def check(self): assert not self.first_mode").replace("if self.tr", "self.check()\n        if self.tr"),
+        "attribute training",
+    ),
     "in **kwargs": (layer("kwargs.get('is_train', False)", argument=", **kwargs"), "argument is_train"),
 }  # fmt: skip
 
@@ -166,6 +176,14 @@ def test_keys_of_options(write, right, only, condition, key):
     spec = write(OPTIONS.format(condition=condition))
     assert right(spec).mode_switch == f"key {key!r}"
     follows_the_mode(only(spec))
+
+
+@pytest.mark.parametrize(
+    "body", ["self.running_mean + self.running_var", "x / 0 if self.running_var is None else x.nope"]
+)
+def test_a_method_for_inference_that_does_not_run_is_none(write, right, body):
+    source = layer("True", methods=f"def predict(self, x): return {body}")
+    assert right(write(source)).mode_switch == ""
 
 
 def test_a_switch_that_is_ignored_is_named_all_the_same(write, right):

@@ -7,7 +7,7 @@
 # momentum: kept
 # running-var: unbiased
 # running-start: passed by the caller
-# mode-switch: another function: batch_norm_inference
+# mode-switch: function batch_norm_inference
 # returns: tuple (grad_x, grad_beta, grad_gamma)
 # bug-eps-hard-coded-in-backward: rstd = 1.0 / np.sqrt(variance + epsilon)  # again ==> rstd = 1.0 / np.sqrt(variance + 0.1)
 # bug-names-swapped: return grad_x, grad_beta, grad_gamma ==> grad_beta, grad_gamma = grad_gamma, grad_beta; return grad_x, grad_beta, grad_gamma
