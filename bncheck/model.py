@@ -115,6 +115,8 @@ class Conventions:
         Whose conventions these are: one of ``PROFILES``; "" if nobody's.
     misfit : str
         How the running statistics depart from the profile that the user declared, "" if they do not; None if none was.
+    unread : str
+        The name of a momentum that the code accepts and never reads, "" if there is none.
     framework : str
         The array library that the target is spoken to in ("numpy", "torch", "jax").
 
@@ -134,6 +136,7 @@ class Conventions:
     mode_switch: str = ""
     profile: str = ""
     misfit: str | None = None
+    unread: str = ""
     framework: str = "numpy"
 
 

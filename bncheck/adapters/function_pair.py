@@ -30,6 +30,7 @@ from bncheck.adapters.results import declared_order, gradient_order, keys_of, re
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.separate_gradients import joined, separate
 from bncheck.adapters.stems import match
+from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, says_train_or_test, stem
 from bncheck.model import Declared
 
@@ -128,6 +129,11 @@ class FunctionPair:
     def mentions(self) -> frozenset[str]:
         """Say whether the code speaks of gamma and beta."""
         return mentioned(self._forward, self._backward)
+
+    @property
+    def unread(self) -> str:
+        """A momentum that the forward takes, and nothing reads."""
+        return unread_momentum(self._forward)
 
     def _forward_plans(self) -> list[Plan]:
         """Return the plans for the forward; gamma and beta need a place in it if the code speaks of them."""

@@ -33,6 +33,7 @@ from bncheck.adapters.results import declared_order, gradient_order, returned_na
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.stems import Match, match
 from bncheck.adapters.torch_parts import own_bases, torch_base
+from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.words import Kind, aside, clears_gradients, composite, kind, stem, words
 from bncheck.model import Declared
 
@@ -141,6 +142,11 @@ class LayerClass:
     def mentions(self) -> frozenset[str]:
         """Say whether the code speaks of gamma and beta."""
         return mentioned(self._cls) if kind(self._cls.__name__) is Kind.BN else mentioned(*self._methods)
+
+    @property
+    def unread(self) -> str:
+        """A momentum that the constructor or the forward takes, and nothing reads."""
+        return unread_momentum(self._cls) or unread_momentum(self._methods[0])
 
     @property
     def _methods(self) -> tuple[Any, Any]:

@@ -188,6 +188,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         profile=profile_of(kept, eps.value),
         misfit=misfit(kept, declared),
         mode_switch=found.reading.mode_switch,
+        unread=getattr(candidate, "unread", ""),
         framework=found.reading.framework.name,
     )
     ways = {n: fit.way for n, fit in fits.items()}

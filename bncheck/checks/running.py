@@ -140,6 +140,41 @@ def statistics_fit_profile(case: Case, seen: Seen) -> Judgement:
     return Judgement(Outcome.PASS, "the statistics follow the profile")
 
 
+@check("BN309", "momentum-is-heeded", needs=("running",))
+def momentum_is_heeded(case: Case, seen: Seen) -> Judgement:
+    """A momentum that the code accepts is the one that it uses.
+
+    Promise
+    -------
+    The momentum that is handed over says how much of the old statistics stays, or how much comes in.
+
+    Why it matters
+    --------------
+    Whoever sets it to 0.99, because batches are small, gets the statistics of ten of them.
+
+    Evidence
+    --------
+    The running statistics with two momenta (they move alike), and the source: nothing reads the argument.
+
+    Typical causes
+    --------------
+    A literal 0.9 in the update beside an argument momentum.
+
+    References
+    ----------
+    PyTorch and Keras documentation of BatchNorm.
+    """
+    conventions: Conventions | None = seen["running"].facts.get("conventions")
+    if conventions is None or not conventions.momentum_sense:
+        return NO_STATISTICS
+    measured = conventions.momentum_sense == "fixed" or conventions.momentum is not None
+    if conventions.unread and measured:
+        kept = "" if conventions.momentum is None else f": {conventions.momentum:g} of the old statistics stay"
+        message = f"{conventions.unread} is accepted and ignored{kept} whatever it is"
+        return Judgement(Outcome.FAIL, message)
+    return Judgement(Outcome.PASS, "momentum is heeded, or hard-coded")
+
+
 @check("BN307", "statistics-updated-once", needs=("long-run",), follows=("BN301",))
 def statistics_updated_once(case: Case, seen: Seen) -> Judgement:
     """The running statistics are updated by the forward, and by nothing else.
