@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bncheck.adapters.frameworks import shape_of
-from bncheck.adapters.words import gradient_name, output_like
+from bncheck.adapters.words import gradient_hinted, gradient_name, output_like
 from bncheck.model import GRADIENTS, Declared
 
 Order = dict[int, tuple[str, ...]]
@@ -187,6 +187,9 @@ def gradient_order(function: Callable[..., Any]) -> Order:
     for names in _flat_names(function):
         read = [gradient_name(name) if name else None for name in names]
         roles = [name.of if name is not None else "" for name in read]
+        hinted = ["" if role or not name else gradient_hinted(name) for role, name in zip(roles, names, strict=True)]
+        if not set(roles) & {"dgamma", "dbeta"} and sorted(filter(None, hinted)) == ["dbeta", "dgamma"]:
+            roles = [role or hint for role, hint in zip(roles, hinted, strict=True)]
         missing = [name for name in GRADIENTS if name not in roles]
         if len(missing) == 1 and roles.count("") == 1:
             roles[roles.index("")] = missing[0]

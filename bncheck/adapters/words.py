@@ -212,6 +212,17 @@ def gradient_name(name: str, *, marked: bool = True) -> GradientName | None:
 
 
 @cache
+def gradient_hinted(name: str) -> str:
+    """Return "dgamma" or "dbeta" for a name one word of which clearly says so ("dx_beta_analytical"), "" for others.
+
+    Beside other results of a backward only: a name that says so among words of any kind may mean something else.
+    """
+    found = frozenset(words(name)) | frozenset(word[1:] for word in words(name) if word.startswith("d"))
+    said = [role for role, table in (("dgamma", _GAMMA), ("dbeta", _BETA)) if any(table.get(w, 0) > 1 for w in found)]
+    return said[0] if len(said) == 1 else ""
+
+
+@cache
 def upstream_like(name: str) -> bool:
     """Tell whether an argument of a backward reads as the upstream gradient."""
     found = words(name)

@@ -36,6 +36,8 @@ RESULTS = {
     "chainer": "gx, ggamma, gbeta = dx, dgamma, dbeta; return gbeta, gx, ggamma",
     "dL": "dLdX, dLdGamma, dLdBeta = dx, dgamma, dbeta; return dLdBeta, dLdGamma, dLdX",
     "dL_d": "dL_dx, dL_dgamma, dL_dbeta = dx, dgamma, dbeta; return dL_dgamma, dL_dbeta, dL_dx",
+    "words of any kind": "x_gamma_numerically, x_beta_numerically = dgamma, dbeta; "
+    "return dx, x_beta_numerically, x_gamma_numerically",
     "grad_": "grad_input, grad_weight, grad_bias = dx, dgamma, dbeta; return grad_input, grad_bias, grad_weight",
     "bars": "x_bar, gamma_bar, beta_bar = dx, dgamma, dbeta; return gamma_bar, beta_bar, x_bar",
     "delta_": "delta_x, delta_gamma, delta_beta = dx, dgamma, dbeta; return delta_beta, delta_x, delta_gamma",
