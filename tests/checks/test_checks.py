@@ -5,26 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import targets
+from judging import SPEC, complaints, outcomes, result, saying
 
 from bncheck.case import CaseSpec
 from bncheck.checks.catalogue import CHECKS, selected
-from bncheck.driver import judge
 from bncheck.errors import UsageError
-from bncheck.guard import quiet
 from bncheck.model import Outcome
 
-SPEC = CaseSpec(n=6, c=3, eps=0.1, seed=3)
-ALL = selected((), ())
-
-
-def outcomes(target, spec=SPEC):
-    with quiet():
-        judgements = judge(target, spec, ALL)[0].judgements
-    return {code: judgement.outcome for code, judgement in judgements.items()}
-
-
-def saying(outcome, found):
-    return {code for code, said in found.items() if said is outcome}
+# Checks of what this pair does not have, running statistics: broken in test_running.py and test_evaluation.py.
+STATISTICS = {code for code in CHECKS.names() if code.startswith("BN3")}
 
 
 def changed_forward(change):
@@ -106,27 +95,34 @@ def ignoring_eps():
     return target
 
 
-# What each wrong implementation must be called, and by whom alone. BN211 to BN213 follow BN201 to BN203 by nature.
+# What each wrong implementation must be called by itself, and what else follows from that.
 KILLS = {
-    "BN101": (changed_forward(lambda x, y: y + 0.01), {"BN101"}),
-    "BN201": (targets.spoiled(dx=lambda v: v * 1.000001), {"BN201", "BN211"}),
-    "BN202": (targets.spoiled(dgamma=lambda v: v / 6), {"BN202", "BN212"}),
-    "BN203": (targets.spoiled(dbeta=lambda v: v / 6), {"BN203", "BN213"}),
-    "BN501": (targets.spoiled(dgamma=lambda v: np.ones((6, 3))), {"BN501"}),
-    "BN503": (targets.spoiled(dbeta=lambda v: v * np.nan), {"BN503"}),
-    "BN504": (targets.Pair(backward=in_place), {"BN504"}),
-    "BN505": (noisy(), {"BN505", "BN508", "BN509", "BN201", "BN211"}),
-    "BN506": (targets.Pair(backward=raising), {"BN506"}),
-    "BN508": (Accumulating(), {"BN508"}),
-    "BN509": (Sharing(), {"BN509"}),
-    "BN510": (ignoring_eps(), {"BN510"}),
+    "BN101": (changed_forward(lambda x, y: y + 0.01), {"BN801", "BN803"}),
+    "BN201": (targets.spoiled(dx=lambda v: v * 1.000001), {"BN211", "BN801"}),
+    "BN202": (targets.spoiled(dgamma=lambda v: v / 6), {"BN212", "BN608", "BN803"}),
+    "BN203": (targets.spoiled(dbeta=lambda v: v / 6), {"BN213", "BN608", "BN803"}),
+    "BN501": (targets.spoiled(dgamma=lambda v: np.ones((6, 3))), set()),
+    "BN503": (targets.spoiled(dbeta=lambda v: v * np.nan), set()),
+    "BN504": (targets.Pair(backward=in_place), set()),
+    "BN506": (targets.Pair(backward=raising), set()),
+    "BN508": (Accumulating(), set()),
+    "BN509": (Sharing(), set()),
+    "BN510": (ignoring_eps(), set()),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("code", KILLS)
 def test_the_broken_promise_fails_and_no_other(code):
-    target, expected = KILLS[code]
-    assert saying(Outcome.FAIL, outcomes(target)) == expected
+    target, following = KILLS[code]
+    every, alone = complaints(target)
+    assert alone == {code}
+    assert every - alone <= following
+
+
+def test_what_differs_from_call_to_call_fails_by_itself():
+    every, alone = complaints(noisy())
+    assert alone == {"BN505", "BN201"}
+    assert every >= {"BN508", "BN509"}
 
 
 def test_a_gradient_that_broadcasts_against_its_parameter_is_a_misfit():
@@ -135,8 +131,7 @@ def test_a_gradient_that_broadcasts_against_its_parameter_is_a_misfit():
     def backward(dy, cache):
         return targets.backward(dy, cache)._replace(misfit=text)
 
-    with quiet():
-        judgements = judge(targets.Pair(backward=backward), SPEC, ALL)[0].judgements
+    judgements = result(targets.Pair(backward=backward)).judgements
     judgement = judgements.pop("BN501")
     assert (judgement.outcome, judgement.message, judgement.tensor) == (Outcome.FAIL, text, "dbeta")
     assert Outcome.FAIL not in {other.outcome for other in judgements.values()}
@@ -168,6 +163,16 @@ def test_a_one_pass_variance_warns_with_its_digits(spec):
     assert not saying(Outcome.FAIL, found)
 
 
+def not_tried(spec):
+    """Return the checks that leave a case out: laws and networks are tried where it is small and has a variance."""
+    codes = set() if spec.spatial else {"BN609"}
+    if spec.sd == 1e-3:
+        codes.add("BN602")  # no constant that can be added without rounding
+    if spec.m == 1 or spec.m * spec.c > 512:
+        codes |= {code for code in CHECKS.names() if code.startswith(("BN6", "BN8"))} | {"BN511", "BN512", "BN514"}
+    return codes
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
     "spec",
@@ -179,7 +184,9 @@ def test_a_right_implementation_trips_nothing(spec, dtype):
     found = outcomes(targets.Pair(), replace(spec, dtype=dtype))
     assert not saying(Outcome.FAIL, found) | saying(Outcome.WARN, found)
     if dtype == "float64":
-        assert saying(Outcome.PASS, found) == set(found) - STATISTICS
+        tried = set(found) - STATISTICS - not_tried(spec)
+        assert saying(Outcome.PASS, found) == tried
+        assert saying(Outcome.SKIP, found) == set(found) - tried
 
 
 def test_refusing_one_value_per_channel_is_right_and_raising_elsewhere_is_not():
@@ -209,8 +216,7 @@ def test_a_numerical_failure_is_withdrawn_where_both_results_equal_the_reference
     """Both oracles would have to be wrong for a false alarm: here the probe's bar is forced to be far too small."""
     monkeypatch.setattr("bncheck.checks.against_own_forward.K", 1e-9)
     monkeypatch.setattr("bncheck.core.tolerance.K", 1e-9)
-    with quiet():
-        judgements = judge(targets.Pair(), SPEC, ALL)[0].judgements
+    judgements = result(targets.Pair()).judgements
     assert judgements["BN201"].outcome is Outcome.INCONCLUSIVE
     assert "equals the reference" in judgements["BN201"].message
 
@@ -223,16 +229,6 @@ def test_every_check_has_its_page(code):
     assert check.severity in ("error", "warning")
     assert code.startswith("BN")
     assert set(check.follows) <= set(CHECKS.names())
-
-
-# Broken in test_running.py, on targets that keep statistics.
-STATISTICS = {"BN301", "BN302", "BN303"}
-
-
-def test_every_check_is_broken_by_some_test_above():
-    warned = {"BN401", "BN402", "BN502", "BN507"}
-    implied = {"BN211", "BN212", "BN213"}
-    assert set(KILLS) | warned | implied | STATISTICS == set(CHECKS.names())
 
 
 def test_selection_by_prefix_and_name():
