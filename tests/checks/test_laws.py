@@ -1,0 +1,171 @@
+"""BN602 to BN609 on layers that break one law: no oracle is asked, so the reference's own checks may fail beside."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import targets
+from judging import SPEC, complaints, judged, roots
+
+from bncheck.model import GRADIENTS, Gradients, Outcome
+
+SPACE = replace(SPEC, n=5, spatial=(2, 3))
+# Channels of a mean far from 0, so that what is not centred shows.
+OFF = replace(SPEC, mean=3.0)
+LAWS = ["BN602", "BN604", "BN605", "BN606", "BN607", "BN608", "BN609"]
+
+
+def uncentred_variance(x, gamma, beta, eps):
+    """The mean square of x in the place of the variance."""
+    inv_std = 1 / np.sqrt((x * x).mean(0) + eps)
+    xhat = (x - x.mean(0)) * inv_std
+    return gamma * xhat + beta, (xhat, inv_std, gamma, (0,))
+
+
+def without_last_row(x, gamma, beta, eps):
+    """Statistics that leave the last row out."""
+    mean, var = x[:-1].mean(0), x[:-1].var(0)
+    xhat = (x - mean) / np.sqrt(var + eps)
+    return gamma * xhat + beta, (xhat, 1 / np.sqrt(var + eps), gamma, (0,))
+
+
+def layer_norm(x, gamma, beta, eps):
+    """Statistics over the features."""
+    xhat = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + eps)
+    return gamma * xhat + beta, (xhat, 1.0, gamma, (0,))
+
+
+def whole_array(x, gamma, beta, eps):
+    """Statistics of the whole array."""
+    xhat = (x - x.mean()) / np.sqrt(x.var() + eps)
+    return gamma * xhat + beta, (xhat, 1 / np.sqrt(x.var() + eps), gamma, (0,))
+
+
+def clipped_gamma(x, gamma, beta, eps):
+    """A scale that is never negative."""
+    return targets.forward(x, np.abs(gamma), beta, eps)
+
+
+def unbiased(x, gamma, beta, eps):
+    """The variance over m - 1."""
+    xhat = (x - x.mean(0)) / np.sqrt(x.var(0, ddof=1) + eps)
+    return gamma * xhat + beta, (xhat, 1.0, gamma, (0,))
+
+
+def per_pixel(x, gamma, beta, eps):
+    """Statistics over the batch alone, in code that takes (N, C) and (N, C, H, W)."""
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    inv_std = 1 / np.sqrt(x.var(axis=0, keepdims=True) + eps)
+    xhat = (x - x.mean(axis=0, keepdims=True)) * inv_std
+    axes = (0, *range(2, x.ndim))
+    return gamma.reshape(shape) * xhat + beta.reshape(shape), (xhat, inv_std, gamma.reshape(shape), axes)
+
+
+def clipping(dy, cache):
+    """Gradients cut off at 1/2."""
+    return Gradients(*(np.clip(g, -0.5, 0.5) for g in targets.backward(dy, cache)[:3]))
+
+
+def tail_lost(dy, cache):
+    """The last row of an odd batch added to nothing, left out of dgamma."""
+    found, xhat = targets.backward(dy, cache), cache[0]
+    return found._replace(dgamma=(dy * xhat)[:-1].sum(0))
+
+
+def everything(dy, cache):
+    """dgamma summed over the features too."""
+    found = targets.backward(dy, cache)
+    return found._replace(dgamma=np.full_like(found.dgamma, found.dgamma.sum()))
+
+
+def averaged(dy, cache):
+    """Parameter gradients that are means over the batch."""
+    found = targets.backward(dy, cache)
+    return found._replace(dgamma=found.dgamma / len(dy), dbeta=found.dbeta / len(dy))
+
+
+def decaying(dy, cache):
+    """A decay of the weights in dgamma: 0.1 gamma whatever dy is."""
+    return targets.backward(dy, cache)._replace(dgamma=targets.backward(dy, cache).dgamma + 0.1 * cache[2].ravel())
+
+
+# The law, a layer that breaks it, the laws that hold all the same, and a case. Which others break is not demanded.
+BROKEN = {
+    "BN602": (targets.Pair(uncentred_variance), ["BN604", "BN605", "BN606", "BN607", "BN608"], OFF),
+    "BN604": (targets.Pair(without_last_row), ["BN602", "BN605", "BN606", "BN607"], SPEC),
+    "BN604 backward": (targets.Pair(backward=tail_lost), ["BN602", "BN605", "BN606", "BN607"], SPEC),
+    "BN605": (targets.Pair(layer_norm), ["BN604", "BN606", "BN607", "BN608"], SPEC),
+    "BN605 whole": (targets.Pair(whole_array), ["BN604", "BN606", "BN607", "BN608"], SPEC),
+    "BN605 backward": (targets.Pair(backward=everything), ["BN602", "BN604", "BN606", "BN607", "BN608"], SPEC),
+    "BN606": (targets.Pair(backward=clipping), ["BN602", "BN604", "BN605", "BN607"], SPEC),
+    "BN606 decay": (targets.Pair(backward=decaying), ["BN602", "BN604", "BN605", "BN607"], SPEC),
+    "BN607": (targets.Pair(clipped_gamma), ["BN602", "BN604", "BN606", "BN608"], SPEC),
+    "BN608": (targets.Pair(unbiased), ["BN602", "BN604", "BN605", "BN606", "BN607"], SPEC),
+    "BN608 backward": (targets.Pair(backward=averaged), ["BN602", "BN604", "BN605", "BN606", "BN607"], SPEC),
+    "BN609": (targets.Pair(per_pixel), ["BN602", "BN604", "BN605", "BN606", "BN607", "BN608"], SPACE),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_law_that_is_broken_fails_and_its_neighbours_hold(name):
+    target, holding, spec = BROKEN[name]
+    code = name.split()[0]
+    assert judged(code, target, spec).outcome is Outcome.FAIL
+    assert {law for law in holding if judged(law, target, spec).outcome is not Outcome.PASS} == set()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_law_is_folded_under_what_the_oracles_say(name):
+    target, _, spec = BROKEN[name]
+    every, alone = complaints(target, spec)
+    assert name.split()[0] in every - alone
+    assert not alone & set(LAWS)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("spec", [SPEC, OFF, SPACE, replace(SPEC, n=2), replace(SPEC, c=1), replace(SPEC, mean=-100.0)])
+def test_a_right_layer_keeps_every_law(spec, dtype):
+    found = {law: judged(law, targets.Pair(), replace(spec, dtype=dtype)) for law in LAWS}
+    assert not [law for law, judgement in found.items() if judgement.outcome in (Outcome.FAIL, Outcome.WARN)]
+    if dtype == "float64":
+        assert all(found[law].outcome is Outcome.PASS for law in ("BN604", "BN606", "BN607", "BN608"))
+
+
+def test_an_error_of_one_in_a_hundred_thousand_breaks_a_law():
+    target = targets.Pair(
+        backward=lambda dy, cache: Gradients(*(g + 1e-5 * abs(g) for g in targets.backward(dy, cache)[:3]))
+    )
+    assert {judged("BN606", target).tensor} <= set(GRADIENTS)
+    assert judged("BN606", target).outcome is Outcome.FAIL
+
+
+def test_space_is_left_out_where_one_layout_is_taken():
+    judgement = judged("BN609", targets.Pair(per_pixel, layouts=("NCHW",)), SPACE)
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, "not tried on this case")
+
+
+@pytest.mark.parametrize("spec", [replace(SPEC, n=1), replace(SPEC, n=300), replace(SPEC, recipe="draw", seed=1)])
+def test_laws_are_left_out_where_they_tell_nothing_or_cost_much(spec):
+    assert {judged(law, targets.Pair(per_pixel), spec).outcome for law in LAWS} == {Outcome.SKIP}
+
+
+def test_one_channel_has_no_others():
+    assert judged("BN605", targets.Pair(), replace(SPEC, c=1)).outcome is Outcome.SKIP
+
+
+def test_a_layer_that_raises_in_a_changed_step_is_skipped_with_the_reason():
+    def forward(x, gamma, beta, eps):
+        if len(x) == 2 * SPEC.n:
+            raise ValueError("no twelve")
+        return targets.forward(x, gamma, beta, eps)
+
+    judgement = judged("BN608", targets.Pair(forward))
+    assert judgement.outcome is Outcome.SKIP
+    assert "no twelve" in judgement.message
+    assert roots(targets.Pair(forward)) == set()
+
+
+def test_gradients_that_are_missing_leave_the_law_of_y():
+    target = targets.spoiled(dx=lambda dx: None, dgamma=lambda v: None, dbeta=lambda v: None)
+    assert judged("BN604", target).outcome is Outcome.PASS
+    assert judged("BN606", target).outcome is Outcome.SKIP
