@@ -80,6 +80,7 @@ class Maker:
         self.memory: tuple[Trail, ...] = ()  # places of means and variances that outlive a batch
         self._spare: list[tuple[list[Hook], int]] = []
         self.proven = False  # whether a forward of a layer so made has run
+        self.never_clears = False  # whether a fresh layer had nothing that sets gradients to zero
         self.changes = False  # whether a backward was seen to change gamma or beta
         self.switches: list[Switch] | None = None
 

@@ -27,6 +27,7 @@ from bncheck.adapters.words import Kind, composite, kind, stem, words
 from bncheck.model import Declared
 
 NAME = "define-by-run"
+_NO_CODE = (lambda: None).__code__
 
 
 class _Taped(CallRun):
@@ -43,7 +44,10 @@ class _Taped(CallRun):
                 self._values[key] = tape.give(tape.take(tensor))
             elif isinstance(tensor, tape.cls):
                 tape.clear(tensor)
-        return super().forward(x, train)
+        y = super().forward(x, train)
+        if train and isinstance(self._raw, np.ndarray):  # what an engine calls with tensors, and wraps the result of
+            raise TypeError(f"it returns a bare array, which goes nowhere backward, and no {tape.cls.__name__}")
+        return y
 
     def backward(self, dy: Any) -> Results:
         """Let y go backward, and read the gradients of x, gamma and beta."""
@@ -170,11 +174,15 @@ class TapedLayer:
 
     adapter = NAME
 
-    def __init__(self, name: str, cls: type, call: str, tapes: list[Tape], declared: Declared) -> None:
+    def __init__(
+        self, name: str, cls: type, call: str, tapes: list[Tape], declared: Declared, applied: bool = False
+    ) -> None:
         self.name = name
         self.forward_name, self.backward_name = f"{name}.{call}", "the backward of its result"
         self.aliases = frozenset({name})
-        self.kind, self.composite = kind(name, cls.__dict__.get("__doc__") or ""), composite(name)
+        self.kind = kind(name, cls.__dict__.get("__doc__") or "")
+        # Where one that a function applies cannot be run by itself, the function stands for both.
+        self.composite = applied or composite(name)
         self._cls, self._call, self._tapes, self._declared = cls, call, tapes, declared
 
     @property
@@ -228,7 +236,8 @@ class _DefineByRun:
                 found.append(TapedFunction(name, applied[0], tapes, declared, applied[1]))
             elif inspect.isclass(thing):
                 call = _called(thing)
-                found += [TapedLayer(name, thing, call, tapes, declared)] if call else []
+                applied = any(_applies(other, name) for other in reading.values())
+                found += [TapedLayer(name, thing, call, tapes, declared, applied)] if call else []
             elif name not in paired:
                 found.append(TapedFunction(name, thing, tapes, declared))
         for tape in tapes:
@@ -257,6 +266,11 @@ def _reads(name: str, thing: Any) -> bool:
     if not (is_function(thing) or inspect.isclass(thing)) or set(words(name)) & NO_TRAINING:
         return False
     return stem(name).direction != "backward" and kind(name, inspect.getdoc(thing) or "") is Kind.BN
+
+
+def _applies(function: Any, name: str) -> bool:
+    """Tell whether a function speaks of a name: an engine has functions that apply its operations to tensors."""
+    return name in getattr(inspect.unwrap(function), "__code__", _NO_CODE).co_names
 
 
 def _applied(cls: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:

@@ -235,7 +235,9 @@ class LayerRun(CallRun):
         """Set gradients to zero in the way that the layer, or the objects that hold its parameters, offer."""
         self._stepped = False
         if self._clearing is None:
-            self._clearing = clearing(self._layer)
+            # Fresh layers of one reading are made alike: where one had nothing to clear, no other has.
+            self._clearing = [] if self._maker.never_clears else clearing(self._layer)
+            self._maker.never_clears = not self._clearing and self._maker.proven
         for method in self._clearing:
             try:
                 method()

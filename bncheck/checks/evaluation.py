@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,7 @@ def eval_leaves_statistics(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    The statistics before and after two forwards in eval mode, compared bit for bit.
+    The statistics after one forward in eval mode and after a second on another batch, compared bit for bit.
 
     Typical causes
     --------------
@@ -96,10 +97,10 @@ def eval_leaves_statistics(case: Case, seen: Seen) -> Judgement:
     if judgement := _nothing_to_judge(evidence):
         return judgement
     for name in ("mean", "var"):
-        after = evidence.arrays.get(f"after_{name}")
-        if after is None:
+        # What is finished at the first inference, an average over all batches say, is left alone by the second.
+        before, after = (evidence.arrays.get(f"{when}_{name}") for when in ("eval", "after"))
+        if before is None or after is None:
             return Judgement(Outcome.SKIP, "no statistics to read after a forward in eval mode")
-        before = evidence.arrays[name][-1]
         if not np.array_equal(before, after, equal_nan=True):
             worst = int(np.nanargmax(np.abs(after - before)))
             figures = (float(abs(after[worst] - before[worst])), 0.0, (worst,), float(after[worst]))
@@ -271,15 +272,17 @@ def _statistics_used(case: Case, evidence: Evidence) -> _Used | None:
 
     None where the variance has no root.
     """
-    mean, var = evidence.arrays["mean"][-1], evidence.arrays["var"][-1]
+    found = evidence.arrays
+    held = [(found["mean"][-1], found["var"][-1])]
+    if "eval_mean" in found and "eval_var" in found:  # an average may be finished when inference begins
+        held.append((found["eval_mean"], found["eval_var"]))
     factors = [1.0, *(m / (m - 1) for m in set(evidence.facts["m"]) if m > 1)]
     first: _Used | None = None
-    for factor in factors:
+    for (mean, var), factor in product(held, factors):
         total = factor * var + case.spec.eps
         if not (total > 0).all():
             return None
-        inv_std = 1 / np.sqrt(total)
-        used = _used(case, evidence, mean, inv_std)
+        used = _used(case, evidence, mean, 1 / np.sqrt(total))
         first = first or used
         if used.fits:
             return used

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from bncheck.case import Case
@@ -9,6 +11,11 @@ from bncheck.checks.catalogue import Seen, check
 from bncheck.core.rounding import statistics_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.model import Conventions, Evidence, Judgement, Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 NO_STATISTICS = Judgement(Outcome.SKIP, "the code keeps no running statistics")
 
@@ -75,14 +82,17 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
     spread = bounds.mean if name == "mean" else bounds.var
     for step, m in enumerate(evidence.facts["m"]):
         old, new = read[step], read[step + 1]
-        if step == 0 and (np.isnan(old).any() or conventions.running_start == "first batch"):
-            continue
         keep = _kept(case, conventions, step)
         taken = batch[step]
         if name == "var" and conventions.running_var == "unbiased":
             taken = taken * (m / (m - 1))
-        want = keep * old + (1 - keep) * taken
-        allowed = 2 * (1 - keep) * spread + 8 * u * (np.abs(old) + np.abs(taken))
+        if step == 0 and np.isnan(old).any() and conventions.running_start != "first batch":
+            continue
+        want, share = keep * old + (1 - keep) * taken, 1 - keep
+        if step == 0 and conventions.running_start == "first batch":
+            old = want = _first(name, keep, taken, new)
+            share = 1.0
+        allowed = 2 * share * spread + 8 * u * (np.abs(old) + np.abs(taken))
         if conventions.momentum is not None:  # a fraction that was measured, or one of float32, is known to some 1e-9
             allowed = allowed + (1e-9 + 64 * u) * np.abs(old - taken)
         outcome, worst = within(new, want, allowed)
@@ -93,6 +103,16 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
                 outcome, message, None, error, float(allowed[worst]), worst, float(new[worst]), float(want[worst])
             )
     return Judgement(Outcome.PASS)
+
+
+def _first(name: str, keep: float, taken: Array, new: Array) -> Array:
+    """Return what statistics that start with the first batch hold after it, of the possibilities the nearest one.
+
+    It is the batch's own; but a variance may start at a number beside a mean that does not.
+    """
+    numbers = (0.0, 1.0) if name == "var" else ()
+    starts = [taken, *(keep * number + (1 - keep) * taken for number in numbers)]
+    return min(starts, key=lambda start: float(np.abs(new - start).max()))
 
 
 def _kept(case: Case, conventions: Conventions, step: int) -> float:

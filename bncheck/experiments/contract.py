@@ -9,7 +9,7 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.experiments.catalogue import Seen, experiment
-from bncheck.experiments.laws import tries_laws
+from bncheck.experiments.laws import tries_more
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault, Target
@@ -18,7 +18,7 @@ from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault, Target
 @experiment("backward-twice", needs=("training",))
 def backward_twice(target: Target, case: Case, seen: Seen) -> Evidence:
     """Forward, backward, and the same backward again: the second one's gradients, or the fault of it."""
-    if not tries_laws(case):
+    if not tries_more(case):
         return Evidence("backward-twice")
     faults: list[Fault] = []
     found: dict[str, Any] = {}
@@ -34,7 +34,7 @@ def backward_twice(target: Target, case: Case, seen: Seen) -> Evidence:
 @experiment("poisoned", needs=("training",))
 def poisoned(target: Target, case: Case, seen: Seen) -> Evidence:
     """Run a step with a NaN and an infinity in one channel of x. The fact "channel" says which one it is."""
-    if not tries_laws(case) or case.spec.c == 1:
+    if not tries_more(case) or case.spec.c == 1:
         return Evidence("poisoned")
     channel = case.spec.seed % case.spec.c
     x = case.x.copy()
@@ -71,7 +71,7 @@ def random_state(target: Target, case: Case, seen: Seen) -> Evidence:
 
     The layer has run a forward before: it may draw its weights when it is made, and when it meets its first batch.
     """
-    if not tries_laws(case):
+    if not tries_more(case):
         return Evidence("random-state")
     faults: list[Fault] = []
     moved: list[str] = []

@@ -20,19 +20,25 @@ from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault, Target
 
 Found = Mapping[str, Any]
 
-# The laws are the same for every case: they are tried where numbers are small and many cases are not needed. A law
-# costs one or two steps, all of them about as much as the line probe.
+# The laws are the same for every case: they are tried where numbers are few, and many cases are not needed. A law costs
+# one or two steps, all of them about as much as the line probe; what else has few ways to be wrong, on less still.
 _ELEMENTS = 512
-_ONE_DRAW_IN = 4
+_FEW_ELEMENTS = 64
+_ONE_DRAW_IN = 8
 # Steps of another shape are compiled anew by some libraries: they are left to small recipes.
 _ROWS = 8
 
 
 def tries_laws(case: Case) -> bool:
-    """Tell whether the laws are tried on a case: small, more than one value per channel, and one in four draws."""
+    """Tell whether the laws are tried on a case: small, more than one value per channel, and one draw in eight."""
     spec = case.spec
     drawn = spec.recipe == "draw" and spec.seed % _ONE_DRAW_IN
     return not drawn and spec.m > 1 and case.x.size <= _ELEMENTS
+
+
+def tries_more(case: Case) -> bool:
+    """Tell whether what costs more, or has fewer ways to be wrong, is tried: on the smallest of those cases."""
+    return tries_laws(case) and case.x.size <= _FEW_ELEMENTS
 
 
 def _may_change_shape(case: Case) -> bool:

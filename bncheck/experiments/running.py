@@ -20,7 +20,8 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
 
     Arrays: ``mean``, ``var`` and ``batch_mean``, ``batch_var`` with one row per reading (the first reading is before
     any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward; ``part``, y of some rows of
-    that x alone, the statistics behind it (``after_mean``, ``after_var``), and dy and the gradients of its backward.
+    that x alone; the statistics behind either (``eval_mean``, ``eval_var``, ``after_mean``, ``after_var``); dy and the
+    gradients of the second one's backward.
     """
     conventions = target.conventions
     facts: dict[str, Any] = {"conventions": conventions, "evaluations": 0}
@@ -84,7 +85,8 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
         y = session.forward(x.copy(), "eval")
         if not is_tensor(y, x.shape) or session.running_stats() is None:
             return {}
-        arrays = {"x": x, "y": y, "part": session.forward(x[ROWS_ALONE].copy(), "eval")}
+        arrays = {"x": x, "y": y} | dict(zip(("eval_mean", "eval_var"), session.running_stats() or (), strict=False))
+        arrays["part"] = session.forward(x[ROWS_ALONE].copy(), "eval")
         arrays |= zip(("after_mean", "after_var"), session.running_stats() or (), strict=False)
     facts["evaluations"] += 2
     if not faults:
