@@ -1,0 +1,266 @@
+"""BN302, BN304 to BN306 and BN310 on layers whose eval mode goes wrong in one way, and on right ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import targets
+from judging import SPEC, complaints, judged, roots
+from layers import Keeping, Session, eval_gradients, normalise, wide
+
+from bncheck.model import Outcome
+
+EVAL = ["BN302", "BN304", "BN305", "BN306", "BN310"]
+SPACE = replace(SPEC, n=5, spatial=(2, 2))
+RIGHT = {"eval_backward": eval_gradients}
+
+
+def own(x):
+    """Return the batch's own statistics."""
+    axes = (0, *range(2, x.ndim))
+    return x.mean(axis=axes), x.var(axis=axes)
+
+
+def batch_statistics(x, mean, var, setup):
+    return normalise(x, *own(x), setup)
+
+
+def blended(x, mean, var, setup):
+    """Running and batch statistics half and half, as the ONNX reference of opset 9 had it."""
+    return normalise(x, *((a + b) / 2 for a, b in zip((mean, var), own(x), strict=True)), setup)
+
+
+def eps_outside(x, mean, var, setup):
+    scale = setup.gamma / (np.sqrt(var) + setup.eps)
+    return wide(scale, x) * (x - wide(mean, x)) + wide(setup.beta, x)
+
+
+def eps_twice(x, mean, var, setup):
+    return normalise(x, mean, var + setup.eps, setup)
+
+
+def no_root(x, mean, var, setup):
+    return normalise(x, mean, (var + setup.eps) ** 2 - setup.eps, setup)
+
+
+def no_gamma(x, mean, var, setup):
+    return normalise(x, mean, var, replace(setup, gamma=np.ones_like(setup.gamma)))
+
+
+def swapped(x, mean, var, setup):
+    return normalise(x, var, np.abs(mean), setup)
+
+
+@pytest.mark.parametrize("evaluate", [eps_outside, eps_twice, no_root, no_gamma, swapped], ids=lambda f: f.__name__)
+def test_a_wrong_formula_in_eval_mode_fails_and_the_neighbours_hold(evaluate):
+    layer = Keeping(evaluate=evaluate)
+    assert judged("BN302", layer).outcome is Outcome.FAIL
+    assert judged("BN310", layer).outcome is Outcome.FAIL
+    assert judged("BN304", layer).outcome is judged("BN305", layer).outcome is Outcome.PASS
+    # Two figures of one fault: the report shows one.
+    assert roots(layer) == {"BN302"}
+
+
+@pytest.mark.parametrize("evaluate", [batch_statistics, blended], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("spec", [SPEC, SPACE])
+def test_eval_mode_that_looks_at_the_batch_fails_twice_and_is_told_once(evaluate, spec):
+    every, alone = complaints(Keeping(evaluate=evaluate), spec)
+    assert {"BN302", "BN305"} <= every
+    assert alone == {"BN302"}
+
+
+class LearningInEval(Session):
+    """Takes batches in, whatever the mode."""
+
+    def forward(self, x, mode="train"):
+        if mode == "eval":
+            y = super().forward(x, mode)
+            self.learn(x)
+            return y
+        return super().forward(x, mode)
+
+
+def test_statistics_that_eval_mode_moves_fail():
+    layer = Keeping(session=LearningInEval)
+    judgement = judged("BN304", layer)
+    assert judgement.outcome is Outcome.FAIL
+    assert judgement.message == "running_mean is changed by a forward in eval mode"
+    assert roots(layer) == {"BN304"}
+
+
+class VarianceMovesInEval(Session):
+    """Writes one of the two."""
+
+    def forward(self, x, mode="train"):
+        y = super().forward(x, mode)
+        if mode == "eval":
+            self.variance = 1.000001 * self.variance
+        return y
+
+
+def test_one_statistic_that_moves_by_a_millionth_fails():
+    judgement = judged("BN304", Keeping(session=VarianceMovesInEval))
+    assert judgement.outcome is Outcome.FAIL
+    assert "running_var" in judgement.message
+
+
+class Placed(Keeping):
+    """Adds to each sample what its place in the batch is."""
+
+    def __init__(self):
+        super().__init__(evaluate=lambda x, mean, var, setup: normalise(x, mean, var, setup) + 1e-3 * (len(x) == 6))
+
+
+def test_a_y_that_depends_on_the_size_of_the_batch_fails():
+    judgement = judged("BN305", Placed())
+    assert judgement.outcome is Outcome.FAIL
+    assert judgement.message == "y in eval mode depends on the batch"
+
+
+# ------------------------------------------------------------------------------------------------------------ gradients
+
+
+def spoiled(**changes):
+    """Return a layer of which gradients in eval mode go through the given functions."""
+
+    def backward(dy, x, mean, var, setup):
+        found = eval_gradients(dy, x, mean, var, setup)
+        return found._replace(**{name: change(getattr(found, name)) for name, change in changes.items()})
+
+    return Keeping(eval_backward=backward)
+
+
+def unscaled(dy, x, mean, var, setup):
+    return eval_gradients(dy, x, mean, var, setup)._replace(dx=dy)
+
+
+def batch_scaled(dy, x, mean, var, setup):
+    """dx with the batch's own standard deviation."""
+    return eval_gradients(dy, x, mean, var, setup)._replace(dx=eval_gradients(dy, x, mean, own(x)[1], setup).dx)
+
+
+def gamma_missing(dy, x, mean, var, setup):
+    return eval_gradients(dy, x, mean, var, setup)._replace(dx=dy * wide(1 / np.sqrt(var + setup.eps), x))
+
+
+GRADIENTS_WRONG = {
+    "unscaled": (Keeping(eval_backward=unscaled), "dx"),
+    "batch's scale": (Keeping(eval_backward=batch_scaled), "dx"),
+    "gamma missing": (Keeping(eval_backward=gamma_missing), "dx"),
+    "dgamma averaged": (spoiled(dgamma=lambda v: v / 6), "dgamma"),
+    "dbeta doubled": (spoiled(dbeta=lambda v: 2 * v), "dbeta"),
+    "a millionth": (spoiled(dgamma=lambda v: v * 1.000001), "dgamma"),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS_WRONG)
+def test_wrong_gradients_of_eval_mode_fail_alone(name):
+    layer, tensor = GRADIENTS_WRONG[name]
+    judgement = judged("BN306", layer)
+    assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, tensor)
+    assert complaints(layer)[0] == {"BN306"}
+
+
+def test_a_backward_of_training_mode_whatever_the_mode_is_skipped():
+    judgement = judged("BN306", Keeping())
+    assert judgement.outcome is Outcome.SKIP
+    assert "training mode whatever the mode" in judgement.message
+
+
+def test_a_backward_that_raises_in_eval_mode_is_skipped_with_the_reason():
+    def refuses(dy, x, mean, var, setup):
+        raise RuntimeError("not in eval mode")
+
+    judgement = judged("BN306", Keeping(eval_backward=refuses))
+    assert judgement.outcome is Outcome.SKIP
+    assert "not in eval mode" in judgement.message
+
+
+def test_gradients_of_a_wrong_y_in_eval_mode_are_left_to_what_caused_it():
+    judgement = judged("BN306", Keeping(evaluate=eps_outside, **RIGHT))
+    assert judgement.outcome is Outcome.SKIP
+    assert "BN302" in judgement.message
+
+
+def test_gradients_of_two_values_are_skipped():
+    assert judged("BN306", spoiled(dgamma=lambda v: 2 * v), replace(SPEC, n=2)).outcome is Outcome.SKIP
+
+
+@pytest.mark.parametrize("change", [lambda v: None, lambda v: v[:1]])
+def test_gradients_of_no_fitting_shape_are_skipped(change):
+    layer = spoiled(dx=change, dgamma=change, dbeta=change)
+    assert judged("BN306", layer).outcome is Outcome.SKIP
+
+
+# ------------------------------------------------------------------------------------------------------------ agreement
+
+
+def another_eps(x, mean, var, setup):
+    return normalise(x, mean, var, replace(setup, eps=1e-5))
+
+
+@pytest.mark.parametrize("var", ["biased", "unbiased"])
+@pytest.mark.parametrize("sense", ["kept", "new", "cumulative"])
+def test_two_branches_of_two_formulas_disagree(var, sense):
+    assert judged("BN310", Keeping(sense, var)).outcome is Outcome.PASS
+    judgement = judged("BN310", Keeping(sense, var, evaluate=another_eps))
+    assert judgement.outcome is Outcome.FAIL
+    assert "does not give the y of training" in judgement.message
+
+
+def test_a_fixed_momentum_is_waited_for():
+    def fixed(old, batch, momentum, step):
+        return 0.8 * old + 0.2 * batch
+
+    def layer(evaluate):
+        return Keeping(update=fixed, evaluate=evaluate).told(momentum_sense="fixed", momentum=0.8)
+
+    assert judged("BN310", layer(normalise)).outcome is Outcome.PASS
+    assert judged("BN310", layer(eps_outside)).outcome is Outcome.FAIL
+    assert judged("BN310", layer(eps_outside).told(momentum=0.999)).outcome is Outcome.SKIP
+
+
+def test_an_unknown_variance_is_skipped():
+    assert judged("BN310", Keeping(evaluate=eps_outside).told(running_var="undecided")).outcome is Outcome.SKIP
+
+
+# ------------------------------------------------------------------------------------------------------- right, skipped
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("var", ["biased", "unbiased"])
+@pytest.mark.parametrize("eval_backward", [None, eval_gradients])
+@pytest.mark.parametrize("spec", [SPEC, SPACE, replace(SPEC, mean=1e3), replace(SPEC, n=2), replace(SPEC, eps=1e-12)])
+def test_a_right_layer_trips_nothing(spec, eval_backward, var, dtype):
+    layer = Keeping(var=var, eval_backward=eval_backward)
+    assert complaints(layer, replace(spec, dtype=dtype))[0] == set()
+    if dtype == "float64":
+        passing = {code for code in EVAL if judged(code, layer, spec).outcome is Outcome.PASS}
+        assert passing >= {"BN302", "BN304", "BN305", "BN310"}
+        assert ("BN306" in passing) == (eval_backward is not None and spec.m >= 4)
+
+
+def test_the_statistics_of_algorithm_2_scaled_in_inference_are_right():
+    """The paper averages biased variances and multiplies by m / (m - 1) when it is asked."""
+
+    def unbiased_when_asked(x, mean, var, setup):
+        return normalise(x, mean, var * 6 / 5, setup)
+
+    assert judged("BN302", Keeping(evaluate=unbiased_when_asked)).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("code", EVAL)
+def test_code_without_statistics_is_skipped(code):
+    assert judged(code, targets.Pair()).outcome is Outcome.SKIP
+
+
+@pytest.mark.parametrize("code", EVAL)
+def test_code_that_cannot_be_told_the_mode_is_skipped(code):
+    layer = Keeping(evaluate=eps_outside, session=LearningInEval).told(mode_switch="")
+    assert judged(code, layer).outcome is Outcome.SKIP
+
+
+def test_a_fixed_eps_is_that_of_every_formula():
+    spec = replace(SPEC, eps=1e-3)
+    assert complaints(Keeping(**RIGHT).told(eps_source="fixed", eps=1e-3), spec)[0] == set()
+    assert roots(Keeping(evaluate=eps_outside).told(eps_source="fixed", eps=1e-3), spec) == {"BN302"}
