@@ -32,6 +32,10 @@ _AXES = ("axis0", "axis-1", "axis1")
 _MOST_UNKNOWN = 2
 
 
+class UnfilledError(Exception):
+    """A call that asks for something that there is not: it is not the call that the code wants."""
+
+
 class Argument(NamedTuple):
     """One parameter of a signature, and what it is for."""
 
@@ -56,10 +60,13 @@ class Plan:
     bound: tuple[tuple[str, str], ...] = ()
 
     def call(self, function: Callable[..., Any], values: dict[str, Any]) -> Any:
-        """Call `function` with the values."""
-        if self.named:
-            return function(*[values[k] for k in self.positional], **{name: values[k] for name, k in self.named})
-        return function(*[values[k] for k in self.positional])
+        """Call `function` with the values; raise UnfilledError if one that the plan asks for is not there."""
+        try:
+            given, named = [values[k] for k in self.positional], {name: values[k] for name, k in self.named}
+        except KeyError as error:
+            argument = next((name for name, key in self.bound if key == error.args[0]), error.args[0])
+            raise UnfilledError(f"bncheck found nothing to give it as {argument}") from None
+        return function(*given, **named)
 
     @property
     def keys(self) -> frozenset[str]:

@@ -13,7 +13,9 @@ import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.layouts import spell_shape
+from bncheck.adapters.plans import UnfilledError
 from bncheck.adapters.protocol import Parameters, Reading, Run
+from bncheck.adapters.standins import ABSENT
 from bncheck.adapters.target import Way, as_array, per_channel
 from bncheck.model import GRADIENTS
 
@@ -31,6 +33,10 @@ OF_FORWARD = {"y": 32, "gamma": 16, "beta": 4}
 OF_BACKWARD = {"dgamma": 8, "dbeta": 2, "dx": 1}
 _WEIGHTS = OF_FORWARD | OF_BACKWARD
 FULL = sum(_WEIGHTS.values())
+
+
+# What no error of the code itself raises: a module that is not there, or an argument that bncheck has nothing for.
+LACKING = (*ABSENT, UnfilledError)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,8 @@ class Fit:
         Whether backward came back with neither dgamma nor dbeta.
     raised : str
         What the backward raised, "" if it came back.
+    lacking : str
+        What the backward asked for that is not there, if that is why it raised; "" otherwise.
 
     """
 
@@ -71,6 +79,7 @@ class Fit:
     acting: str = ""
     ran_dry: bool = False
     raised: str = ""
+    lacking: str = ""
 
     @property
     def score(self) -> int:
@@ -184,7 +193,7 @@ def attempt(trial: Trial, needed: frozenset[str]) -> Fit | None:
     array = as_array(y)
     holds = {"y"} if array is not None and array.shape == trial.x.shape else set()
     kept = array.copy() if holds else None
-    stub, dry, raised = _try_backward(trial, run, holds)
+    stub, dry, raised, lacking = _try_backward(trial, run, holds)
     # A library that differentiates sums its gradients to gamma's shape, whatever the code is for: beside (N, C) data it
     # has to show that its statistics are those of whole channels.
     differentiated = getattr(trial.reading, "differentiated", False)
@@ -193,26 +202,29 @@ def attempt(trial: Trial, needed: frozenset[str]) -> Fit | None:
     if kept is not None and holds >= needed - {*OF_FORWARD}:
         holds.update(what for what in ("gamma", "beta") if trial.acts(kept, what))
     spelled = spell_shape(np.shape(run.gamma), trial.channels)
-    return Fit(trial.way, frozenset(holds), spelled, run.returns, stub, "", run.missing, trial.acting(run), dry, raised)
+    facts = (run.returns, stub, "", run.missing, trial.acting(run), dry, raised, lacking)
+    return Fit(trial.way, frozenset(holds), spelled, *facts)
 
 
-def _try_backward(trial: Trial, run: Run, holds: set[str]) -> tuple[str, bool, str]:
+def _try_backward(trial: Trial, run: Run, holds: set[str]) -> tuple[str, bool, str, str]:
     """Note which gradients have the right shape; return what makes a stub of the backward, "" if nothing does.
 
-    The second result says that it came back with neither dgamma nor dbeta, the third what it raised.
+    The second result says that it came back with neither dgamma nor dbeta, the third what it raised, and the fourth
+    what it lacked then.
     """
     try:
         results = run.backward(trial.dy.copy())
     except KeyboardInterrupt:
         raise
     except NotImplementedError:
-        return "raises NotImplementedError", False, ""
+        return "raises NotImplementedError", False, "", ""
     except BaseException as error:  # the forward works: this is the user's error, or the call is not what is meant
-        return "", False, f"{type(error).__name__}: {guard.one_line(error)}"
+        said = guard.one_line(error)
+        return "", False, f"{type(error).__name__}: {said}", said if isinstance(error, LACKING) else ""
     if all(value is None for value in results):
-        return "returns None", False, ""
+        return "returns None", False, "", ""
     for name, value in zip(GRADIENTS, results, strict=True):
         array = as_array(value if name == "dx" else per_channel(value, trial.channels))
         if array is not None and array.shape == (trial.x.shape if name == "dx" else (trial.channels,)):
             holds.add(name)
-    return "", results.dgamma is None and results.dbeta is None, ""
+    return "", results.dgamma is None and results.dbeta is None, "", ""

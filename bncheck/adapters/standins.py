@@ -45,6 +45,10 @@ class NotLoadedError(NameError):
     """Code that runs now uses a variable whose statement was left out when its file was loaded."""
 
 
+# What stands for "it is not there" in code that runs.
+ABSENT = (NotInstalledError, _NotInstalledAttributeError, NotLoadedError)
+
+
 class Book:
     """The stand-ins of one load: what they belong to, and whether that is over.
 

@@ -20,7 +20,7 @@ from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes, 
 from bncheck.adapters.modes import find_memory, settle
 from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
-from bncheck.adapters.standins import NotInstalledError, NotLoadedError
+from bncheck.adapters.standins import ABSENT
 from bncheck.adapters.target import Way
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
@@ -174,6 +174,8 @@ def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
             "gives them as arguments of the forward or the constructor, or puts them where a layer keeps them: "
             "attributes (gamma, beta), entries of a dict or list (params), or objects with .data."
         )
+    if fit.raised and fit.lacking:
+        raise TargetError(f"{candidate.backward_name} cannot be run: {fit.lacking}")
     if fit.raised and found.reading.guess:
         raise TargetError(
             f"{candidate.backward_name} raised in every way it was tried: {fit.raised}. Whether that is its fault is "
@@ -297,8 +299,9 @@ def _both(one: Fit, other: Fit) -> Fit:
     ran = [fit for fit in (one, other) if fit.returns] or [one]
     backward = frozenset.intersection(*(fit.holds for fit in ran)) & {*OF_BACKWARD}
     holds = one.holds & other.holds & {*OF_FORWARD} | backward
-    dry, raised = one.ran_dry and other.ran_dry, one.raised and other.raised
-    return replace(one, holds=holds, returns=ran[0].returns, stub=one.stub and other.stub, ran_dry=dry, raised=raised)
+    dry, raised, lacking = one.ran_dry and other.ran_dry, one.raised and other.raised, one.lacking and other.lacking
+    stub, returns = one.stub and other.stub, ran[0].returns
+    return replace(one, holds=holds, returns=returns, stub=stub, ran_dry=dry, raised=raised, lacking=lacking)
 
 
 def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
@@ -309,7 +312,7 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
         return TargetError(f"{candidate.forward_name} could not be called.")
     error = log.telling()
     place = f" ({where})" if (where := guard.where(error)) else ""
-    if isinstance(error, NotInstalledError | NotLoadedError):  # these tell their story themselves
+    if isinstance(error, ABSENT):  # these tell their story themselves
         return TargetError(f"{candidate.forward_name} cannot be run: {guard.one_line(error)}{place}")
     tried = only or "NC, CN, NCHW, NHWC"
     return TargetError(

@@ -185,3 +185,31 @@ install()
 def test_operators_that_a_function_puts_into_the_class_are_there(write, right, put_in):
     source = engine(backward=without_argument("pass")).replace("def batch_norm", "def bn_op")
     right(write(source + COMPOSED.replace("{put_in}", put_in), name="batch_norm"))
+
+
+RAW_OPERATION = """
+class Operation:
+    def backward(self, grad):
+        for p, g in zip(self.inputs, self.gradients(grad)):
+            p.grad = g if p.grad is None else p.grad + g
+
+class BatchNorm(Operation):
+    def __call__(self, x, gamma, beta, eps):
+        self.inputs = x, gamma, beta
+        X, self.g = x.data, gamma.data
+        self.std = np.sqrt(X.var(axis=0) + eps); self.xhat = (X - X.mean(axis=0)) / self.std
+        return self.g * self.xhat + beta.data
+    def gradients(self, dy):
+        gx = self.g / self.std * (dy - dy.mean(axis=0) - self.xhat * (dy * self.xhat).mean(axis=0))
+        return gx, (dy * self.xhat).sum(axis=0), dy.sum(axis=0)
+
+def batch_norm(x, gamma, beta, eps=1e-5):
+    op = BatchNorm()
+    y = Tensor(op(x, gamma, beta, eps))
+    y.parents, y.fn = (x, gamma, beta), op.gradients
+    return y
+"""
+
+
+def test_an_operation_that_returns_bare_arrays_is_a_part_of_the_function_that_applies_it(write, right):
+    assert right(write(engine(RAW_OPERATION))).adapter == "define-by-run"

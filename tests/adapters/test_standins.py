@@ -251,3 +251,23 @@ def test_a_name_that_the_module_defines_itself_is_not_put_back(path):
 def test_without_stand_ins_names_stay_gone(path):
     with pytest.raises(TargetError, match="Container"):
         load(Source(path("from collections import Container\n" + RIGHT), "", True), stand_ins=False)
+
+
+LACKING_BACKWARD = """
+from engine.base import Operation
+
+class BatchNorm(Operation):
+    def forward(self, x, gamma, beta, eps=1e-5):
+        std = np.sqrt(x.var(axis=0) + eps); self.xhat = (x - x.mean(axis=0)) / std
+        self.std, self.gamma = std, gamma
+        return gamma * self.xhat + beta
+    def backward(self, dy):
+        x, gamma, beta = self.operands
+        dx = gamma / self.std * (dy - dy.mean(axis=0) - self.xhat * (dy * self.xhat).mean(axis=0))
+        return dx, (dy * self.xhat).sum(axis=0), dy.sum(axis=0)
+"""
+
+
+def test_a_backward_that_lacks_what_is_not_installed_is_no_failure_of_its_own(write):
+    with pytest.raises(TargetError, match=r"BatchNorm.backward cannot be run: .* engine"):
+        resolve.cards(write(LACKING_BACKWARD))
