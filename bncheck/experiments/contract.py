@@ -69,20 +69,27 @@ def empty_batch(target: Target, case: Case, seen: Seen) -> Evidence:
 def random_state(target: Target, case: Case, seen: Seen) -> Evidence:
     """Look at the global generators of Python and NumPy before and after a step. The fact "moved" names those used.
 
-    The layer has run a forward before: it may draw its weights when it is made, and when it meets its first batch.
+    The layer has run a forward before: it may draw its weights when it is made, and when it meets its first batch. A
+    number is drawn from either in between: a step that seeds them as the one before did would leave no trace. In the
+    end both are what they were.
     """
     if not tries_more(case):
         return Evidence("random-state")
     faults: list[Fault] = []
     moved: list[str] = []
+    states: Any = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is the global one that is looked at
     with faults_of("forward", faults):
         session = target.open(setup(case))
         session.forward(case.x.copy())
+        random.random()
+        np.random.random()  # noqa: NPY002
         before = _generators()
         session.forward(case.x.copy())
         session.backward(case.dy.copy())
         after = _generators()
         moved = [name for name in before if before[name] != after[name]]
+    random.setstate(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
     return Evidence("random-state", {}, {"evaluations": 3, "moved": moved})
 
 

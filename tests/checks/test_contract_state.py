@@ -1,0 +1,266 @@
+"""BN511 to BN514 on targets that spoil their cache, spread a NaN, make up an empty batch or draw random numbers."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import targets
+from judging import SPEC, complaints, judged, roots
+
+from bncheck.model import Outcome
+
+CODES = ["BN511", "BN512", "BN513", "BN514"]
+
+
+def spoiling(dy, cache):
+    """Backward that works in its cache."""
+    found = targets.backward(dy, cache)
+    xhat = cache[0]
+    xhat *= 0.5
+    return found
+
+
+def once_only(dy, cache):
+    """Backward whose cache serves once."""
+    if cache[-1]:
+        raise RuntimeError("backward through the graph a second time")
+    cache[-1].append(True)
+    return targets.backward(dy, cache[:-1])
+
+
+def serving_once(x, gamma, beta, eps):
+    y, cache = targets.forward(x, gamma, beta, eps)
+    return y, (*cache, [])
+
+
+class Adding(targets.Pair):
+    """dgamma and dbeta add up over backwards of one forward, and start anew with the next."""
+
+    def open(self, setup):
+        session, total = super().open(setup), []
+        forward, backward = session.forward, session.backward
+
+        def fresh(x, mode="train"):
+            total.clear()
+            return forward(x)
+
+        def added(dy):
+            found = backward(dy)
+            total.append(found)
+            return found._replace(dgamma=sum(t.dgamma for t in total), dbeta=sum(t.dbeta for t in total))
+
+        session.forward, session.backward = fresh, added
+        return session
+
+
+def test_a_cache_that_backward_spoils_warns_alone():
+    target = targets.Pair(backward=spoiling)
+    judgement = judged("BN511", target)
+    assert (judgement.outcome, judgement.tensor) == (Outcome.WARN, "dx")
+    assert complaints(target)[0] == {"BN511"}
+
+
+def test_a_second_backward_that_is_refused_is_skipped_with_the_reason():
+    target = targets.Pair(serving_once, once_only)
+    judgement = judged("BN511", target)
+    assert judgement.outcome is Outcome.SKIP
+    assert "a second time" in judgement.message
+    assert complaints(target)[0] == set()
+
+
+def test_gradients_of_parameters_that_add_up_are_said_and_pass():
+    judgement = judged("BN511", Adding())
+    assert judgement.outcome is Outcome.PASS
+    assert judgement.message == "dgamma and dbeta of a second backward add up"
+
+
+# --------------------------------------------------------------------------------------------------------------- poison
+
+
+def masked_by_products(x, gamma, beta, eps):
+    """Picks channels by a product with the unit matrix: 0 times NaN is NaN."""
+    y, cache = targets.forward(x, gamma, beta, eps)
+    return y @ np.eye(y.shape[1]), cache
+
+
+def summed_up(dy, cache):
+    """Adds 0 times everything to dgamma."""
+    found = targets.backward(dy, cache)
+    return found._replace(dgamma=found.dgamma + 0 * cache[0].sum())
+
+
+def silent(x, gamma, beta, eps):
+    """All channels are 0 where something is not finite."""
+    y, cache = targets.forward(x, gamma, beta, eps)
+    return (y if np.isfinite(x).all() else np.zeros_like(y)), cache
+
+
+@pytest.mark.parametrize(
+    ("target", "tensor", "verb"),
+    [
+        (targets.Pair(masked_by_products), "y", "reaches"),
+        (targets.Pair(backward=summed_up), "dgamma", "reaches"),
+        (targets.Pair(silent), "y", "changes"),
+    ],
+)
+def test_a_nan_that_leaves_its_channel_warns_alone(target, tensor, verb):
+    judgement = judged("BN512", target)
+    assert (judgement.outcome, judgement.tensor) == (Outcome.WARN, tensor)
+    assert f"{verb} {tensor} of other channels" in judgement.message
+    assert roots(target) == {"BN512"}
+
+
+def test_a_channel_that_depends_on_others_is_not_called_poisoned_too():
+    def layer_norm(x, gamma, beta, eps):
+        xhat = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + eps)
+        return gamma * xhat + beta, (xhat, 1.0, gamma, (0,))
+
+    assert judged("BN512", targets.Pair(layer_norm)).outcome is Outcome.WARN
+    assert "BN512" not in roots(targets.Pair(layer_norm))
+
+
+def test_a_layer_that_refuses_what_is_not_finite_passes():
+    def forward(x, gamma, beta, eps):
+        if not np.isfinite(x).all():
+            raise ValueError("x is not finite")
+        return targets.forward(x, gamma, beta, eps)
+
+    judgement = judged("BN512", targets.Pair(forward))
+    assert (judgement.outcome, "x is not finite" in judgement.message) == (Outcome.PASS, True)
+
+
+def test_one_channel_has_no_others_to_poison():
+    assert judged("BN512", targets.Pair(masked_by_products), replace(SPEC, c=1)).outcome is Outcome.SKIP
+
+
+# ---------------------------------------------------------------------------------------------------------- empty batch
+
+
+class Buffered(targets.Pair):
+    """Writes into a buffer of its own, which an empty batch leaves as it was."""
+
+    def __init__(self, rows):
+        buffer = np.zeros((rows, 3))
+
+        def forward(x, gamma, beta, eps):
+            if not len(x):
+                return buffer, None
+            return targets.forward(x, gamma, beta, eps)
+
+        super().__init__(forward)
+
+
+def test_a_buffer_of_an_earlier_batch_warns_alone():
+    judgement = judged("BN513", Buffered(6))
+    assert judgement.outcome is Outcome.WARN
+    assert judgement.message == "y of an empty batch is (6, 3), and not (0, 3)"
+    assert complaints(Buffered(6))[0] == {"BN513"}
+
+
+def test_an_empty_batch_that_is_no_array_warns():
+    def forward(x, gamma, beta, eps):
+        return targets.forward(x, gamma, beta, eps) if len(x) else (None, None)
+
+    assert "NoneType" in judged("BN513", targets.Pair(forward)).message
+
+
+def test_an_empty_batch_is_refused_or_empty():
+    def refusing(x, gamma, beta, eps):
+        if not len(x):
+            raise ValueError("no rows")
+        return targets.forward(x, gamma, beta, eps)
+
+    assert "no rows" in judged("BN513", targets.Pair(refusing)).message
+    assert judged("BN513", targets.Pair(refusing)).outcome is Outcome.PASS
+    assert judged("BN513", Buffered(0)).message == "an empty batch gives an empty y"
+
+
+def test_empty_batches_are_left_to_plain_cases():
+    assert judged("BN513", Buffered(6), replace(SPEC, recipe="draw")).outcome is Outcome.SKIP
+
+
+# --------------------------------------------------------------------------------------------------------- random state
+
+
+def with_dropout(x, gamma, beta, eps):
+    np.random.rand()  # noqa: NPY002 - the fault
+    return targets.forward(x, gamma, beta, eps)
+
+
+def seeding(x, gamma, beta, eps):
+    np.random.seed(len(x))  # noqa: NPY002 - the fault
+    return targets.forward(x, gamma, beta, eps)
+
+
+def drawing_in_backward(dy, cache):
+    random.random()
+    return targets.backward(dy, cache)
+
+
+def of_its_own(x, gamma, beta, eps):
+    np.random.default_rng(0).random()
+    return targets.forward(x, gamma, beta, eps)
+
+
+@pytest.mark.parametrize(
+    ("target", "generator"),
+    [
+        (targets.Pair(with_dropout), "numpy.random"),
+        (targets.Pair(backward=drawing_in_backward), "random"),
+    ],
+)
+def test_a_step_that_draws_from_a_global_generator_warns_alone(target, generator):
+    judgement = judged("BN514", target)
+    assert judgement.outcome is Outcome.WARN
+    assert judgement.message.endswith(f"global generator of {generator}")
+    assert complaints(target)[0] == {"BN514"}
+
+
+def test_a_generator_of_its_own_is_its_own_matter():
+    assert judged("BN514", targets.Pair(of_its_own)).outcome is Outcome.PASS
+
+
+def test_a_global_generator_that_is_seeded_alike_in_every_step_warns():
+    assert judged("BN514", targets.Pair(seeding)).outcome is Outcome.WARN
+
+
+def test_looking_leaves_the_generators_as_they_were():
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    judged("BN514", targets.Pair())
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+
+
+class DrawingWeights(targets.Pair):
+    """Draws its weights when it is made."""
+
+    def open(self, setup):
+        np.random.rand(3)  # noqa: NPY002 - weights
+        return super().open(setup)
+
+
+def test_weights_that_are_drawn_when_a_layer_is_made_are_no_fault():
+    assert judged("BN514", DrawingWeights()).outcome is Outcome.PASS
+
+
+# ------------------------------------------------------------------------------------------------------- right, skipped
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, n=5, spatial=(2, 2))])
+def test_a_right_pair_passes(spec, dtype):
+    found = {code: judged(code, targets.Pair(), replace(spec, dtype=dtype)).outcome for code in CODES}
+    assert found == dict.fromkeys(CODES, Outcome.PASS)
+
+
+@pytest.mark.parametrize("code", ["BN511", "BN512", "BN514"])
+@pytest.mark.parametrize("spec", [replace(SPEC, n=1), replace(SPEC, n=40)])
+def test_what_is_tried_on_small_cases_is_skipped_on_others(code, spec):
+    assert judged(code, targets.Pair(), spec).outcome is Outcome.SKIP
+
+
+def test_where_the_step_itself_raises_nothing_else_is_said():
+    def raising(dy, cache):
+        raise IndexError("odd")
+
+    assert complaints(targets.Pair(backward=raising))[0] == {"BN506"}
