@@ -175,14 +175,14 @@ class TapedLayer:
     adapter = NAME
 
     def __init__(
-        self, name: str, cls: type, call: str, tapes: list[Tape], declared: Declared, applied: bool = False
+        self, name: str, cls: type, call: str, tapes: list[Tape], declared: Declared, part: bool = False
     ) -> None:
         self.name = name
         self.forward_name, self.backward_name = f"{name}.{call}", "the backward of its result"
         self.aliases = frozenset({name})
         self.kind = kind(name, cls.__dict__.get("__doc__") or "")
         # Where one that a function applies cannot be run by itself, the function stands for both.
-        self.composite = applied or composite(name)
+        self.composite = part or composite(name)
         self._cls, self._call, self._tapes, self._declared = cls, call, tapes, declared
 
     @property
@@ -236,8 +236,8 @@ class _DefineByRun:
                 found.append(TapedFunction(name, applied[0], tapes, declared, applied[1]))
             elif inspect.isclass(thing):
                 call = _called(thing)
-                applied = any(_applies(other, name) for other in reading.values())
-                found += [TapedLayer(name, thing, call, tapes, declared, applied)] if call else []
+                part = any(_applies(other, name) for other in reading.values())
+                found += [TapedLayer(name, thing, call, tapes, declared, part)] if call else []
             elif name not in paired:
                 found.append(TapedFunction(name, thing, tapes, declared))
         for tape in tapes:

@@ -26,7 +26,7 @@ from bncheck.adapters.protocol import (
     Reading,
     Run,
 )
-from bncheck.adapters.results import declared_order, gradient_order, keys_of, returned_names
+from bncheck.adapters.results import cache_names, declared_order, gradient_order, keys_of, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.separate_gradients import joined, separate
 from bncheck.adapters.stems import match
@@ -156,7 +156,7 @@ class FunctionPair:
                 f"{self.forward_name}{spelled(self._forward)}: expected a forward like {self.forward_name}(x, gamma, "
                 "beta, eps) or (x, gamma, beta, bn_param), with a place for x, gamma and beta."
             ) from None
-        returned = returned_names(self._forward)
+        returned, held = returned_names(self._forward), tuple(cache_names(self._forward))
         try:
             backwards = list(backward_plans(self._backward, self._forward, returned))
         except ArityError:
@@ -182,6 +182,7 @@ class FunctionPair:
                         framework,
                         switches=switches,
                         inference=inference,
+                        held=held,
                     )
                     yield FunctionReading(self._forward, self._backward, calling)
         # A backward that is told nothing but dy and x knows of no gamma: it is that of a call without.

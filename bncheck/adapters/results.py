@@ -169,7 +169,8 @@ def cache_names(function: Callable[..., Any]) -> list[str]:
     cache = next((e for e in getattr(written[-1], "elts", ())[1:]), None)
     if isinstance(cache, ast.Name):
         values = [n.value for n in ast.walk(tree) if isinstance(n, ast.Assign) and _assigns(n, cache.id)]
-        cache = values[-1] if values else None
+        # In one branch of several it may be None.
+        cache = next((v for v in reversed(values) if isinstance(v, ast.Tuple | ast.List)), None)
     return [_name_of(e) or "" for e in cache.elts] if isinstance(cache, ast.Tuple | ast.List) else []
 
 

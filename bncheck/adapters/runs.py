@@ -17,6 +17,7 @@ from bncheck.adapters.protocol import Parameters, Results
 from bncheck.adapters.pulls import pull_back
 from bncheck.adapters.recording import learning_rate
 from bncheck.adapters.results import Order, describe_gradients, read_gradients, split_forward
+from bncheck.adapters.returned_statistics import statistics_inside
 from bncheck.adapters.words import Role, argument_role
 
 _PAIR = "(running_mean,running_var)"
@@ -53,6 +54,8 @@ class Calling:
         Values of a fresh ``bn_param``, by key: what stands for "eps" and "momentum", and running statistics if asked.
     returned : tuple of str or None
         The names in the forward's return statement, where they can be read.
+    held : tuple of str
+        The names in the tuple that it returns beside y.
     framework : Framework
         The array library that the two are spoken to in.
     pulls : bool
@@ -75,6 +78,7 @@ class Calling:
     pulls: bool = False
     switches: tuple[Switch, ...] = ()
     inference: Inference | None = None
+    held: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:  # what the values need, worked out once
         keys = self.forward.keys | self.backward.keys
@@ -317,6 +321,8 @@ class CallRun:
                 self._values["running_mean"], self._values["running_var"] = self._rest[at]
             if role in _RUNNING and role.value in taken and at < len(self._rest):
                 self._values[role.value] = self._rest[at]
+        inside = statistics_inside(self._rest, self._calling.held)
+        self._values |= {role.value: value for role, value in inside if role.value in taken}
 
     def _cache(self) -> Any:
         rest, how = self._rest, self._calling.cache
