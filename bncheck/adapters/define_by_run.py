@@ -78,6 +78,9 @@ class _Taped(CallRun):
         tensors = [self._values[key] for key in ("x", "gamma", "beta")]
         return [self._tape.gradient(t) if isinstance(t, self._tape.cls) else None for t in tensors]
 
+    def _begin_anew(self) -> None:
+        """Forget what earlier forwards have left: a graph may grow from one to the next."""
+
     def _find_way(self, dy: Any) -> None:
         """Find out how y is given a gradient: zeros make zeros, and this one does not."""
         tape, x = self._tape, self._tape.take(self._values["x"])
@@ -86,6 +89,7 @@ class _Taped(CallRun):
             try:
                 amounts = []
                 for upstream in (np.zeros_like(dy), dy.copy()):
+                    self._begin_anew()
                     self.forward(x.copy(), True)
                     tape.back(self._raw, upstream, way)
                     found = [g for g in self._gradients() if isinstance(g, np.ndarray)]
@@ -98,6 +102,7 @@ class _Taped(CallRun):
             if amounts[0] == 0.0 and amounts[1] > 0.0:
                 tape.way = way
                 break
+        self._begin_anew()
         self.forward(x, True)
         if tape.way is None and failure is not None:
             raise failure
@@ -113,6 +118,9 @@ class TapedLayerRun(_Taped, LayerRun):
     """One layer whose parameters are tensors, or whose call takes them."""
 
     __slots__ = ()
+
+    def _begin_anew(self) -> None:
+        self._layer, self._furnished = None, self._furnished and not self._places
 
     def _put(self, parts: Parts, place: Place, given: Any) -> Any:
         """Let the tensor that a layer has for a parameter hold ours; put a bare array where it keeps arrays."""
