@@ -115,6 +115,9 @@ class Conventions:
         Whose conventions these are: one of ``PROFILES``; "" if nobody's.
     misfit : str
         How the running statistics depart from the profile that the user declared, "" if they do not; None if none was.
+    initial : tuple of str
+        What gamma and beta of a fresh layer start from: a number ("1", "0"), "random", "one number" for all channels,
+        "a value per element", "differs by channel"; "" where that is not to be seen.
     unread : str
         The name of a momentum that the code accepts and never reads, "" if there is none.
     framework : str
@@ -136,6 +139,7 @@ class Conventions:
     mode_switch: str = ""
     profile: str = ""
     misfit: str | None = None
+    initial: tuple[str, str] = ("", "")
     unread: str = ""
     framework: str = "numpy"
 

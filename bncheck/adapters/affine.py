@@ -14,7 +14,7 @@ import numpy as np
 
 from bncheck.adapters.frameworks import codes_of, functions_of
 from bncheck.adapters.modes import Remembers, Turning
-from bncheck.adapters.protocol import Parameters, Results, Run
+from bncheck.adapters.protocol import Parameters, Results, Run, Starting
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 from bncheck.core.precision import limits
 
@@ -92,6 +92,10 @@ class AffineRun:
     def running(self) -> tuple[Any, Any] | None:
         """Return what the code's own run says."""
         return self._run.running()
+
+    def initial(self) -> dict[str, Any]:
+        """Return what the code's own run says."""
+        return self._run.initial() if isinstance(self._run, Starting) else {}
 
     def keeping(self) -> dict[str, Any]:
         """Return what the code's own run says."""

@@ -31,8 +31,8 @@ class LayerRun(CallRun):
     """
 
     __slots__ = (
-        "_absent", "_clearing", "_furnished", "_held", "_in_place", "_layer", "_maker", "_missing", "_names",
-        "_places", "_stepped", "_unsure",
+        "_absent", "_clearing", "_furnished", "_held", "_in_place", "_initial", "_layer", "_maker", "_missing",
+        "_names", "_places", "_stepped", "_unsure",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +51,7 @@ class LayerRun(CallRun):
         self._furnished = how == "given"
         self._places: dict[str, Place] = {}
         self._held: dict[str, Any] = {}
+        self._initial: dict[str, Any] = {}
         self._clearing: list[Callable[[], Any]] | None = None
         self._unsure = False
         self._stepped = False
@@ -158,6 +159,8 @@ class LayerRun(CallRun):
         for key, place in parts.parameters.items():
             if key not in self._absent:
                 self._unsure = self._unsure or place.get() is None
+                if key not in self._maker.keys:
+                    self._initial.setdefault(key, self._copied(place.get()))
                 self._values[key] = self._put(parts, place, self._values[key])
                 self._places[key], self._held[key] = place, place.get()
         wanted = [key for key in ("gamma", "beta") if key not in self._absent]
@@ -178,6 +181,14 @@ class LayerRun(CallRun):
 
     def _taken(self, value: Any) -> Any:
         return self._calling.framework.take(value)
+
+    def initial(self) -> dict[str, Any]:
+        """Return what the layer had for gamma and beta, as far as its constructor was not given them."""
+        return self._initial
+
+    def _copied(self, value: Any) -> Any:
+        taken = self._taken(value)
+        return taken.copy() if isinstance(taken, np.ndarray) else taken
 
     def _recast(self, parts: Parts) -> None:
         """Give buffers that gradients are written into the dtype of the parameters that they belong to."""

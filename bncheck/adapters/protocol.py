@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from bncheck.adapters.frameworks import Framework
 from bncheck.adapters.words import Kind
@@ -81,6 +81,14 @@ class Run(Protocol):
 
     def backward(self, dy: Any) -> Results:
         """Call the user's backward after a forward."""
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A run that knows what the layer itself had for its parameters."""
+
+    def initial(self) -> dict[str, Any]:
+        """Return the layer's own "gamma" and "beta" as they were before they were set; asked after a forward."""
 
 
 class Reading(Protocol):

@@ -110,6 +110,11 @@ class PureRun(DifferentiatedRun):
         (y, self._state), pull = function((x, *(self._parameters[key] for key in keys)), self._state)
         return y, pull
 
+    def initial(self) -> dict[str, Any]:
+        """Return what a fresh layer has for gamma and beta."""
+        layer = self._layer
+        return {} if layer is None else {key: layer.arrays[layer.places[key]] for key in self._names[1:]}
+
     def keeping(self) -> dict[str, Any]:
         """Return nothing: the words of this run say all there is."""
         return {}

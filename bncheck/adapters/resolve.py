@@ -10,6 +10,7 @@ from bncheck.adapters import adapter_file, exec_program
 from bncheck.adapters.activations import without_activations
 from bncheck.adapters.affine import NOTES
 from bncheck.adapters.epsilon import Eps, find_eps
+from bncheck.adapters.initial import find_initial
 from bncheck.adapters.loading import Source, load, parse
 from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace, Reading
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
@@ -188,6 +189,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         profile=profile_of(kept, eps.value),
         misfit=misfit(kept, declared),
         mode_switch=found.reading.mode_switch,
+        initial=find_initial(found.reading, first.way, eps.value),
         unread=getattr(candidate, "unread", ""),
         framework=found.reading.framework.name,
     )

@@ -158,6 +158,7 @@ class ModuleRun(DifferentiatedRun):
         self._values = reading.calling.values(parameters)
         self._layer: Any = None
         self._tensors: dict[str, Any] = {}
+        self._initial: dict[str, Any] = {}
         if not reading.waits:
             self._furnish(0)
 
@@ -175,6 +176,10 @@ class ModuleRun(DifferentiatedRun):
         """Return the running statistics: buffers of the layer, or attributes."""
         found = None if self._layer is None else statistics_of(self._layer)
         return None if found is None else (self._framework.take(found[0]), self._framework.take(found[1]))
+
+    def initial(self) -> dict[str, Any]:
+        """Return what the layer had for gamma and beta, as far as it was not given them."""
+        return self._initial
 
     def keeping(self) -> dict[str, Any]:
         """Return the layer's tensors: of running statistics the names may not say what they are."""
@@ -205,6 +210,8 @@ class ModuleRun(DifferentiatedRun):
         places = parameters_of(self._layer, size)
         for key in wanted:
             if key in places:
+                if key not in self._reading.given:
+                    self._initial[key] = self._framework.take(places[key].get()).copy()
                 self._tensors[key] = put(self._torch.torch, places[key], values[key])
             elif key in self._reading.given:
                 self._tensors[key] = values[key]

@@ -1,0 +1,57 @@
+"""What a fresh layer starts from: its own gamma and beta, before bncheck puts others in their place."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bncheck.adapters.protocol import Parameters, Reading, Starting
+from bncheck.adapters.target import Way, as_array
+
+# Batch and channels differ, and from every spatial size: a value per element is told from one per channel.
+_SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
+
+
+def find_initial(reading: Reading, way: Way, eps: float | None) -> tuple[str, str]:
+    """Return in a word what gamma and beta start from: a number, "random", "one number", "a value per element".
+
+    "" where that is not to be seen: functions are given theirs, and so are layers whose constructor asks for them.
+    """
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            first, second = (_values(reading, way, 1e-5 if eps is None else eps) for _ in range(2))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return "", ""  # a layer that does not run on this batch tells nothing
+    channels = _SIZES[len(way.layout.name)][1]
+    gamma, beta = (_word(first.get(key), second.get(key), channels) for key in ("gamma", "beta"))
+    return gamma, beta
+
+
+def _values(reading: Reading, way: Way, eps: float) -> dict[str, Any]:
+    sizes = _SIZES[len(way.layout.name)]
+    shape = way.shape or (-1,)
+    # Neither 1 nor 0: what the layer has of its own is told from what it was given.
+    gamma, beta = np.full(sizes[1], 1.25).reshape(shape), np.full(sizes[1], 0.375).reshape(shape)
+    run = reading.start(Parameters(gamma, beta, eps, 0.9))
+    x = np.random.default_rng(7).normal(0.5, 1.0, sizes)
+    run.forward(np.ascontiguousarray(way.layout.user(x)), True)
+    return run.initial() if isinstance(run, Starting) else {}
+
+
+def _word(first: Any, second: Any, channels: int) -> str:
+    one, two = as_array(first), as_array(second)
+    if one is None or two is None or one.size == 0 or not np.isfinite(one.astype(float)).all():
+        return ""
+    if one.shape != two.shape or not np.array_equal(one, two):
+        return "random"
+    if one.size not in (1, channels):
+        return "a value per element"
+    if one.size == 1:
+        return "one number"
+    number = float(one.reshape(-1)[0])
+    return f"{number + 0.0:g}" if (one == number).all() else "differs by channel"

@@ -1,0 +1,115 @@
+"""Promises about what a fresh layer starts from."""
+
+from __future__ import annotations
+
+from bncheck.case import Case
+from bncheck.checks.catalogue import Seen, check
+from bncheck.model import Conventions, Judgement, Outcome
+
+
+@check("BN701", "gamma-starts-at-one", needs=("running",), severity="warning")
+def gamma_starts_at_one(case: Case, seen: Seen) -> Judgement:
+    """A fresh layer's gamma is 1 for every channel.
+
+    Promise
+    -------
+    gamma has one entry per channel, and all are 1: a new layer puts out the plain normalised value.
+
+    Why it matters
+    --------------
+    Random values make some channels weak from the start for no reason; one number for the whole layer cannot learn
+    what each channel needs; one per element (N, C) fits no other batch size. (0 is a deliberate choice in residual
+    branches.)
+
+    Evidence
+    --------
+    gamma of two fresh layers, read before bncheck puts another in its place. Skipped where it is handed over.
+
+    Typical causes
+    --------------
+    ``np.random.randn`` as for weights; ``gamma=1.0`` kept as a number; ``np.zeros``.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3; Goyal et al. 2017, arXiv:1706.02677, section 5.1 (gamma = 0).
+    """
+    return _judge(seen, "gamma", 0, "1")
+
+
+@check("BN702", "beta-starts-at-zero", needs=("running",), severity="warning")
+def beta_starts_at_zero(case: Case, seen: Seen) -> Judgement:
+    """A fresh layer's beta is 0 for every channel.
+
+    Promise
+    -------
+    beta has one entry per channel, and all are 0.
+
+    Why it matters
+    --------------
+    See BN701.
+
+    Evidence
+    --------
+    As BN701.
+
+    Typical causes
+    --------------
+    See BN701; ones in both.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.
+    """
+    return _judge(seen, "beta", 1, "0")
+
+
+@check("BN703", "statistics-start-from-numbers", needs=("running",), severity="warning", follows=("BN301",))
+def statistics_start_from_numbers(case: Case, seen: Seen) -> Judgement:
+    """Running statistics start at mean 0 and variance 1 or 0, or with the first batch.
+
+    Promise
+    -------
+    What stays of the start after k batches is that number times the k-th power of the fraction that stays.
+
+    Why it matters
+    --------------
+    Inference before the statistics have settled uses them: a random start, or the variance in the mean's place, gives
+    answers that no batch explains.
+
+    Evidence
+    --------
+    The statistics of a fresh layer, or those that its first update leads back to.
+
+    Typical causes
+    --------------
+    ``np.random`` or ``np.empty`` for a buffer; mean and variance swapped; the variance started with the first mean.
+
+    References
+    ----------
+    The start in PyTorch, Keras, Flax (0, 1), Chainer and CS231n (0, 0).
+    """
+    conventions: Conventions | None = seen["running"].facts.get("conventions")
+    start = conventions.running_start if conventions else ""
+    if not start:
+        return Judgement(Outcome.SKIP, "no running statistics, or their start is not to be seen")
+    if start in ("0, 1", "0, 0", "first batch"):
+        return Judgement(Outcome.PASS, f"running statistics start from {start}")
+    return Judgement(Outcome.WARN, f"running mean and variance start from {start}")
+
+
+_SAID = {
+    "random": "starts from random numbers",
+    "one number": "is one number for all channels, and not one per channel",
+    "a value per element": "has a value per element of the batch, and not one per channel",
+    "differs by channel": "starts from another number in every channel",
+}
+
+
+def _judge(seen: Seen, name: str, position: int, right: str) -> Judgement:
+    conventions: Conventions | None = seen["running"].facts.get("conventions")
+    word = conventions.initial[position] if conventions else ""
+    if not word:
+        return Judgement(Outcome.SKIP, f"{name} is handed over: the code has none of its own to start from")
+    if word == right:
+        return Judgement(Outcome.PASS, f"{name} starts at {right}")
+    return Judgement(Outcome.WARN, f"{name} {_SAID.get(word, f'starts at {word}')}; usual is {right} for every channel")
