@@ -94,7 +94,7 @@ class _Watched:
 def cases_for(conventions: Conventions, settings: Settings) -> list[CaseSpec]:
     """Return the cases that a target of these conventions is verified on, small ones first."""
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
-    return plan(settings.cases, settings.seed, settings.dtype, ranks, conventions.eps)
+    return plan(settings.cases, settings.seed, conventions.dtype or settings.dtype, ranks, conventions.eps)
 
 
 # -------------------------------------------------------------------------------------------------------------- judging

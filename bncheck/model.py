@@ -122,6 +122,8 @@ class Conventions:
         The name of a momentum that the code accepts and never reads, "" if there is none.
     framework : str
         The array library that the target is spoken to in ("numpy", "torch", "jax").
+    dtype : str
+        The one dtype that its tensors hold, whatever they are made of; "" where they hold what they are given.
 
     """
 
@@ -142,6 +144,7 @@ class Conventions:
     initial: tuple[str, str] = ("", "")
     unread: str = ""
     framework: str = "numpy"
+    dtype: str = ""
 
 
 class Gradients(NamedTuple):

@@ -173,7 +173,9 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     first = next(iter(fits.values()))
     eps = find_eps(found.reading, first.way) if declared.eps is None else Eps("fixed", declared.eps, "eps as declared")
     kept = declared_statistics(find_statistics(found.reading, first.way, eps.value), declared)
+    dtype = getattr(found.reading.framework, "dtype", "")
     noted = [NOTES.get(found.reading.absent), *(f.note for f in fits.values()), activations, eps.note, kept.note]
+    noted += [f"its tensors hold {dtype}, whatever they are made of: verified in {dtype}"] if dtype else []
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in fits.values()),
@@ -192,6 +194,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         initial=find_initial(found.reading, first.way, eps.value),
         unread=getattr(candidate, "unread", ""),
         framework=found.reading.framework.name,
+        dtype=dtype,
     )
     ways = {n: fit.way for n, fit in fits.items()}
     return FoundTarget(name, conventions, found.reading, ways, Hints(declared.grad_scale == "mean", kept.places))

@@ -30,11 +30,15 @@ _MOST_CLASSES = 60
 
 
 class Tape:
-    """One class of tensors; a framework whose arrays these are."""
+    """One class of tensors; a framework whose arrays these are.
+
+    `dtype` is the one that they hold whatever they are made of, "" if they hold what they are given.
+    """
 
     name = "numpy"
 
-    def __init__(self, cls: type, value: str, gradient: str, backward: str) -> None:
+    def __init__(self, cls: type, value: str, gradient: str, backward: str, dtype: str = "") -> None:
+        self.dtype = dtype
         self.cls, self._value, self._gradient, self._backward = cls, value, gradient, backward
         self._named = {"requires_grad": True} if _accepts(cls, "requires_grad") else {}
         self._empty = getattr(cls(np.ones(1), **self._named), gradient, None)
@@ -152,7 +156,10 @@ def _tape_of(cls: type) -> Tape | None:
         gradients = [n for n in [*names, *_properties(cls)] if set(words(n)) & GRADIENT and n != value]
         if value is None or not gradients:
             return None
-        return Tape(cls, value, min(gradients, key=len), min(backwards, key=len))
+        dtype = _array(getattr(tensor, value)).dtype
+        return Tape(
+            cls, value, min(gradients, key=len), min(backwards, key=len), "" if dtype == array.dtype else dtype.name
+        )
     except KeyboardInterrupt:
         raise
     except BaseException:

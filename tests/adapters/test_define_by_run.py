@@ -6,6 +6,11 @@ import textwrap
 
 import pytest
 
+from bncheck import pipeline
+from bncheck.driver import cases_for
+from bncheck.executors.in_process import InProcess
+from bncheck.settings import Settings
+
 ENGINE = """
 class {name}:
     def __init__(self, {value}{more}):
@@ -213,3 +218,20 @@ def batch_norm(x, gamma, beta, eps=1e-5):
 
 def test_an_operation_that_returns_bare_arrays_is_a_part_of_the_function_that_applies_it(write, right):
     assert right(write(engine(RAW_OPERATION))).adapter == "define-by-run"
+
+
+def test_tensors_that_hold_one_dtype_are_verified_in_it(write, only):
+    source = engine().replace("np.asarray(data)", "np.array(data, dtype=np.float32)")
+    spec = write(source)
+    conventions = only(spec).conventions
+    assert conventions.dtype == "float32"
+    assert any("float32, whatever they are made of" in note for note in conventions.notes)
+    assert {case.dtype for case in cases_for(conventions, Settings(cases=5))} == {"float32"}
+    (target,) = pipeline.run([spec], Settings(cases=12), executor=InProcess()).targets
+    assert target.verdict == "pass", [f for f in target.findings if f.outcome == "fail"]
+
+
+def test_tensors_that_hold_what_they_are_given_have_no_dtype_of_their_own(write, only):
+    conventions = only(write(engine())).conventions
+    assert conventions.dtype == ""
+    assert {case.dtype for case in cases_for(conventions, Settings(cases=5))} == {"float64"}
