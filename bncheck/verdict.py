@@ -79,18 +79,22 @@ def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bo
         return Verdict.FAIL
     # An oracle that was asked and could not answer leaves the question open.
     passed = {finding.code for finding in found if finding.outcome is Outcome.PASS}
-    # A gradient that is the derivative of a right forward is right, even if no case let it be compared directly.
-    undecided = any(
-        f.outcome is Outcome.INCONCLUSIVE and not (f.code.startswith("BN21") and passed.issuperset(_causes(f)))
-        for f in found
-    )
+    undecided = any(f.outcome is Outcome.INCONCLUSIVE and not _settled(f, passed) for f in found)
     if undecided or Outcome.PASS not in outcomes or (oracles and oracles.conclusion.startswith("Contradiction")):
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
 
 
-def _causes(finding: Finding) -> tuple[str, ...]:
-    return CHECKS.get(finding.code).follows
+# A gradient that is the derivative of a right forward is right, even if no case let it be compared directly; laws, a
+# network and an eval mode that agrees with training follow from what decides the rest, too.
+_IMPLIED = ("BN21", "BN6", "BN8", "BN310")
+_DECIDING = frozenset({"BN101", "BN201", "BN202", "BN203", "BN301", "BN302"})
+
+
+def _settled(finding: Finding, passed: set[str]) -> bool:
+    """Tell whether what a check could not decide follows from what others did."""
+    causes = _DECIDING.intersection(CHECKS.get(finding.code).follows)
+    return finding.code.startswith(_IMPLIED) and bool(causes) and causes <= passed
 
 
 def overall(verdicts: Sequence[Verdict]) -> Verdict:
