@@ -31,7 +31,9 @@ def verify(name, **settings):
 
 
 def outcomes(report, outcome):
-    return {finding.code for target in report.targets for finding in target.findings if finding.outcome is outcome}
+    """Return the codes of the findings with that outcome which follow from no other."""
+    findings = [finding for target in report.targets for finding in target.findings]
+    return {finding.code for finding in findings if finding.outcome is outcome and not finding.follows_from}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -46,12 +48,12 @@ def test_right_functions_pass_without_a_warning(name, dtype):
 @pytest.mark.parametrize(
     ("name", "codes"),
     [
-        ("unbiased_variance", {"BN101", "BN211", "BN212"}),
-        ("gamma_lost", {"BN101", "BN211", "BN212"}),
-        ("rule_mean_path_dropped", {"BN201", "BN211"}),
-        ("rule_gamma_missing_in_dx", {"BN201", "BN211"}),
-        ("rule_dgamma_averaged", {"BN202", "BN212"}),
-        ("rule_dgamma_dbeta_swapped", {"BN202", "BN203", "BN212", "BN213"}),
+        ("unbiased_variance", {"BN101"}),
+        ("gamma_lost", {"BN101"}),
+        ("rule_mean_path_dropped", {"BN201"}),
+        ("rule_gamma_missing_in_dx", {"BN201"}),
+        ("rule_dgamma_averaged", {"BN202"}),
+        ("rule_dgamma_dbeta_swapped", {"BN202", "BN203"}),
         ("rule_eps_outside_root", {"BN506"}),
     ],
 )
