@@ -74,6 +74,26 @@ class Declared:
     stand_ins: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A failure that is known, and stays for a reason.
+
+    Attributes
+    ----------
+    check : str
+        The code or the name of the check that fails.
+    reason : str
+        Why it stays.
+    target : str
+        Which targets it is expected of, as a pattern for their names ("*BatchNorm1d"); all of them by default.
+
+    """
+
+    check: str
+    reason: str
+    target: str = "*"
+
+
 UNDECLARED = Declared()
 PROFILES = ("auto", "paper", "pytorch", "keras", "flax", "cs231n", "chainer")
 

@@ -73,6 +73,7 @@ class Finding:
     counts: dict[str, int] = field(default_factory=dict)
     boundary: str = ""
     follows_from: str | None = None
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

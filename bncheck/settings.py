@@ -12,7 +12,7 @@ from typing import Any
 
 from bncheck.case import DTYPES
 from bncheck.errors import UsageError
-from bncheck.model import PROFILES, Declared
+from bncheck.model import PROFILES, Declared, Expected
 from bncheck.registry import did_you_mean
 
 # As bncheck.adapters.layouts knows them; that module needs NumPy, which --help does without.
@@ -70,6 +70,9 @@ class Settings(Declared):
         Seconds without any sign of life after which an isolated worker is killed.
     strict : bool
         Whether warnings fail.
+    expected : tuple of Expected
+        Failures that are known and stay for a reason; tables or mappings with check, reason and target are taken too.
+        One that does not happen any more is a failure.
 
     """
 
@@ -81,6 +84,7 @@ class Settings(Declared):
     ignore: tuple[str, ...] = ()
     timeout: float = 20.0
     strict: bool = False
+    expected: tuple[Expected, ...] = ()
 
     @property
     def declared(self) -> Declared:
@@ -116,6 +120,29 @@ class Settings(Declared):
         object.__setattr__(self, "timeout", float(self.timeout))
         for name in ("select", "ignore"):
             object.__setattr__(self, name, _split(name, getattr(self, name)))
+        object.__setattr__(self, "expected", _expected(self.expected))
+
+
+def _expected(entries: object) -> tuple[Expected, ...]:
+    """Return expected failures, from tables that name a check and a reason."""
+    if not isinstance(entries, list | tuple):
+        raise UsageError(f"expected should be a list of tables with check and reason, not {entries!r}")
+    found = []
+    for entry in entries:
+        table = dataclasses.asdict(entry) if isinstance(entry, Expected) else entry
+        if not isinstance(table, dict):
+            raise UsageError(f"expected should be a list of tables with check and reason, not {entry!r}")
+        known = [field.name for field in dataclasses.fields(Expected)]
+        for key, value in table.items():
+            if key not in known:
+                raise UsageError(f"expected has no key {key!r}. {did_you_mean(str(key), known)}")
+            if not isinstance(value, str) or not value.strip():
+                raise UsageError(f"expected: {key} should be a text, not {value!r}")
+        for key in ("check", "reason"):
+            if key not in table:
+                raise UsageError(f"expected: an entry needs a {key}: {table!r}")
+        found.append(Expected(**table))
+    return tuple(found)
 
 
 def _split(name: str, codes: object) -> tuple[str, ...]:

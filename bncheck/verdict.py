@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from bncheck.case import CaseSpec
-from bncheck.checks.catalogue import CHECKS, Check
-from bncheck.model import CaseResult, Judgement, Outcome
+from bncheck.checks.catalogue import CHECKS, Check, named
+from bncheck.model import CaseResult, Expected, Judgement, Outcome
 from bncheck.report import Finding, OracleTable, Verdict
 
 # What a check says about a target is the gravest thing it says about any case.
@@ -35,7 +36,34 @@ def findings(results: Sequence[CaseResult]) -> tuple[Finding, ...]:
     drafts = {code: _finding(CHECKS.get(code), judged) for code, judged in by_code.items()}
     failed = {code for code, finding in drafts.items() if finding.outcome is Outcome.FAIL}
     marked = [_marked(finding, CHECKS.get(code), failed) for code, finding in drafts.items()]
-    return tuple(sorted(marked, key=lambda f: (_GRAVITY.index(f.outcome), f.follows_from is not None, f.code)))
+    return tuple(sorted(marked, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[int, bool, str]:
+    return _GRAVITY.index(finding.outcome), finding.follows_from is not None, finding.code
+
+
+def with_expected(found: Sequence[Finding], expected: Sequence[Expected], target: str) -> tuple[Finding, ...]:
+    """Return the findings with known failures as warnings, and with failures for those that do not happen any more.
+
+    What follows from a known failure is known with it. A check that did not run, or decided nothing, is left as it is.
+    """
+    reasons = {named(e.check).code: e.reason for e in expected if fnmatchcase(target, e.target)}
+    known: list[Finding] = []
+    for finding in found:
+        root = finding.code if finding.code in reasons else finding.follows_from
+        reason = reasons.get(root or "", "")
+        if reason and finding.outcome is Outcome.FAIL:
+            message = f"fails, as expected ({reason}): {finding.message}"
+            known.append(replace(finding, outcome=Outcome.WARN, message=message, expected=reason))
+        elif finding.code in reasons and finding.outcome in (Outcome.PASS, Outcome.WARN):
+            message = (
+                f"was expected to fail ({reasons[finding.code]}), and does not: take it out of the expected failures"
+            )
+            known.append(replace(finding, outcome=Outcome.FAIL, message=message, follows_from=None))
+        else:
+            known.append(finding)
+    return tuple(sorted(known, key=_rank))
 
 
 def representative(code: str, outcome: Outcome, results: Sequence[CaseResult]) -> str | None:
@@ -74,7 +102,7 @@ def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
 
 def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bool) -> Verdict:
     """Return what the findings come to."""
-    outcomes = {finding.outcome for finding in found}
+    outcomes = {finding.outcome for finding in found if not finding.expected}
     if Outcome.FAIL in outcomes or (strict and Outcome.WARN in outcomes):
         return Verdict.FAIL
     # An oracle that was asked and could not answer leaves the question open.

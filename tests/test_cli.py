@@ -568,3 +568,10 @@ def test_a_framework_that_the_target_imports_is_seen(tmp_path):
     target.write_text("import torch\n" + (CORRECT / "cs231n_staged.py").read_text())
     _, _, imported = verified_beside_frameworks(target, tmp_path)
     assert imported == {"torch"}
+
+
+def test_an_expected_failure_of_a_check_that_does_not_exist_is_told_before_anything_runs(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[[tool.bncheck.expected]]\ncheck = "BN58"\nreason = "why"\n')
+    done = invoke("verify", str(SAMPLES / "right.py"))
+    assert done.exit_code == 2
+    assert "no check 'BN58'" in done.output

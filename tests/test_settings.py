@@ -8,7 +8,7 @@ import pytest
 
 from bncheck.adapters.layouts import LAYOUTS, layout
 from bncheck.errors import UsageError
-from bncheck.model import Declared
+from bncheck.model import Declared, Expected
 from bncheck.settings import Settings, read_pyproject
 
 
@@ -111,3 +111,23 @@ def test_every_order_of_axes_that_can_be_run_is_a_layout_and_a_slip_is_set_right
 @pytest.mark.parametrize("codes", ["BN2, BN503", ["BN2", "BN503"], ("BN2 ,BN503",), ("BN2", " BN503 ")])
 def test_codes_are_split_and_stripped(codes):
     assert Settings(select=codes, ignore=codes) == Settings(select=("BN2", "BN503"), ignore=("BN2", "BN503"))
+
+
+def test_expected_failures_are_tables_with_a_check_and_a_reason(tmp_path):
+    text = '[[tool.bncheck.expected]]\ncheck = "BN508"\nreason = "one object"\ntarget = "*1d"\n'
+    found = Settings(**read_pyproject(write(tmp_path, text)))
+    assert found.expected == (Expected("BN508", "one object", "*1d"),)
+    assert Settings(expected=[{"check": "BN508", "reason": "why"}]).expected == (Expected("BN508", "why"),)
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ("BN508", "list of tables"), (["BN508"], "list of tables"), ([{"check": "BN508"}], "needs a reason"),
+        ([{"reason": "x"}], "needs a check"), ([{"check": "BN508", "reason": " "}], "reason should be a text"),
+        ([{"check": "BN508", "reason": "x", "targt": "y"}], "Did you mean target"),
+    ],
+)  # fmt: skip
+def test_expected_failures_without_a_reason_are_refused(entries, told):
+    with pytest.raises(UsageError, match=told):
+        Settings(expected=entries)

@@ -4,7 +4,7 @@ import pytest
 
 from bncheck import verdict
 from bncheck.case import CaseSpec
-from bncheck.model import CaseResult, Judgement, Outcome
+from bncheck.model import CaseResult, Expected, Judgement, Outcome
 from bncheck.report import Finding, Verdict
 
 SMALL, LARGE = CaseSpec(n=2, c=1).id, CaseSpec(n=64, c=8).id
@@ -127,3 +127,61 @@ def test_a_contradiction_is_inconclusive():
 )
 def test_several_targets(several, expected):
     assert verdict.overall(several) is expected
+
+
+# --------------------------------------------------------------------------------------------------- expected failures
+
+KNOWN = (Expected("BN508", "one object on purpose"),)
+
+
+def known(found, expected=KNOWN, target="my_bn.py::BatchNorm1d"):
+    found = verdict.with_expected(found, expected, target)
+    return {f.code: f for f in found}, verdict.verdict(found, None, strict=True)
+
+
+def test_a_failure_that_is_expected_fails_nothing_and_is_still_told():
+    found, outcome = known(verdict.findings([result(SMALL, BN101=P, BN508=F)]))
+    assert (found["BN508"].outcome, found["BN508"].expected) == (W, "one object on purpose")
+    assert found["BN508"].message.startswith("fails, as expected (one object on purpose): ")
+    assert outcome is Verdict.PASS
+
+
+def test_what_follows_from_an_expected_failure_is_expected_with_it():
+    found, outcome = known(verdict.findings([result(SMALL, BN101=P, BN508=F, BN509=F)]))
+    assert found["BN509"].follows_from == "BN508"
+    assert found["BN509"].outcome is W
+    assert outcome is Verdict.PASS
+
+
+def test_another_failure_still_fails():
+    assert known(verdict.findings([result(SMALL, BN101=F, BN508=F)]))[1] is Verdict.FAIL
+
+
+def test_an_expected_failure_that_does_not_happen_any_more_is_one():
+    found, outcome = known(verdict.findings([result(SMALL, BN101=P, BN508=P)]))
+    assert found["BN508"].outcome is F
+    assert "does not" in found["BN508"].message
+    assert outcome is Verdict.FAIL
+
+
+@pytest.mark.parametrize("undecided", [S, I])
+def test_an_expectation_that_was_not_tried_is_left_alone(undecided):
+    found, _ = known(verdict.findings([result(SMALL, BN101=P, BN508=undecided)]))
+    assert found["BN508"].outcome is undecided
+    assert "BN508" not in known(verdict.findings([result(SMALL, BN101=P)]))[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "outcome"), [("*BatchNorm1d", W), ("*BatchNorm2d", F), ("my_bn.py::*", W), ("*", W)]
+)
+def test_expectations_are_of_the_targets_that_they_name(pattern, outcome):
+    expected = (Expected("step-independent", "why", pattern),)
+    found, _ = known(verdict.findings([result(SMALL, BN101=P, BN508=F)]), expected)
+    assert found["BN508"].outcome is outcome
+
+
+def test_laws_that_could_not_be_decided_leave_no_question_open_where_the_oracles_answered():
+    oracles = [finding(code, P) for code in ("BN101", "BN201", "BN202", "BN203")]
+    assert verdict.verdict([*oracles, finding("BN605", I)], None, strict=False) is Verdict.PASS
+    assert verdict.verdict([*oracles[1:], finding("BN605", I)], None, strict=False) is Verdict.INCONCLUSIVE
+    assert verdict.verdict([*oracles, finding("BN302", I)], None, strict=False) is Verdict.INCONCLUSIVE

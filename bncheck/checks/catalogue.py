@@ -79,6 +79,15 @@ def check(
     return register
 
 
+def named(text: str) -> Check:
+    """Return the one check of that code or name; raise UsageError if there is none."""
+    for code, item in CHECKS.items():
+        if text.upper() == code or text == item.name:
+            return item
+    known = [word for code, item in CHECKS.items() for word in (code, item.name)]
+    raise UsageError(f"there is no check {text!r}. {did_you_mean(text, known)}")
+
+
 def selected(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Check]:
     """Return the checks whose code or name starts with one of `select` (all, if empty) and with none of `ignore`.
 

@@ -119,7 +119,8 @@ def case_in_words(exhibit: Exhibit) -> str:
 
 def cases_in_words(finding: Finding) -> str:
     """Return in how many cases of how many a finding holds."""
-    here, judged = finding.counts.get(finding.outcome.value, 0), judged_cases(finding)
+    outcome = Outcome.FAIL if finding.expected else finding.outcome  # a known failure is told as a warning
+    here, judged = finding.counts.get(outcome.value, 0), judged_cases(finding)
     return f"{here:,} of {count(judged, 'case')}" if judged else ""
 
 
