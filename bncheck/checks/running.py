@@ -42,7 +42,8 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     Typical causes
     --------------
     The standard deviation averaged in the place of the variance; running_var fed with the mean; statistics of the last
-    batch only; computed and never stored; ``m / (m - 1)`` with N in the place of N H W.
+    batch only; computed and never stored; ``m / (m - 1)`` with N in the place of N H W, or with m = 1, which makes the
+    running variance NaN for good (a warning).
 
     References
     ----------
@@ -59,7 +60,7 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     if evidence.fault is not None or "mean" not in evidence.arrays:
         return Judgement(Outcome.SKIP, "no statistics to read after three batches")
     if conventions.running_var == "unbiased" and 1 in evidence.facts["m"]:
-        return Judgement(Outcome.SKIP, "one value per channel has no unbiased variance")
+        return _one_value(evidence)
     for name in ("mean", "var"):
         judgement = _updates(name, case, evidence, conventions)
         if judgement.outcome is not Outcome.PASS:
@@ -72,6 +73,19 @@ def _no_rule(conventions: Conventions) -> Judgement:
         return Judgement(Outcome.FAIL, "the running statistics are those of the last batch alone")
     said = [note for note in conventions.notes if note.startswith("the running")]
     return Judgement(Outcome.FAIL, said[0] if said else "the running statistics follow no known rule")
+
+
+def _one_value(evidence: Evidence) -> Judgement:
+    """Judge batches of one value per channel where the variance is unbiased: m / (m - 1) is infinite, 0 times that NaN.
+
+    What the statistics should be then is nobody's rule; but they are not to be lost for good.
+    """
+    read = evidence.arrays["var"]
+    if not np.isfinite(read[-1]).all():
+        at = (int(np.argmax(~np.isfinite(read[-1]))),)
+        message = f"running_var is {read[-1][at]} after a batch of one value per channel, and stays so"
+        return Judgement(Outcome.WARN, message, None, None, None, at, float(read[-1][at]))
+    return Judgement(Outcome.SKIP, "one value per channel has no unbiased variance")
 
 
 def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions) -> Judgement:

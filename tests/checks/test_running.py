@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import targets
 from judging import judged as outcome
-from layers import Keeping, normalise
+from layers import Keeping, Session, normalise
 
 from bncheck.case import CaseSpec
 from bncheck.model import Outcome
@@ -85,3 +85,19 @@ def test_a_profile_that_was_asked_for_is_held_to(misfit, wanted):
 @pytest.mark.parametrize("code", ["BN301", "BN302", "BN303"])
 def test_a_target_without_statistics_is_skipped(code):
     assert outcome(code, targets.Pair()).outcome is Outcome.SKIP
+
+
+def test_a_batch_of_one_value_that_loses_the_unbiased_variance_for_good_warns():
+    """Flux 1992, tensorflow 34062: 0 times m / (m - 1)."""
+
+    class Unguarded(Session):
+        def learn(self, x):
+            super().learn(x)
+            if len(x) == 1:
+                self.variance = self.variance * np.nan
+
+    single = replace(SPEC, n=1)
+    judgement = outcome("BN301", Keeping(session=Unguarded).told(running_var="unbiased"), single)
+    assert judgement.outcome is Outcome.WARN
+    assert "running_var is nan" in judgement.message
+    assert outcome("BN301", Keeping().told(running_var="unbiased"), single).outcome is Outcome.SKIP
