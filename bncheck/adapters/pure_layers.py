@@ -16,6 +16,7 @@ from bncheck.adapters.frameworks import Framework, Pull
 from bncheck.adapters.jax_code import Jax, PureFunction, Recent
 from bncheck.adapters.protocol import ArityError, EpsPlace, Parameters, Reading, Run
 from bncheck.adapters.results import split_forward
+from bncheck.adapters.running import base_profile
 from bncheck.adapters.words import Role, argument_role, clarity, composite, size_like, train_is_true, words
 
 RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
@@ -296,6 +297,7 @@ class PureLayerClass:
         self.aliases = frozenset({name, cls.__name__, self.forward_name})
         self.kind = named_kind(cls.__name__, cls)
         self.composite = composite(cls.__name__)
+        self.base = base_profile(cls)
         self._cls, self._call, self._framework, self._make = cls, call, framework, make
 
     def readings(self) -> Iterator[Reading]:

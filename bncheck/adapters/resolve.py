@@ -189,7 +189,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         running_var=kept.var,
         running_start=kept.start,
         profile=profile_of(kept, eps.value),
-        misfit=misfit(kept, declared),
+        misfit=misfit(kept, declared, getattr(candidate, "base", "")),
         mode_switch=found.reading.mode_switch,
         initial=find_initial(found.reading, first.way, eps.value),
         unread=getattr(candidate, "unread", ""),

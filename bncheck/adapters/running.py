@@ -16,6 +16,7 @@ import numpy as np
 
 from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.target import Way, as_array, running_of
+from bncheck.adapters.words import Kind, kind
 from bncheck.model import Declared
 
 # Both far from 1/2, from each other and from each other's complement.
@@ -165,20 +166,38 @@ def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics
     return _convention(first, second)._replace(places=places)
 
 
-def misfit(found: Statistics, declared: Declared) -> str | None:
-    """Return how statistics depart from the profile that the user declared, "" if they do not, None if none was."""
-    if declared.profile == "auto" or found == NONE:
+# Whose layer a class is built on, by the root module of a base that is called a batch norm.
+_OWNERS = {"torch": "pytorch", "keras": "keras", "tf_keras": "keras", "flax": "flax"}
+
+
+def base_profile(cls: type) -> str:
+    """Return whose Batch Normalization a class derives from, "" if nobody's or if it is that one itself."""
+    owners = [
+        _OWNERS.get(base.__module__.split(".")[0], "")
+        for base in cls.__mro__
+        if kind(base.__name__.lstrip("_")) is Kind.BN
+    ]
+    return next(filter(None, owners), "") if cls.__module__.split(".")[0] not in _OWNERS else ""
+
+
+def misfit(found: Statistics, declared: Declared, base: str = "") -> str | None:
+    """Return how statistics depart from the profile to be held, "" if they do not, None if there is none.
+
+    That is the profile which the user declared, else that of the library whose layer the code is built on (`base`).
+    """
+    profile, said = declared.profile, ""
+    if profile == "auto":
+        profile, said = base, ", on whose BatchNorm it is built"
+    if not profile or found == NONE:
         return None
-    if fits_profile(found, declared.profile):
+    if fits_profile(found, profile):
         return ""
-    wanted = _PROFILES[declared.profile]
+    wanted = _PROFILES[profile]
     names = ("momentum is the fraction", "running variance", "start of mean and variance")
     sense = wanted[0] if found.sense == "fixed" else found.sense  # a literal fraction has no sense of its own
     pairs = zip(names, wanted, (sense, found.var, found.start), strict=True)
-    return f"not as in {declared.profile}: " + "; ".join(
-        f"{name} {got or 'unknown'}, and {declared.profile} has {want}"
-        for name, want, got in pairs
-        if want not in ("", got)
+    return f"not as in {profile}{said}: " + "; ".join(
+        f"{name} {got or 'unknown'}, and {profile} has {want}" for name, want, got in pairs if want not in ("", got)
     )
 
 

@@ -28,6 +28,7 @@ from bncheck.adapters.protocol import (
     Run,
 )
 from bncheck.adapters.results import split_forward
+from bncheck.adapters.running import base_profile
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.stems import match
 from bncheck.adapters.torch_code import Torch
@@ -240,6 +241,7 @@ class TorchModule:
         self.kind = Kind.UNKNOWN if set(words(cls.__name__)) & _NETWORKS else named_kind(cls.__name__, cls)
         # A plain class without a backward need not be a layer.
         self.composite = composite(cls.__name__) or not torch_base(cls, "Module")
+        self.base = base_profile(cls)
         self._source, self._framework = source, framework
 
     @property

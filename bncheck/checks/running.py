@@ -141,12 +141,12 @@ def _kept(case: Case, conventions: Conventions, step: int) -> float:
 
 @check("BN303", "statistics-fit-profile", needs=("running",), follows=("BN301",))
 def statistics_fit_profile(case: Case, seen: Seen) -> Judgement:
-    """The running statistics follow the convention that was asked for.
+    """The running statistics follow the convention that was asked for, or that of the layer they are built on.
 
     Promise
     -------
     With ``--profile pytorch`` (or another) the update rule, the variance and the start of the running statistics are
-    those of that library.
+    those of that library. So they are in a class that derives from its BatchNorm, unless another profile is asked for.
 
     Why it matters
     --------------
@@ -154,7 +154,7 @@ def statistics_fit_profile(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    The convention that was found out, against the profile's. Skipped where no profile was asked for.
+    The convention that was found out, against the profile's. Skipped where there is none to be held.
 
     Typical causes
     --------------
@@ -168,7 +168,7 @@ def statistics_fit_profile(case: Case, seen: Seen) -> Judgement:
     if conventions is None or not conventions.momentum_sense:
         return NO_STATISTICS
     if conventions.misfit is None:
-        return Judgement(Outcome.SKIP, "no profile was asked for")
+        return Judgement(Outcome.SKIP, "no profile is to be held")
     if conventions.misfit:
         return Judgement(Outcome.FAIL, conventions.misfit)
     return Judgement(Outcome.PASS, "the statistics follow the profile")

@@ -546,3 +546,42 @@ def test_helpers_beside_a_pair_are_not_taken_for_batch_norm(tmp_path):
     path = tmp_path / "helpers.py"
     path.write_text(HELPERS)
     assert [card.name for card in resolve.cards(TargetSpec(str(path)))] == ["helpers.py::batchnorm_forward"]
+
+
+class BuiltOnTorchs(nn.BatchNorm1d):
+    """A layer with its own forward; `factor` of the batch's biased variance goes into the running one."""
+
+    def factor(self, m):
+        """PyTorch's: m / (m - 1)."""
+        return m / max(m - 1, 1)
+
+    def forward(self, x):
+        """(N, C)."""
+        mu, var = self.running_mean, self.running_var
+        if self.training:
+            mu, var = x.mean(0), x.var(0, unbiased=False)
+            with torch.no_grad():
+                self.running_mean.lerp_(mu, self.momentum)
+                self.running_var.lerp_(var * self.factor(len(x)), self.momentum)
+        return (x - mu) / torch.sqrt(var + self.eps) * self.weight + self.bias
+
+
+class WithBiasedVariance(BuiltOnTorchs):
+    """Keras' convention in PyTorch's clothes."""
+
+    def factor(self, m):
+        """Return 1: the biased variance."""
+        return 1.0
+
+
+def test_a_layer_built_on_torchs_own_is_held_to_its_convention():
+    assert api.verify(BuiltOnTorchs, cases=CASES)
+    report = api.verify(WithBiasedVariance, cases=CASES)
+    failed = [f for f in report.targets[0].findings if f.outcome is Outcome.FAIL]
+    assert [f.code for f in failed] == ["BN303"]
+    assert "on whose BatchNorm it is built" in failed[0].message
+
+
+def test_another_profile_may_be_asked_for():
+    assert not api.verify(WithBiasedVariance, cases=CASES, profile="pytorch")
+    assert not api.verify(BuiltOnTorchs, cases=CASES, profile="keras")
