@@ -1,8 +1,9 @@
 """Layers in plain JAX: one function makes trees of arrays, another one is handed them beside x.
 
-``params, state = layer.init(key)`` and ``y, state = layer(params, state, x)``; or a pair of functions. The arrays in
-the trees go by the names that lead to them, a flag in a tree that reads as the mode is one, and whatever else is in a
-tree stays as it is. JAX is imported only once such code is about to be called.
+``params, state = layer.init(key)`` and ``y, state = layer(params, state, x)``; or a pair of functions, as they are or
+returned by a third one (``init, apply = BatchNorm()``). The arrays in the trees go by the names that lead to them, a
+flag in a tree that reads as the mode is one, and whatever else is in a tree stays as it is. JAX is imported only once
+such code is about to be called.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from bncheck.adapters.jax_code import Jax
 from bncheck.adapters.layer_class import unbound
 from bncheck.adapters.plans import spelled
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, EpsPlace, Namespace, Parameters, Reading
-from bncheck.adapters.pure_layers import RUNNING, Arrays, PureLayer, PureReading, derives, running_role
+from bncheck.adapters.pure_layers import Arrays, PureLayer, PureReading, derives
 from bncheck.adapters.results import split_forward, unpacked
+from bncheck.adapters.trees import Leaf, flat, is_row, learns, named_arrays, renewed, trees_in, value_of
 from bncheck.adapters.words import Kind, Role, argument_role, composite, train_is_true, words
 from bncheck.model import Declared
 
@@ -43,16 +45,16 @@ class Pair:
 
     Attributes
     ----------
-    cls : type or None
-        The class that both are methods of.
-    make, call : callable or str
-        The two functions, or the names of the methods.
+    maker : callable or None
+        The class that both are methods of, or the function that returns both.
+    make, call : callable, str or int
+        The two functions, or the names of the methods, or their places in what is returned.
     built, made, called : dict
         What the arguments of constructor, `make` and `call` are for, by name.
 
     """
 
-    cls: type | None
+    maker: Callable[..., Any] | None
     make: Any
     call: Any
     built: Keys
@@ -60,29 +62,13 @@ class Pair:
     called: Keys
 
     def functions(self, values: Mapping[str, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Return the two functions, of a fresh object where they are methods."""
-        if self.cls is None:
+        """Return the two functions, of a fresh object where they are methods, or made anew."""
+        if self.maker is None:
             return self.make, self.call
-        layer = self.cls(**_chosen(self.built, values))
+        layer = self.maker(**_chosen(self.built, values))
+        if is_row(layer):
+            return layer[self.make], layer[self.call]
         return getattr(layer, self.make), getattr(layer, self.call)
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    """One thing in a tree: its name, and what it is to start with."""
-
-    name: str
-    value: Any
-
-    @property
-    def is_mode(self) -> bool:
-        """Whether it is a flag that says whether this is training."""
-        return isinstance(self.value, bool) and argument_role(self.last) is Role.MODE
-
-    @property
-    def last(self) -> str:
-        """The last part of its name."""
-        return self.name.rpartition("/")[2]
 
 
 def _chosen(keys: Keys, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,89 +115,25 @@ def _layer(pair: Pair, framework: Framework, x: Any, parameters: Parameters) -> 
     values |= {"shape": x.shape, "dtype": x.dtype.type, "key": jax.random.PRNGKey(0), "train": True, "test": False}
     make, call = pair.functions(values)
     arguments = [name for name, key in pair.called.items() if key == _TREE]
-    trees = _trees(make(**_chosen(pair.made, values)), len(arguments))
-    taken = [_flat(jax, tree, name, unpacked(call, name)) for name, tree in zip(arguments, trees, strict=True)]
+    trees = trees_in(make(**_chosen(pair.made, values)), len(arguments))
+    taken = [flat(jax, tree, name, unpacked(call, name)) for name, tree in zip(arguments, trees, strict=True)]
     arrays = {leaf.name: np.asarray(leaf.value) for leaves, _ in taken for leaf in leaves if is_array(leaf.value)}
 
     def apply(given: Arrays, x: Any, train: bool) -> tuple[Any, Arrays]:
         now = values | {"x": x, "train": train, "test": not train}
         rebuilt = {
-            name: jax.tree.unflatten(structure, [_value(leaf, given, train) for leaf in leaves])
+            name: jax.tree.unflatten(structure, [value_of(leaf, given, train) for leaf in leaves])
             for name, (leaves, structure) in zip(arguments, taken, strict=True)
         }
         rest = {name: key for name, key in pair.called.items() if key != _TREE}
         y, others, _ = split_forward(call(**rebuilt, **_chosen(rest, now)), x.shape)
-        return y, _renewed(jax, others, arguments, arrays)
+        return y, renewed(jax, others, arguments, arrays)
 
-    learning = [name for leaves, _ in taken if _learns(leaves) for name in _named(leaves, arrays)]
+    learning = [name for leaves, _ in taken if learns(leaves) for name in named_arrays(leaves, arrays)]
     return PureLayer(arrays, learning, apply, _switch(pair, [leaf for leaves, _ in taken for leaf in leaves]))
 
 
-def _trees(made: Any, count: int) -> tuple[Any, ...]:
-    """Return the trees that are handed on, of all that was made."""
-    if count == 1 and not _is_row(made):
-        return (made,)
-    if _is_row(made) and len(made) != count:
-        made = tuple(item for item in made if not _is_shape(item))
-        made = made if len(made) == count else (made,)
-    if not _is_row(made) or len(made) != count:
-        raise TypeError(f"{count} trees of arrays are asked for, and others are made")
-    return tuple(made)
-
-
-def _is_row(made: Any) -> bool:
-    return isinstance(made, tuple | list) and not hasattr(made, "_fields")
-
-
-def _is_shape(item: Any) -> bool:
-    return _is_row(item) and all(isinstance(size, int) for size in item)
-
-
-def _flat(jax: Any, tree: Any, argument: str, names: list[str]) -> tuple[list[_Leaf], Any]:
-    """Return what is in a tree, by the names that lead to it, and its structure.
-
-    The things in a tuple have the names that the code gives them where it takes the tuple apart.
-    """
-    found, structure = jax.tree_util.tree_flatten_with_path(tree)
-    named = names if _is_row(tree) and len(names) == len(tree) else []
-    leaves = []
-    for path, value in found:
-        steps = [_step(step) for step in path]
-        if named:
-            steps[0] = named[int(steps[0])]
-        leaves.append(_Leaf("/".join((argument, *steps)), value))
-    return leaves, structure
-
-
-def _step(step: Any) -> str:
-    return str(next(getattr(step, name) for name in ("key", "name", "idx") if hasattr(step, name)))
-
-
-def _value(leaf: _Leaf, given: Arrays, train: bool) -> Any:
-    if leaf.is_mode:
-        return train if train_is_true(leaf.last) else not train
-    return given.get(leaf.name, leaf.value)
-
-
-def _learns(leaves: list[_Leaf]) -> bool:
-    return any(argument_role(leaf.last) in (Role.GAMMA, Role.BETA) for leaf in leaves)
-
-
-def _named(leaves: list[_Leaf], arrays: Arrays) -> list[str]:
-    return [leaf.name for leaf in leaves if leaf.name in arrays and running_role(leaf.name) not in RUNNING]
-
-
-def _renewed(jax: Any, others: tuple[Any, ...], arguments: list[str], arrays: Arrays) -> dict[str, Any]:
-    """Return the arrays of the trees that came back beside y: those that lie at the end of the same path."""
-    found: dict[str, Any] = {}
-    for item in others:
-        for argument in arguments:
-            leaves, _ = _flat(jax, item, argument, [])
-            found |= {leaf.name: leaf.value for leaf in leaves if leaf.name in arrays and is_array(leaf.value)}
-    return found
-
-
-def _switch(pair: Pair, leaves: list[_Leaf]) -> str:
+def _switch(pair: Pair, leaves: list[Leaf]) -> str:
     """Return how such a layer is told the mode."""
     argument = next((name for name, key in pair.called.items() if key in ("train", "test")), "")
     flag = next((leaf.last for leaf in leaves if leaf.is_mode), "")
@@ -226,7 +148,8 @@ class TreeLayer:
 
     adapter = NAME
 
-    def __init__(self, name: str, thing: Any, make: Any, call: Any, framework: Jax) -> None:
+    def __init__(self, name: str, thing: Any, make: Any, call: Any, framework: Jax, made: Any = None) -> None:
+        """`made` is what `thing` returned, if it makes both functions; `make` and `call` are places in it then."""
         self.name, self._thing, self._framework = name, thing, framework
         self._make: Any = make
         self._call: Any = call
@@ -237,7 +160,10 @@ class TreeLayer:
         self.kind = named_kind(name, thing)
         # Two functions that belong together by their names alone may be something else.
         self.composite = composite(name) or cls is None
-        self._cls = cls
+        self._maker = cls if made is None else thing
+        self._signed = (unbound(cls, make), unbound(cls, call)) if cls else (make, call)
+        if made is not None:
+            self._signed = made[make], made[call]
 
     @property
     def mentions(self) -> frozenset[str]:
@@ -246,15 +172,14 @@ class TreeLayer:
 
     def readings(self) -> Iterator[Reading]:
         """Yield the one way of making and calling the layer; raise ArityError if there is none."""
-        make = unbound(self._cls, self._make) if self._cls else self._make
-        call = unbound(self._cls, self._call) if self._cls else self._call
-        built = _keys(self._cls, call=False) if self._cls else {}
-        pair = Pair(self._cls, self._make, self._call, built, _keys(make, call=False), _keys(call, call=True))
+        make, call = self._signed
+        built = _keys(self._maker, call=False) if self._maker else {}
+        pair = Pair(self._maker, self._make, self._call, built, _keys(make, call=False), _keys(call, call=True))
         if "x" not in pair.called.values() or _TREE not in pair.called.values():
             raise ArityError(f"{self.forward_name}{spelled(call)}: expected something like (params, x).")
         given = {*built.values(), *pair.made.values(), *pair.called.values()}
         eps = EpsPlace("argument", True) if "eps" in given else None
-        parts: list[tuple[str, Keys]] = [(self._cls.__name__, built)] if self._cls else []
+        parts: list[tuple[str, Keys]] = [(self._maker.__name__, built)] if self._maker else []
         parts += [(getattr(make, "__name__", "init"), pair.made), (getattr(call, "__name__", "apply"), pair.called)]
         said = "; ".join(f"{name}({', '.join(_said(a, k) for a, k in keys.items())})" for name, keys in parts)
         yield PureReading(self._framework, said, eps, partial(_layer, pair, self._framework))
@@ -301,6 +226,19 @@ def _function_pairs(functions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 break
 
 
+def _made(function: Any) -> tuple[tuple[Any, ...], int, int] | None:
+    """Return the pair of functions that a factory returns, and the places of what makes trees and what takes them."""
+    try:
+        made = function(**_chosen(_keys(function, call=False), {"eps": 1e-5, "momentum": 0.9}))
+        two = is_row(made) and len(made) == 2 and all(is_function(one) for one in made)
+        taking = [place for place, one in enumerate(made) if _takes_tree(one)] if two else []
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # what cannot be called so is no such factory
+        return None
+    return (tuple(made), 1 - taking[0], taking[0]) if len(taking) == 1 else None
+
+
 def _framework_of(thing: Any, declared: Declared) -> Jax | None:
     found = differentiating((thing,), declared.device)
     return next((framework for framework in found if isinstance(framework, Jax)), None)
@@ -318,6 +256,11 @@ class _TreeLayers:
             framework = _framework_of(functions[call], declared)
             if framework is not None:
                 found.append(TreeLayer(call, functions[call], functions[make], functions[call], framework))
+        for name, function in functions.items():
+            framework = _framework_of(function, declared) if named_kind(name, function) is Kind.BN else None
+            returned = _made(function) if framework is not None else None
+            if framework is not None and returned is not None:
+                found.append(TreeLayer(name, function, returned[1], returned[2], framework, returned[0]))
         return [candidate for candidate in found if candidate is not None]
 
     def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:

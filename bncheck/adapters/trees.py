@@ -1,0 +1,96 @@
+"""Trees of arrays, as JAX knows them: what is in one, by the names that lead to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bncheck.adapters.frameworks import is_array
+from bncheck.adapters.pure_layers import RUNNING, Arrays, running_role
+from bncheck.adapters.words import Role, argument_role, train_is_true
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One thing in a tree: its name, and what it is to start with."""
+
+    name: str
+    value: Any
+
+    @property
+    def is_mode(self) -> bool:
+        """Whether it is a flag that says whether this is training."""
+        return isinstance(self.value, bool) and argument_role(self.last) is Role.MODE
+
+    @property
+    def last(self) -> str:
+        """The last part of its name."""
+        return self.name.rpartition("/")[2]
+
+
+def trees_in(made: Any, count: int) -> tuple[Any, ...]:
+    """Return the trees that are handed on, of all that was made."""
+    if count == 1 and not is_row(made):
+        return (made,)
+    if is_row(made) and len(made) != count:
+        made = tuple(item for item in made if not _is_shape(item))
+        made = made if len(made) == count else (made,)
+    if not is_row(made) or len(made) != count:
+        raise TypeError(f"{count} trees of arrays are asked for, and others are made")
+    return tuple(made)
+
+
+def is_row(made: Any) -> bool:
+    """Tell several things in a row from a tree with names, and from one array."""
+    return isinstance(made, tuple | list) and not hasattr(made, "_fields")
+
+
+def _is_shape(item: Any) -> bool:
+    return is_row(item) and all(isinstance(size, int) for size in item)
+
+
+def flat(jax: Any, tree: Any, argument: str, names: list[str]) -> tuple[list[Leaf], Any]:
+    """Return what is in a tree, by the names that lead to it, and its structure.
+
+    The things in a tuple have the names that the code gives them where it takes the tuple apart.
+    """
+    found, structure = jax.tree_util.tree_flatten_with_path(tree)
+    named = names if is_row(tree) and len(names) == len(tree) else []
+    leaves = []
+    for path, value in found:
+        steps = [_step(step) for step in path]
+        if named:
+            steps[0] = named[int(steps[0])]
+        leaves.append(Leaf("/".join((argument, *steps)), value))
+    return leaves, structure
+
+
+def _step(step: Any) -> str:
+    return str(next(getattr(step, name) for name in ("key", "name", "idx") if hasattr(step, name)))
+
+
+def value_of(leaf: Leaf, given: Arrays, train: bool) -> Any:
+    """Return what is in the place of a leaf now: the mode, an array that is given, or what it started with."""
+    if leaf.is_mode:
+        return train if train_is_true(leaf.last) else not train
+    return given.get(leaf.name, leaf.value)
+
+
+def learns(leaves: list[Leaf]) -> bool:
+    """Tell the tree that training learns: gamma or beta is in it."""
+    return any(argument_role(leaf.last) in (Role.GAMMA, Role.BETA) for leaf in leaves)
+
+
+def named_arrays(leaves: list[Leaf], arrays: Arrays) -> list[str]:
+    """Return the names of the arrays in a tree that are no running statistics."""
+    return [leaf.name for leaf in leaves if leaf.name in arrays and running_role(leaf.name) not in RUNNING]
+
+
+def renewed(jax: Any, others: tuple[Any, ...], arguments: list[str], arrays: Arrays) -> dict[str, Any]:
+    """Return the arrays of the trees that came back beside y: those that lie at the end of the same path."""
+    found: dict[str, Any] = {}
+    for item in others:
+        for argument in arguments:
+            leaves, _ = flat(jax, item, argument, [])
+            found |= {leaf.name: leaf.value for leaf in leaves if leaf.name in arrays and is_array(leaf.value)}
+    return found
