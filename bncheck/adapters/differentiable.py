@@ -17,7 +17,7 @@ from bncheck.adapters.affine import AffineRun, mentioned
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import NUMPY, Framework, shape_of, spoken_by
 from bncheck.adapters.function_pair import dict_keys, eps_argument, is_function
-from bncheck.adapters.plans import Plan, forward_plans, mode_values, spelled
+from bncheck.adapters.plans import Plan, forward_plans, mode_values, parts_of_key, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -73,6 +73,8 @@ class FunctionRun(DifferentiatedRun):
         if options:
             options["mode"] = "train" if train else "test"
             options |= {name: arrays[key] for name, key in self._calling.dict_keys if key in arrays}
+        for key in self._calling.forward.packed:  # a tuple that is taken apart inside
+            values[key] = tuple(values[part] for part in parts_of_key(key))
         with self._mode(train):
             out = self._calling.forward.call(self._function, values)
         if train and not getattr(self._framework, "follows", _any_result)(out):

@@ -43,6 +43,7 @@ class Kind(StrEnum):
 _GAMMA = {
     "gamma": 3,
     "gam": 3,
+    "gama": 3,
     "scale": 2,
     "scaler": 2,
     "scaling": 2,
@@ -83,7 +84,7 @@ _RUNNING = frozenset(
     "smoothed accumulated total".split()
 )
 _MEAN = frozenset("mean means mu avg average m expectation".split())
-_VAR = frozenset("var variance vars std sigma v sigma2".split())
+_VAR = frozenset("var variance vars std stddev stdev sigma v sigma2".split())
 _PARAMS = frozenset("param params parameters config cfg conf options opts opt settings hyperparams hparams".split())
 _CACHE = frozenset("cache caches cached ctx context memory mem saved tape memo stash intermediates residuals".split())
 _SIZE = frozenset(
