@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from bncheck.case import Array
@@ -207,6 +207,17 @@ class Session(Protocol):
 
     def running_stats(self) -> tuple[Any, Any] | None:
         """Return copies of (running_mean, running_var) as (C,), as they are now; None if the code keeps none."""
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A session of code that a library differentiates; either word returns None, or raises, where it is not offered."""
+
+    def second(self, dy: Array, v: Array) -> Any:
+        """Return the gradient of ``sum(v * dx)`` with respect to x, after a forward; shape of x."""
+
+    def tangent(self, v: Array) -> Any:
+        """Return the derivative of y along v in x by forward mode, after a forward; shape of x."""
 
 
 class Target(Protocol):

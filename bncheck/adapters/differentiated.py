@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.adapters.frameworks import Framework, Pull, codes_of
+from bncheck.adapters.frameworks import Differential, Framework, Pull, codes_of
 from bncheck.adapters.protocol import Parameters, Results
 
 _OF = {"x": "dx", "gamma": "dgamma", "beta": "dbeta"}
@@ -129,6 +129,14 @@ class DifferentiatedRun:
         for name in unreached:
             found[name] = np.zeros(self._shapes[name], dy.dtype)
         return Results(*(found.get(name) for name in _OF))
+
+    def second(self, dy: Any, v: Any) -> Any:
+        """Return the gradient of ``sum(v * dx)`` with respect to x, None if the library offers none."""
+        return self._pull.second(dy, v) if isinstance(self._pull, Differential) else None
+
+    def tangent(self, v: Any) -> Any:
+        """Return the derivative of y along v in x by forward mode, None if the library offers none."""
+        return self._pull.tangent(v) if isinstance(self._pull, Differential) else None
 
 
 def recording(*functions: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any, Protocol
 
@@ -17,6 +18,30 @@ import numpy as np
 from bncheck.registry import Registry
 
 Pull = Callable[[Any], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Differential:
+    """A pull of a library that differentiates more than once, and forwards. All arrays are NumPy's.
+
+    Attributes
+    ----------
+    gradients : callable
+        Maps dy to the gradients of the inputs.
+    second : callable
+        ``second(dy, v)`` returns the gradient of ``sum(v * dx)`` with respect to x, the first input.
+    tangent : callable
+        ``tangent(v)`` returns the derivative of y along v in x, by forward mode.
+
+    """
+
+    gradients: Pull
+    second: Callable[[Any, Any], Any]
+    tangent: Callable[[Any], Any]
+
+    def __call__(self, dy: Any) -> tuple[Any, ...]:
+        """Return the gradients of the inputs."""
+        return self.gradients(dy)
 
 
 class Framework(Protocol):

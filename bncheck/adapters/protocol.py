@@ -84,6 +84,17 @@ class Run(Protocol):
 
 
 @runtime_checkable
+class Differentiating(Protocol):
+    """A run whose library differentiates twice, and forwards; either may raise where the code does not allow it."""
+
+    def second(self, dy: Any, v: Any) -> Any:
+        """Return the gradient of ``sum(v * dx)`` with respect to x; None if that is not offered."""
+
+    def tangent(self, v: Any) -> Any:
+        """Return the derivative of y along v in x; None if that is not offered."""
+
+
+@runtime_checkable
 class Starting(Protocol):
     """A run that knows what the layer itself had for its parameters."""
 

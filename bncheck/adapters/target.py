@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
-from bncheck.adapters.protocol import Parameters, Reading, Run
+from bncheck.adapters.protocol import Differentiating, Parameters, Reading, Run
 from bncheck.core.precision import kind
 from bncheck.model import Conventions, Gradients, Setup
 
@@ -119,6 +119,21 @@ class FoundSession:
         scale = dy.size // size if self._hints.averaged else 1
         dgamma, dbeta = (summed(per_channel(gradient, size), scale) for gradient in (dgamma, dbeta))
         return Gradients(canonical(dx, place, given.shape), dgamma, dbeta, misfit)
+
+    def second(self, dy: Array, v: Array) -> Any:
+        """Return the gradient of ``sum(v * dx)`` with respect to x, after a forward; None if none is offered."""
+        if not isinstance(self._run, Differentiating):
+            return None
+        place = self._way.layout
+        given = (np.ascontiguousarray(place.user(array)) for array in (dy, v))
+        return canonical(self._run.second(*given), place, place.user(dy).shape)
+
+    def tangent(self, v: Array) -> Any:
+        """Return the derivative of y along v in x by forward mode, after a forward; None if none is offered."""
+        if not isinstance(self._run, Differentiating):
+            return None
+        place = self._way.layout
+        return canonical(self._run.tangent(np.ascontiguousarray(place.user(v))), place, place.user(v).shape)
 
     def running_stats(self) -> tuple[Any, Any] | None:
         """Return copies of the running statistics as (C,); None if the code keeps none."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from bncheck.adapters.affine import mentioned
 from bncheck.adapters.differentiable import DifferentiableFunction, FunctionRun, named_kind
-from bncheck.adapters.frameworks import FRAMEWORKS, Pull
+from bncheck.adapters.frameworks import FRAMEWORKS, Differential, Pull
 from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace, Parameters, Run
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.torch_parts import own_bases, torch_base
@@ -79,7 +79,7 @@ class Torch:
         with self.torch.enable_grad():
             y, kept = function(*tensors)
         kept = {name: v.detach() if isinstance(v, self.torch.Tensor) else v for name, v in kept.items()}
-        return (self.take(y), kept), self.pull(y, tensors)
+        return (self.take(y), kept), self.pull(y, tensors, lambda x: function(x, *tensors[1:])[0])
 
     def follows(self, out: Any) -> bool:
         """Tell whether autograd finds a way back from what a function returned, or from the first of several things."""
@@ -90,15 +90,26 @@ class Torch:
         """Return a context in which autograd records what is done, or does not."""
         return self.torch.set_grad_enabled(wanted)
 
-    def pull(self, y: Any, tensors: tuple[Any, ...]) -> Pull:
-        """Return what maps dy to the gradients of tensors that y was made from."""
+    def pull(self, y: Any, tensors: tuple[Any, ...], again: Callable[[Any], Any]) -> Pull:
+        """Return what maps dy to the gradients of tensors that y was made from; `again` makes y of another x."""
+        grad = self.torch.autograd.grad
 
         def gradients(dy: Any) -> tuple[Any, ...]:
             # The graph is kept: whoever calls backward twice gets an answer, as from a backward in plain NumPy.
-            found = self.torch.autograd.grad(y, tensors, self.give(dy), retain_graph=True, allow_unused=True)
+            found = grad(y, tensors, self.give(dy), retain_graph=True, allow_unused=True)
             return tuple(self.take(gradient) for gradient in found)
 
-        return gradients
+        def second(dy: Any, v: Any) -> Any:
+            (dx,) = grad(y, tensors[:1], self.give(dy), create_graph=True)
+            return self.take(grad(dx, tensors[:1], self.give(v), retain_graph=True)[0])
+
+        def tangent(v: Any) -> Any:
+            forward = self.torch.autograd.forward_ad
+            with forward.dual_level():
+                dual = forward.make_dual(tensors[0].detach(), self.give(v))
+                return self.take(forward.unpack_dual(again(dual)).tangent)
+
+        return Differential(gradients, second, tangent)
 
 
 def _device(torch: Any, name: str) -> Any:

@@ -194,10 +194,17 @@ class ModuleRun(DifferentiatedRun):
         self._set_mode(train)
         given = self._values["x"] = self._framework.give(x).requires_grad_()
         with self._torch.recorded(train or not self._reading.unrecorded):
-            out = self._reading.calling.forward.call(self._layer, self._values)
-        y = split_forward(out, x.shape)[0]
+            y = self._called(x.shape)
         tensors = (given, *(self._tensors[name] for name in self._names[1:]))
-        return self._framework.take(y), self._torch.pull(y, tensors)
+
+        def again(other: Any) -> Any:
+            self._values["x"] = other
+            return self._called(x.shape)
+
+        return self._framework.take(y), self._torch.pull(y, tensors, again)
+
+    def _called(self, shape: tuple[int, ...]) -> Any:
+        return split_forward(self._reading.calling.forward.call(self._layer, self._values), shape)[0]
 
     def _furnish(self, ndim: int) -> None:
         """Make the layer, and write gamma and beta into it."""

@@ -1,0 +1,117 @@
+"""Promises of code that a library differentiates: second derivatives, and forward mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bncheck.case import Case
+from bncheck.checks.catalogue import Seen, check
+from bncheck.core import line_probe
+from bncheck.core.reference import backward, forward
+from bncheck.core.tolerance import UNIT_ROUNDOFF, within
+from bncheck.core.truth import truth
+from bncheck.model import Judgement, Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+_FOLLOWS = ("BN101", "BN201", "BN211", "BN503", "BN506")
+
+
+@check("BN221", "second-derivative", needs=("training", "higher-order"), severity="warning", follows=_FOLLOWS)
+def second_derivative(case: Case, seen: Seen) -> Judgement:
+    """Where the library differentiates dx once more, it gets the second derivative of Batch Normalization.
+
+    Promise
+    -------
+    The gradient of ``sum(v * dx)`` with respect to x is the derivative of dx along v.
+
+    Why it matters
+    --------------
+    Gradient penalties, Hessian products and meta-learning differentiate twice. A backward of its own that takes what
+    the forward saved for a constant gives wrong second derivatives without a word. (A backward that cannot be
+    differentiated should say so: ``once_differentiable`` in PyTorch.)
+
+    Evidence
+    --------
+    The library's answer, against the derivative of the reference's dx along v, measured by a line probe. Skipped where
+    the library refuses, and where code differentiates by itself.
+
+    Typical causes
+    --------------
+    ``ctx.xhat = xhat`` or ``save_for_backward`` of an intermediate; ``.detach()`` or ``.data`` in the backward.
+
+    References
+    ----------
+    PyTorch, "Double Backward with Custom Functions"; pytorch issue 186256.
+    """
+    dy = case.dy.astype(np.float64)
+
+    def moved(x: Array) -> Array:
+        fwd = forward(x, case.gamma, case.beta, case.spec.eps, case.axes)
+        return backward(dy, fwd, case.gamma, case.axes).dx
+
+    return _judge(case, seen, "second", moved, 2, "the second derivative is silently wrong")
+
+
+@check("BN222", "forward-mode", needs=("training", "higher-order"), follows=_FOLLOWS)
+def forward_mode(case: Case, seen: Seen) -> Judgement:
+    """Where the library differentiates forwards, it gets the derivative of Batch Normalization.
+
+    Promise
+    -------
+    The forward-mode derivative of y along v is the derivative of ``forward(x + t v)`` at t = 0.
+
+    Why it matters
+    --------------
+    Jacobian-vector products, and Hessians by forward over reverse, are made of it.
+
+    Evidence
+    --------
+    The library's answer, against the derivative of the reference's y along v, measured by a line probe. Skipped where
+    the library refuses.
+
+    Typical causes
+    --------------
+    A ``jvp`` rule written by hand with a path left out; statistics taken for constants.
+
+    References
+    ----------
+    PyTorch, ``torch.autograd.forward_ad``; JAX, "Forward-mode automatic differentiation".
+    """
+
+    def moved(x: Array) -> Array:
+        return forward(x, case.gamma, case.beta, case.spec.eps, case.axes).y
+
+    return _judge(case, seen, "tangent", moved, 1, "the forward-mode derivative is wrong")
+
+
+def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], order: int, complaint: str) -> Judgement:
+    """Compare with the slope of the reference along v.
+
+    Rounding grows with the condition once per derivative, and once more with a one-pass variance (BN401's matter).
+    """
+    evidence = seen["higher-order"]
+    found, v = evidence.arrays.get(name), evidence.arrays.get("v")
+    if found is None or v is None or not np.isfinite(found).all():
+        reason = evidence.facts.get(f"{name}.raised") or "not offered, or not tried on this case"
+        return Judgement(Outcome.SKIP, reason)
+    radius = line_probe.RADIUS["float64"]
+    x = case.x.astype(np.float64)
+    slope = line_probe.slope(np.stack([moved(x + t * v) for t in line_probe.nodes(radius)]), radius)
+    condition = np.abs(x).max(axis=case.axes) * truth(case).forward.inv_std
+    factor = UNIT_ROUNDOFF[case.spec.dtype] * 64 * case.spec.m * (1 + np.nan_to_num(condition)) ** (order + 1)
+    size = np.abs(slope.value).max(axis=case.axes) + np.abs(found).max(axis=case.axes)
+    wide = (-1, *[1] * (x.ndim - 2))
+    allowed = 16 * slope.bar + (factor * size).reshape(wide) + np.finfo(np.float64).tiny
+    outcome, at = within(found, slope.value, np.broadcast_to(allowed, found.shape))
+    if outcome is not Outcome.FAIL:
+        return Judgement(outcome, "the library's derivative is that of Batch Normalization")
+    outcome = Outcome.WARN if order > 1 else Outcome.FAIL
+    figures = (float(abs(found[at] - slope.value[at])), float(np.broadcast_to(allowed, found.shape)[at]), at)
+    return Judgement(outcome, complaint, None, *figures, float(found[at]), float(slope.value[at]))

@@ -1,0 +1,50 @@
+"""Derivatives that a library makes of the user's code beyond its gradients: second ones, and forward mode."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bncheck.case import Case
+from bncheck.core.truth import truth
+from bncheck.experiments.catalogue import Seen, experiment
+from bncheck.experiments.long_run import tries_long_runs
+from bncheck.experiments.training import is_tensor, setup
+from bncheck.guard import faults_of
+from bncheck.model import Differentiable, Evidence, Fault, Target
+
+
+@experiment("higher-order", needs=("training",))
+def higher_order(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Ask the library for the gradient of ``sum(v * dx)`` ("second") and for the derivative of y along v ("tangent").
+
+    v moves each channel of x by its own ``sqrt(var + eps)`` times numbers in ±[1/2, 1). Facts: what either raised.
+    """
+    if not tries_long_runs(case):  # few cases: some libraries compile every operation for every shape
+        return Evidence("higher-order")
+    v = _direction(case)
+    arrays: dict[str, Any] = {"v": v.astype(np.float64)}
+    facts: dict[str, Any] = {"evaluations": 2, "offered": False}
+    for name in ("second", "tangent"):
+        faults: list[Fault] = []
+        with faults_of("backward", faults):
+            session = target.open(setup(case))
+            session.forward(case.x.copy())
+            if isinstance(session, Differentiable):
+                facts["offered"] = True
+                found = session.second(case.dy.copy(), v) if name == "second" else session.tangent(v)
+                if is_tensor(found, case.x.shape):
+                    arrays[name] = np.asarray(found, dtype=np.float64)
+        facts[f"{name}.raised"] = str(faults[0]) if faults else ""
+    return Evidence("higher-order", arrays, facts)
+
+
+def _direction(case: Case) -> Any:
+    bits = np.random.PCG64(np.random.SeedSequence([case.spec.seed, 5]))
+    raw = bits.random_raw(math.prod(case.x.shape)).reshape(case.x.shape)
+    size = ((raw >> np.uint64(54)).astype(np.float64) + 1024.0) / 2048.0
+    spread = 1 / truth(case).forward.inv_std
+    spread = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0).reshape(-1, *[1] * (case.x.ndim - 2))
+    return (np.where(raw & np.uint64(1), size, -size) * spread).astype(case.x.dtype)
