@@ -11,6 +11,7 @@ import numpy as np
 from bncheck.adapters.clearing import clearing
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import is_array, shape_of
+from bncheck.adapters.handed import handed_over
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.places import Parts, Place, parts_of, put
 from bncheck.adapters.protocol import Results
@@ -31,8 +32,8 @@ class LayerRun(CallRun):
     """
 
     __slots__ = (
-        "_absent", "_clearing", "_furnished", "_held", "_in_place", "_initial", "_layer", "_maker", "_missing",
-        "_names", "_places", "_stepped", "_unsure",
+        "_absent", "_clearing", "_furnished", "_handed", "_held", "_in_place", "_initial", "_layer", "_maker",
+        "_missing", "_names", "_places", "_stepped", "_unsure",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class LayerRun(CallRun):
         self._clearing: list[Callable[[], Any]] | None = None
         self._unsure = False
         self._stepped = False
+        self._handed: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -112,6 +114,12 @@ class LayerRun(CallRun):
             for key in ("gamma", "beta"):
                 self._values[key] = self._values[key].copy()
         self._forward, self._backward = getattr(layer, self._names[0]), getattr(layer, self._names[1], _unmade)
+        self._handed = handed_over(type(layer), *self._names)  # type: ignore[arg-type]  # classes are hashable
+
+    def _called(self, values: dict[str, Any]) -> Any:
+        for name in self._handed:
+            setattr(self._layer, name, values["x"])
+        return super()._called(values)
 
     @property
     def _wanted(self) -> int:
