@@ -1,0 +1,51 @@
+"""BN701 to BN703 on what discovery has found a fresh layer to start from."""
+
+import pytest
+import targets
+from judging import complaints, judged
+from layers import Keeping
+
+from bncheck.model import Outcome
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("random", "starts from random numbers"),
+        ("one number", "is one number for all channels"),
+        ("a value per element", "has a value per element of the batch"),
+        ("differs by channel", "starts from another number in every channel"),
+        ("0.5", "starts at 0.5"),
+    ],
+)
+@pytest.mark.parametrize(("code", "name", "position"), [("BN701", "gamma", 0), ("BN702", "beta", 1)])
+def test_another_start_warns_alone(code, name, position, word, said):
+    initial = tuple(word if i == position else right for i, right in enumerate("10"))
+    judgement = judged(code, Keeping().told(initial=initial))
+    assert judgement.outcome is Outcome.WARN
+    assert judgement.message.startswith(f"{name} {said}")
+    assert complaints(Keeping().told(initial=initial))[0] == {code}
+
+
+def test_gamma_and_beta_are_not_each_other():
+    assert complaints(Keeping().told(initial=("0", "1")))[0] == {"BN701", "BN702"}
+
+
+@pytest.mark.parametrize("start", ["random", "1, 0", "0.5, 0.5"])
+def test_another_start_of_the_statistics_warns_alone(start):
+    layer = Keeping().told(running_start=start)
+    judgement = judged("BN703", layer)
+    assert (judgement.outcome, judgement.message) == (Outcome.WARN, f"running mean and variance start from {start}")
+    assert complaints(layer)[0] == {"BN703"}
+
+
+@pytest.mark.parametrize("start", ["0, 1", "0, 0", "first batch"])
+def test_the_usual_starts_pass(start):
+    layer = Keeping().told(running_start=start, initial=("1", "0"))
+    assert {judged(code, layer).outcome for code in ("BN701", "BN702", "BN703")} == {Outcome.PASS}
+
+
+@pytest.mark.parametrize("code", ["BN701", "BN702", "BN703"])
+def test_what_is_handed_over_or_not_there_is_skipped(code):
+    assert judged(code, targets.Pair()).outcome is Outcome.SKIP
+    assert judged(code, Keeping().told(running_start="")).outcome is Outcome.SKIP

@@ -1,0 +1,101 @@
+"""BN403 and BN404 on pairs that square before they centre, or sum in half precision."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import targets
+from judging import SPEC, judged, roots
+
+from bncheck.model import Outcome
+
+SPACE = replace(SPEC, n=5, spatial=(2, 2))
+DTYPES = ["float64", "float32", "float16"]
+
+
+def with_variance(variance):
+    """Return a pair whose variance is another function of x."""
+
+    def forward(x, gamma, beta, eps):
+        with np.errstate(all="ignore"):
+            inv_std = (1 / np.sqrt(variance(x) + eps)).astype(x.dtype)
+            xhat = (x - x.mean(0)) * inv_std
+            return gamma * xhat + beta, (xhat, inv_std, gamma, (0,))
+
+    return targets.Pair(forward)
+
+
+def one_pass(x):
+    return (x * x).mean(0) - x.mean(0) ** 2
+
+
+def of_norms(x):
+    """Two-pass, of x over its own norm: the norm's square overflows."""
+    size = np.sqrt((x * x).sum(0))
+    scaled = x / size
+    return ((scaled - scaled.mean(0)) ** 2).mean(0) * size * size
+
+
+def row_by_row(x, gamma, beta, eps):
+    """Two-pass, with accumulators of x's dtype."""
+
+    def mean(rows):
+        total = np.zeros_like(rows[0])
+        for row in rows:
+            total = total + row
+        return total / x.dtype.type(len(rows))
+
+    centred = x - mean(x)
+    inv_std = (1 / np.sqrt(mean(centred * centred) + eps)).astype(x.dtype)
+    return gamma * centred * inv_std + beta, (centred * inv_std, inv_std, gamma, (0,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("variance", [one_pass, of_norms], ids=lambda f: f.__name__)
+def test_squares_that_leave_the_range_warn(variance, dtype):
+    judgement = judged("BN403", with_variance(variance), replace(SPEC, dtype=dtype))
+    assert (judgement.outcome, judgement.tensor) == (Outcome.WARN, "y")
+    assert "leaves the range" in judgement.message
+
+
+def test_squares_that_leave_the_range_warn_alone():
+    assert roots(with_variance(one_pass)) == {"BN403"}
+
+
+def test_a_sum_in_half_precision_warns():
+    halves = replace(SPEC, dtype="float16")
+    judgement = judged("BN404", targets.Pair(row_by_row), halves)
+    assert judgement.outcome is Outcome.WARN
+    assert "half precision" in judgement.message
+    assert judged("BN403", targets.Pair(row_by_row), halves).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_long_sums_are_a_matter_of_half_precision(dtype):
+    judgement = judged("BN404", targets.Pair(row_by_row), replace(SPEC, dtype=dtype))
+    assert judgement.outcome is Outcome.SKIP
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("spec", [SPEC, SPACE])
+def test_the_two_pass_variance_passes(spec, dtype):
+    halves = {"float16": Outcome.PASS}.get(dtype, Outcome.SKIP)
+    found = [judged(code, targets.Pair(), replace(spec, dtype=dtype)).outcome for code in ("BN403", "BN404")]
+    assert found == [Outcome.PASS, halves]
+
+
+def test_a_refusal_of_large_values_is_skipped_with_the_reason():
+    def forward(x, gamma, beta, eps):
+        if np.abs(x).max() > 1e6:
+            raise ValueError("x is too large")
+        return targets.forward(x, gamma, beta, eps)
+
+    judgement = judged("BN403", targets.Pair(forward))
+    assert judgement.outcome is Outcome.SKIP
+    assert "too large" in judgement.message
+
+
+@pytest.mark.parametrize("code", ["BN403", "BN404"])
+def test_edges_are_tried_once_and_not_in_every_draw(code):
+    spec = replace(SPEC, recipe="draw", dtype="float16")
+    assert judged(code, with_variance(one_pass), spec).outcome is Outcome.SKIP
