@@ -17,7 +17,8 @@ from bncheck.adapters.frameworks import is_array
 from bncheck.adapters.places import GRADIENT, VALUE, Place, parts_of
 from bncheck.adapters.words import clears_gradients, words
 
-_RESETTING = frozenset("reset clear flush state states all cache step steps".split())
+_RESETS = frozenset("reset clear flush".split())
+_RESETTING = _RESETS | frozenset("state states all cache step steps".split())
 
 
 def clearing(layer: Any) -> list[Callable[[], Any]]:
@@ -42,7 +43,8 @@ def _methods(holder: Any, reads: Callable[[str], bool]) -> Iterator[Callable[[],
 
 def _resets(layer: Any, name: str) -> bool:
     """Tell whether a method called ``reset`` or the like sets gradients: its code names an attribute that holds one."""
-    if not words(name) or not set(words(name)) <= _RESETTING:
+    said = set(words(name))
+    if not said & _RESETS or not said <= _RESETTING:  # a mere ``step()`` goes down the gradients
         return False
     code = getattr(getattr(type(layer), name, None), "__code__", None)
     gradients = {str(place.trail[0]) for place in parts_of(layer).gradients.values()}

@@ -193,3 +193,29 @@ def test_the_rate_loses_nothing(dtype):
     recovered = (before - after) / rate
     allowed = 4 * np.finfo(dtype).eps * (np.abs(gradient) + np.abs(before) / float(rate))
     assert np.all(np.abs(recovered - gradient) <= allowed)
+
+
+STEPPING = """
+class BatchNorm:
+    def __init__(self, n, rate=0.5):
+        self.gamma, self.beta, self.rate = np.ones(n), np.zeros(n), rate
+        self.dgamma, self.dbeta = np.zeros(n), np.zeros(n)
+    def forward(self, x):
+        self.std = np.sqrt(x.var(axis=0) + 1e-5); self.xhat = (x - x.mean(axis=0)) / self.std
+        return self.gamma * self.xhat + self.beta
+    def backward(self, dy):
+        self.dgamma, self.dbeta = (dy * self.xhat).sum(axis=0), dy.sum(axis=0)
+        return self.gamma / self.std * (dy - dy.mean(axis=0) - self.xhat * (dy * self.xhat).mean(axis=0))
+    def step(self):
+        self.gamma -= self.rate * self.dgamma
+        self.beta -= self.rate * self.dbeta
+"""
+
+
+def test_a_method_that_learns_is_not_called_to_clear_gradients(write, only):
+    target = only(write(STEPPING))
+    x, one = np.arange(12.0).reshape(4, 3) ** 2, np.ones(3)
+    session = target.open(Setup(one, 0 * one, 1e-5, 0.9))
+    first = session.forward(x)
+    session.backward(x)
+    np.testing.assert_array_equal(session.forward(x), first)
