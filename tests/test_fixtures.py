@@ -32,8 +32,13 @@ def failing(report):
     return {f.code: f for target in report.targets for f in target.findings if f.outcome is Outcome.FAIL}
 
 
-def header(path, key):
-    return re.search(rf"^# {key}: (.*)$", path.read_text(), re.M).group(1)
+def complaining(report):
+    return [f for target in report.targets for f in target.findings if f.outcome in (Outcome.FAIL, Outcome.WARN)]
+
+
+def header(path, key, default=None):
+    found = re.search(rf"^# {key}: (.*)$", path.read_text(), re.M)
+    return found.group(1) if found or default is None else default
 
 
 def test_there_are_enough_of_them():
@@ -57,8 +62,12 @@ def test_right_implementations_pass_without_a_warning(path, dtype):
 @pytest.mark.parametrize("path", BUGGY, ids=lambda p: p.stem)
 def test_wrong_implementations_fail_where_their_header_says(path):
     report = verify(path)
-    assert report.verdict is Verdict.FAIL
     found = failing(report)
+    caught = header(path, "caught", "")
+    assert report.verdict is (Verdict.FAIL if found else Verdict.PASS)
+    assert found or {f.code for f in complaining(report)} == {caught}
+    if caught:
+        assert {f.code for f in complaining(report) if f.follows_from is None} == {caught}
     blamed = {
         found[code].tensor
         for code in ("BN101", "BN211", "BN212", "BN213", "BN501")
@@ -67,19 +76,23 @@ def test_wrong_implementations_fail_where_their_header_says(path):
     wrong = {word.strip() for word in header(path, "wrong").split(",")}
     assert blamed == wrong - {"contract"}
     contract = {"BN501", "BN502", "BN504", "BN505", "BN508"} & set(found)
-    assert bool(contract) == ("contract" in wrong), contract
+    assert bool(contract or caught) == ("contract" in wrong), contract
     (target,) = report.targets
     if "contract" not in wrong:
         consistent = header(path, "backward") == "consistent"
         assert target.oracles.backward_is_own_derivative == ("yes" if consistent else "no")
 
 
-@pytest.mark.parametrize("path", BUGGY, ids=lambda p: p.stem)
+# What raises is not shown again, and has no command to replay it.
+SHOWN = [path for path in BUGGY if header(path, "caught", "") != "BN506"]
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda p: p.stem)
 def test_the_report_of_a_wrong_implementation_can_be_replayed(path):
     report = verify(path)
     (target,) = report.targets
     command = target.replay.split()
     assert command[:2] == ["bncheck", "replay"]
     again = pipeline.replay([TargetSpec(str(path))], command[2].strip("'"), Settings(), executor=InProcess())
-    first = next(f for f in target.findings if f.outcome is Outcome.FAIL)
-    assert failing(again)[first.code].outcome is Outcome.FAIL
+    first = complaining(report)[0]
+    assert first.code in {f.code for f in complaining(again)}

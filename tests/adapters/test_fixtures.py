@@ -71,6 +71,7 @@ LAYOUTS = {
 
 # What discovery says of a wrong forward while it measures.
 NOTED = {
+    "eps_option_ignored.py": "eps is accepted as key 'eps' of the options and ignored",
     "per_activation_statistics.py": "data of four axes is normalised per activation",
     "spatial_reshape_mixes_channels.py": "the running statistics fit no known update rule",
 }

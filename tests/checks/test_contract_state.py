@@ -35,7 +35,11 @@ def serving_once(x, gamma, beta, eps):
 
 
 class Adding(targets.Pair):
-    """dgamma and dbeta add up over backwards of one forward, and start anew with the next."""
+    """dgamma and dbeta add up over backwards of one forward, and start anew with the next; dx too, if that is asked."""
+
+    def __init__(self, dx=False):
+        super().__init__()
+        self.dx = dx
 
     def open(self, setup):
         session, total = super().open(setup), []
@@ -48,7 +52,8 @@ class Adding(targets.Pair):
         def added(dy):
             found = backward(dy)
             total.append(found)
-            return found._replace(dgamma=sum(t.dgamma for t in total), dbeta=sum(t.dbeta for t in total))
+            added = found._replace(dgamma=sum(t.dgamma for t in total), dbeta=sum(t.dbeta for t in total))
+            return added._replace(dx=sum(t.dx for t in total)) if self.dx else added
 
         session.forward, session.backward = fresh, added
         return session
@@ -73,6 +78,21 @@ def test_gradients_of_parameters_that_add_up_are_said_and_pass():
     judgement = judged("BN511", Adding())
     assert judgement.outcome is Outcome.PASS
     assert judgement.message == "dgamma and dbeta of a second backward add up"
+
+
+def test_a_graph_whose_gradients_all_add_up_is_not_accused():
+    judgement = judged("BN511", Adding(dx=True))
+    assert judgement.outcome is Outcome.SKIP
+    assert judgement.message.endswith("and dx with them")
+    assert complaints(Adding(dx=True))[0] == set()
+
+
+def test_a_dx_that_adds_up_by_itself_warns():
+    def backward(dy, cache):
+        cache[-1].append(targets.backward(dy, cache[:-1]))
+        return cache[-1][-1]._replace(dx=sum(found.dx for found in cache[-1]))
+
+    assert complaints(targets.Pair(serving_once, backward))[0] == {"BN511"}
 
 
 # --------------------------------------------------------------------------------------------------------------- poison
