@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks check lint types fix goldens bench calibrate clean
+.PHONY: help demo verify test test-frameworks check lint types fix goldens matrix bench calibrate clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ fix: $(STAMP)  ## Let ruff mend what it can
 
 goldens: $(STAMP)  ## Compute the 50-digit goldens anew and compare them with the stored ones
 	$(BIN)/python scripts/make_goldens.py --check
+
+matrix: $(STAMP)  ## Write docs/kill-matrix.md and docs/bugs-in-the-wild.md anew (some minutes)
+	$(BIN)/python scripts/make_matrix.py
 
 bench: $(STAMP)  ## Measure start-up and the default verify
 	$(BIN)/python benchmarks/speed.py
