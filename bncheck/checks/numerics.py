@@ -11,7 +11,7 @@ from bncheck.model import Judgement, Outcome
 
 # What has overflowed is not finite, or 0 where it should not be: half of the largest value tells that from rounding.
 _LOST = 0.5
-# x of mean 2 and spread 1 has |x| / sd of 6 at most; sums kept in float32 leave an error of a few u times that, those
+# x between 1 and 1.9 has |x| / sd of 8 at most; sums kept in float32 leave an error of a few u times that, those
 # kept in half precision one of the size of y.
 _ROUNDINGS = 100
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.case import Case, CaseSpec
-from bncheck.cases.arrays import build
+from bncheck.core.precision import dtype_of
 from bncheck.core.reference import forward
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.training import is_tensor, setup
@@ -23,14 +24,15 @@ class _Edge(NamedTuple):
     sd: float
 
 
-# |x - mean| <= 5.75 sd, so that sums of eight squares stay below 300 sd**2: 2**1009, 2**125 and 20 000.
+# |x - mean| <= 2 sd, so that sums of eight squares stay below 32 sd**2: 2**1005, 2**121, 2**127 and 2048.
 _EDGES = {
     "float64": _Edge(2.0**531, 2.0**500),
     "float32": _Edge(2.0**66, 2.0**58),
     "bfloat16": _Edge(2.0**66, 2.0**61),
     "float16": _Edge(300.0, 8.0),
 }
-# Values per channel: where a sum in float16 passes 2048, or one in bfloat16 256, numbers of size 1 no longer count.
+# Values per channel, all in [1, 1.9]: a sum in float16 stands still at 4096, where it moves in steps of 4 and none of
+# them is half of that; one in bfloat16 at 512. Values on either side of half a step would be rounded right on average.
 _LONG = 4096
 
 
@@ -49,11 +51,11 @@ def edges(target: Target, case: Case, seen: Seen) -> Evidence:
     plain = CaseSpec(n=8, c=3, spatial=(1,) * len(spec.spatial), dtype=spec.dtype, eps=spec.eps)
     batches = {"squares": replace(plain, mean=edge.mean, sd=edge.sd)}
     if spec.dtype in ("float16", "bfloat16"):
-        batches["sums"] = replace(plain, n=_LONG, mean=2.0)
+        batches["sums"] = replace(plain, n=_LONG, mean=1.45, sd=0.225)
     arrays: dict[str, Any] = {}
     facts: dict[str, Any] = {"evaluations": len(batches)}
     for name, described in batches.items():
-        batch = build(described)
+        batch = _batch(described)
         faults: list[Fault] = []
         with faults_of("forward", faults):
             y = target.open(setup(batch)).forward(batch.x.copy())
@@ -62,3 +64,11 @@ def edges(target: Target, case: Case, seen: Seen) -> Evidence:
                 arrays[f"{name}.want"] = forward(batch.x, batch.gamma, batch.beta, described.eps, batch.axes).y
         facts[f"{name}.raised"] = str(faults[0]) if faults else ""
     return Evidence("edges", arrays, facts)
+
+
+def _batch(spec: CaseSpec) -> Case:
+    """Return a batch around the mean: multiples of the golden ratio, modulo 1, fill an interval evenly."""
+    spread = (np.arange(math.prod(spec.shape)) * 0.6180339887498949) % 1.0 - 0.5
+    x = (spec.mean + 4.0 * spec.sd * spread).reshape(spec.shape).astype(dtype_of(spec.dtype))
+    ones = np.ones(spec.c, x.dtype)
+    return Case(spec, x, ones, 0 * ones, x)
