@@ -168,7 +168,8 @@ def _errors_of_gradients(case: Case, fwd: Forward, x: Array, dy: Array, gamma: A
     bounds = _bounds(case, x, dy, gamma, beta)
     error_of_dy = bounds.y + UNIT_ROUNDOFF[case.spec.dtype] * (np.abs(dy) + np.abs(x))
     carried = (error_of_dy * np.abs(fwd.xhat)).sum(axis=case.axes), error_of_dy.sum(axis=case.axes)
-    return np.array([bounds.dgamma, bounds.dbeta]) + np.array(carried)
+    errors: Array = np.array([bounds.dgamma, bounds.dbeta]) + np.array(carried)
+    return errors
 
 
 def _missing(evidence: Evidence, *names: str) -> Judgement | None:
