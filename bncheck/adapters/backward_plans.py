@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bncheck.adapters.named_caches import entries, entries_for
 from bncheck.adapters.plans import ALWAYS, Argument, Plan, arguments, build, key_of, packed_key
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.results import cache_names, indexed, takes_first
@@ -58,6 +59,9 @@ def backward_plans(
         named = {a.name: f"item{held.index(a.name)}" for a in found if a.required and a.name in held}
         if named and all(a.name in named or (keys | more).get(a.name) for a in found if a.required):
             yield build(found, keys | more | named)
+        entry = entries_for((a.name for a in open_), entries(forward)) if len(open_) > 1 else {}
+        if entry and all(a.name in entry or a.role is Role.X for a in open_):
+            yield build(found, keys | more | {a.name: entry.get(a.name, "x") for a in open_})
         yield from _with_cache(found, keys | more, rest, open_, returned)
     if len(open_) == 1 and not upstream_like(first.name):
         yield build(found, {**keys, first.name: "cache", open_[0].name: "dy"})

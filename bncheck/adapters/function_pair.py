@@ -15,7 +15,7 @@ from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.inference import Inference, beside, chosen, keeps_statistics
 from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
 from bncheck.adapters.modes import Switch
-from bncheck.adapters.plans import Plan, arguments, forward_plans, spelled
+from bncheck.adapters.plans import STATISTICS, Plan, arguments, forward_plans, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -135,6 +135,14 @@ class FunctionPair:
         """A momentum that the forward takes, and nothing reads."""
         return unread_momentum(self._forward)
 
+    def _with_statistics(self) -> list[Plan]:
+        """Return the plans that give running statistics to a forward that may do without, but perhaps raises then."""
+        held = [a for a in arguments(self._forward) or () if a.role in STATISTICS and a.default is None]
+        try:
+            return list(forward_plans(self._forward, mode=self._mode, statistics=True)) if len(held) > 1 else []
+        except ArityError:
+            return []
+
     def _forward_plans(self) -> list[Plan]:
         """Return the plans for the forward; gamma and beta need a place in it if the code speaks of them."""
         try:
@@ -165,11 +173,11 @@ class FunctionPair:
                 f"{self.backward_name}(dout, cache)."
             ) from None
         order = self._declared_order or gradient_order(self._backward)
-        options = {plan: dict_keys(self._forward, plan) if "params" in plan.keys else [()] for plan in forwards}
         switches = tuple(global_switches(self._forward, self._backward))
-        for framework, forward in product(self._frameworks, forwards):
+        for framework, forward in product(self._frameworks, [*forwards, *self._with_statistics()]):
             inference = self._inference if keeps_statistics(forward, returned or ()) else None
-            for keys, backward in product(options[forward], backwards):
+            options = dict_keys(self._forward, forward) if "params" in forward.keys else [()]
+            for keys, backward in product(options, backwards):
                 for cache, place in cache_choices(returned, "cache" in backward.keys):
                     calling = Calling(
                         forward,

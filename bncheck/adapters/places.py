@@ -113,7 +113,8 @@ def put(parts: Parts, place: Place, value: Any) -> None:
 
 def _places(layer: Any) -> Iterator[Place]:
     seen = {id(layer)}
-    for name in dict.fromkeys(attribute_names(layer)):
+    # What is kept under two names is known by the telling one: ``grads`` before ``cached_grad``.
+    for name in sorted(dict.fromkeys(attribute_names(layer)), key=lambda name: not _is_gradients(name)):
         yield from _below(layer, name, (name,), seen)
     for name in _listing_methods(layer):
         try:

@@ -29,6 +29,7 @@ ALWAYS = ("lr", "zero")
 # What a required argument that nothing is known about may want in a constructor, likeliest first.
 _SHAPES, _SIZES = ("inner", "sizes", "size", "shape", "row"), ("size", "sizes", "inner")
 _AXES = ("axis0", "axis-1", "axis1")
+STATISTICS = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 _MOST_UNKNOWN = 2
 
 
@@ -178,7 +179,7 @@ def key_of(argument: Argument) -> str | None:
         return aside(argument.name) if aside(argument.name) not in ("axis",) else None
     if role is Role.CACHE and argument.default is False:
         return "yes"  # ``return_cache=False``
-    if role in (Role.RUNNING_MEAN, Role.RUNNING_VAR, Role.CACHE) and not argument.required:
+    if role in (*STATISTICS, Role.CACHE) and not argument.required:
         return None
     return None if role is None else role.value
 
@@ -209,7 +210,9 @@ def _known(found: list[Argument]) -> dict[str, str]:
     return keys
 
 
-def forward_plans(function: Callable[..., Any], *, own: bool = False, mode: str | None = None) -> Iterator[Plan]:
+def forward_plans(
+    function: Callable[..., Any], *, own: bool = False, mode: str | None = None, statistics: bool = False
+) -> Iterator[Plan]:
     """Yield the ways of calling a forward, most likely first.
 
     Parameters
@@ -220,6 +223,8 @@ def forward_plans(function: Callable[..., Any], *, own: bool = False, mode: str 
         Whether gamma and beta live in an object, so that they need not be arguments.
     mode : str, optional
         Name of the argument that the user says is the mode.
+    statistics : bool
+        Whether running statistics that may be left out are given all the same.
 
     Raises
     ------
@@ -233,7 +238,7 @@ def forward_plans(function: Callable[..., Any], *, own: bool = False, mode: str 
         yield from (Plan((*basic, *more)) for more in (((),) if own else ((), ("eps",), ("params",))))
         return
     found = [_statistic(argument) for argument in found]
-    keys = _known(found)
+    keys = _known([a._replace(required=True) if statistics and a.role in STATISTICS else a for a in found])
     packed = [(a.name, key) for a in found if (key := packed_key(function, a.name))]
     for name, key in packed:
         keys = {n: k for n, k in keys.items() if k not in parts_of_key(key)} | {name: key}
@@ -306,7 +311,7 @@ def _as_constructor(argument: Argument) -> Argument:
 def _statistic(argument: Argument) -> Argument:
     """Read a mean or a variance that is asked for as a running one."""
     read = argument_role(f"running_{argument.name}") if argument.required and argument.role is None else None
-    return argument._replace(role=read) if read in (Role.RUNNING_MEAN, Role.RUNNING_VAR) else argument
+    return argument._replace(role=read) if read in STATISTICS else argument
 
 
 def _is_optimizer(argument: Argument) -> bool:

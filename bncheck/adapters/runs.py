@@ -12,6 +12,7 @@ from bncheck.adapters.frameworks import NUMPY, Framework
 from bncheck.adapters.inference import Inference
 from bncheck.adapters.mode_values import is_mode_key, mode_values, turn_arguments, turn_options
 from bncheck.adapters.modes import Switch
+from bncheck.adapters.named_caches import entry_values, is_entry
 from bncheck.adapters.plans import Plan, parts_of_key
 from bncheck.adapters.protocol import Parameters, Results
 from bncheck.adapters.pulls import pull_back
@@ -84,7 +85,7 @@ class Calling:
         keys = self.forward.keys | self.backward.keys
         self._params = "params" in keys
         self._packed = tuple((k, parts_of_key(k)) for k in {*self.forward.packed, *self.backward.packed})
-        self._items = any(key.startswith(("item", "out")) for key in self.backward.keys)
+        self._items = any(key.startswith(("item", "out")) or is_entry(key) for key in self.backward.keys)
 
     _params: bool = field(init=False, default=False)
     _packed: tuple[tuple[str, tuple[str, ...]], ...] = field(init=False, default=())
@@ -338,10 +339,9 @@ class CallRun:
         rest = self._rest
         for i, item in enumerate(rest):
             values[f"out{i + (i >= self._place)}"] = item
-        if len(rest) == 1 and isinstance(rest[0], tuple | list):
-            rest = tuple(rest[0])
-        for i, item in enumerate(rest):
-            values[f"item{i}"] = item
+        values |= entry_values(rest)
+        inner = rest[0] if len(rest) == 1 and isinstance(rest[0], tuple | list) else rest
+        values |= {f"item{i}": item for i, item in enumerate(inner)}
 
     def _set_mode(self, train: bool) -> None:
         self._train = self._flags = train
