@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks check lint types fix goldens matrix bench calibrate clean
+.PHONY: help demo verify test test-frameworks check lint types fix goldens matrix bench calibrate alarms clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ bench: $(STAMP)  ## Measure start-up and the default verify
 
 calibrate: $(STAMP)  ## Count false alarms and misses over many random cases (some 15 minutes)
 	$(BIN)/python benchmarks/calibrate.py
+
+alarms: $(STAMP)  ## Count false alarms of all checks on every right fixture (an hour or more)
+	$(BIN)/python benchmarks/alarms.py
 
 clean:  ## Remove everything that was made
 	rm -rf .venv .venv-frameworks .mypy_cache .ruff_cache .pytest_cache dist build
