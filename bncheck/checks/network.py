@@ -61,7 +61,7 @@ def gradient_of_weights(case: Case, seen: Seen) -> Judgement:
     return _weights(case, evidence, found["dx"], want, 2 * allowed, "dW in tanh(BN(W u)) is wrong")
 
 
-@check("BN802", "scale-of-weights-cancels", needs=("training", "network"), follows=("BN801", *_FOLLOWS))
+@check("BN802", "scale-of-weights-cancels", needs=("training", "network"), follows=(*_FOLLOWS, "BN801"))
 def scale_of_weights_cancels(case: Case, seen: Seen) -> Judgement:
     """Weights of twice the size give the same y, the same du, and half the dW.
 
