@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bncheck.adapters.named_caches import entries, entries_for
-from bncheck.adapters.plans import ALWAYS, Argument, Plan, arguments, build, key_of, packed_key
+from bncheck.adapters.plans import ALWAYS, Argument, Plan, arguments, build, key_of, packed_key, same
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.results import cache_names, indexed, takes_first
+from bncheck.adapters.unread import never_read
 from bncheck.adapters.words import Role, aside, says_gradient, upstream_like, words
 
 _INPUTS = frozenset("inputs input args ins".split())
@@ -54,6 +55,10 @@ def backward_plans(
     asked = [a for a in found if a.name != first.name and a.name not in beside]
     rest = [a for a in asked if a.required or a.role in (Role.CACHE, Role.GAMMA, Role.BETA)]
     open_ = [a for a in rest if a.required and a.role in (None, Role.X)]
+    repeated = _repeated(function, forward, [a.name for a in open_ if a.role is None], returned)
+    if repeated:
+        keys |= repeated
+        rest, open_ = ([a for a in some if a.name not in repeated] for some in (rest, open_))
     for more in _optimizers(found, keys):
         held = cache_names(forward)
         named = {a.name: f"item{held.index(a.name)}" for a in found if a.required and a.name in held}
@@ -67,6 +72,18 @@ def backward_plans(
         yield build(found, {**keys, first.name: "cache", open_[0].name: "dy"})
     yield from _with_tuples(function, forward, found, keys)
     yield from _with_everything(function, forward, found)
+
+
+def _repeated(
+    function: Callable[..., Any], forward: Callable[..., Any], names: list[str], returned: tuple[str | None, ...] | None
+) -> dict[str, str]:
+    """Return the keys of arguments that a backward has in common with its forward, and of those that it never reads.
+
+    What the forward hands back under that name is a result of it, and no longer what it was given.
+    """
+    results = {*(returned or ()), *cache_names(forward), *entries(forward)}
+    given = {a.name for a in arguments(forward) or () if a.required and a.role is None} - results
+    return {name: same(name) for name in names if name in given} | dict.fromkeys(never_read(function, names), "none")
 
 
 def _with_everything(

@@ -14,7 +14,7 @@ _GREEK = {
 _ASIDE = {
     "lr": frozenset("lr lrate learningrate stepsize eta".split()),
     "optimizer": frozenset("optimizer optimiser optim optimizers optimisers solver updater".split()),
-    "zero": frozenset("reg regularization regularisation lam lamb lambda lambd wd l2 l1".split()),
+    "zero": frozenset("reg regularization regularisation lam lamb lambda lambd wd".split()),
     "step": frozenset("t iter iteration iterations epoch epochs it timestep".split()),
     "rng": frozenset("rng random rand".split()),
     "seed": frozenset({"seed"}),
@@ -60,6 +60,6 @@ def aside(name: str) -> str | None:
             return key
     if not found or set(found) & _MODES:
         return None
-    if found == ("l", "2"):
+    if found in (("l", "1"), ("l", "2")):
         return "zero"
     return next((k for k, known in _ASIDE.items() if found[-1] in known and (len(found) == 1 or k != "step")), None)

@@ -16,6 +16,7 @@ from bncheck.adapters.mode_values import argument_key, is_mode_key
 from bncheck.adapters.mode_values import mode_values as mode_values
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.results import keys_of, unpacked
+from bncheck.adapters.unread import never_read
 from bncheck.adapters.words import Role, argument_role, aside, clarity, size_like, words
 
 # What a trace calls the values of some keys.
@@ -80,6 +81,13 @@ class Plan:
         """The keys that stand for tuples of values: "(x,gamma,beta)"."""
         return tuple(key for key in (*self.positional, *(k for _, k in self.named)) if parts_of_key(key))
 
+    def like(self, other: Plan) -> Plan:
+        """Return the plan with what another one gives under the same name where it asks for that; see `same`."""
+        given = {same(name): key for name, key in other.bound}
+        positional = tuple(given.get(key, key) for key in self.positional)
+        named, bound = (tuple((n, given.get(k, k)) for n, k in pairs) for pairs in (self.named, self.bound))
+        return Plan(positional, named, bound)
+
     def without(self, keys: frozenset[str]) -> Plan:
         """Return the plan that leaves the arguments with these keys at their defaults."""
         kept = tuple(pair for pair in self.bound if pair[1] not in keys)
@@ -106,6 +114,11 @@ class Plan:
 def parts_of_key(key: str) -> tuple[str, ...]:
     """Return the keys in one that stands for a tuple, nothing for any other."""
     return tuple(key[1:-1].split(",")) if key.startswith("(") else ()
+
+
+def same(name: str) -> str:
+    """Return the key of an argument of a backward that gets what the forward got under that name."""
+    return f"same:{name}"
 
 
 def packed_key(function: Callable[..., Any], name: str) -> str | None:
@@ -237,13 +250,15 @@ def forward_plans(
         basic = ("x",) if own else ("x", "gamma", "beta")
         yield from (Plan((*basic, *more)) for more in (((),) if own else ((), ("eps",), ("params",))))
         return
-    found = [_statistic(argument) for argument in found]
+    unread = never_read(function, (a.name for a in found if a.required and a.role is None)) if own else frozenset()
+    found = [argument if argument.name in unread else _statistic(argument) for argument in found]
     keys = _known([a._replace(required=True) if statistics and a.role in STATISTICS else a for a in found])
     packed = [(a.name, key) for a in found if (key := packed_key(function, a.name))]
     for name, key in packed:
         keys = {n: k for n, k in keys.items() if k not in parts_of_key(key)} | {name: key}
     if not any("x" in parts_of_key(key) for _, key in packed):
         _ensure_x(found, keys)
+    keys |= {name: "none" for name in unread if name not in keys}
     held = {*keys.values(), *(part for key in keys.values() for part in parts_of_key(key))}
     wanted = [] if own else [k for k in ("gamma", "beta") if k not in held]
     unknown = [a for a in found if a.name not in keys and (a.required or (wanted and a.role is None))]

@@ -257,6 +257,10 @@ def _convention(walk: _Walk, other: _Walk) -> Statistics:
     if sense == "changing":
         return Statistics(sense, note="the fraction that stays in the running statistics changes from batch to batch")
     variance = _variance(steps, kept)
+    if not variance and _variance(
+        [step._replace(running=(step.running[0], step.running[1] ** 2)) for step in steps], kept
+    ):
+        return NONE  # the root of a running variance: as good, and no check of the variance itself is meant for it
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
     return Statistics(sense, momentum, variance, _start(steps[0], kept, sense, before), note)
 

@@ -82,6 +82,7 @@ class Calling:
     held: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:  # what the values need, worked out once
+        self.backward = self.backward.like(self.forward)
         keys = self.forward.keys | self.backward.keys
         self._params = "params" in keys
         self._packed = tuple((k, parts_of_key(k)) for k in {*self.forward.packed, *self.backward.packed})
@@ -337,9 +338,7 @@ class CallRun:
     def _spread(self, values: dict[str, Any]) -> None:
         """Put single things that the forward returned where a backward asks for them."""
         rest = self._rest
-        for i, item in enumerate(rest):
-            values[f"out{i + (i >= self._place)}"] = item
-        values |= entry_values(rest)
+        values |= {f"out{i + (i >= self._place)}": item for i, item in enumerate(rest)} | entry_values(rest)
         inner = rest[0] if len(rest) == 1 and isinstance(rest[0], tuple | list) else rest
         values |= {f"item{i}": item for i, item in enumerate(inner)}
 

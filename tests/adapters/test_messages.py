@@ -142,7 +142,8 @@ def test_a_name_without_its_other_half(write, source, name, needed):
     [
         (RIGHT.replace("x, gamma, beta, eps=1e-5", "x"), "bn_forward(x)", "bn_forward(x, gamma, beta, eps)"),
         (RIGHT.replace("x, gamma, beta, eps=1e-5", ""), "bn_forward()", "(x, gamma, beta, bn_param)"),
-        (RIGHT.replace("x, gamma", "x, gamma, p, q, r, s"), "bn_forward(x, gamma, p, q, r, s, beta, eps)", "eps"),
+        (RIGHT.replace("x, gamma", "x, gamma, p, q, r, s").replace("std = np", "p + q + r + s; std = np"),
+         "bn_forward(x, gamma, p, q, r, s, beta, eps)", "eps"),
         (RIGHT.replace("dout, cache", ""), "bn_backward()", "bn_backward(dout, cache)"),
         ("class BN:\n def __init__(self, p, q, r): pass\n def forward(self, x): pass\n def backward(self, d): pass\n",
          "BN(p, q, r)", "BN(num_features, eps, momentum)"),
