@@ -35,9 +35,10 @@ CONFORMANCE = ROOT / "tests" / "adapters" / "conformance"
 WILD = ROOT / "fixtures" / "wild"
 MATRIX, IN_THE_WILD = ROOT / "docs" / "kill-matrix.md", ROOT / "docs" / "bugs-in-the-wild.md"
 
-# The smallest cases of a default run, those of memory in other orders, and two large ones: enough for every bug here,
-# and fast.
+# The smallest cases of a default run, those of memory in other orders and of gamma (the smallest have no negative one),
+# and two large ones: enough for every bug here, and fast.
 SMALL, LARGE = 12, (64, 768)
+CORNERS = ("gamma", "memory")
 
 # Right implementations that are warned of, and rightly so.
 DUE = {"eps_zero": {"BN402"}, "fixed_batch_shape": {"BN508"}, "prints_flood": {"BN507"}}
@@ -64,7 +65,7 @@ def wrong_ones() -> list[Specimen]:
     files = [Specimen("fixtures/buggy", path.stem, path) for path in (ROOT / "fixtures" / "buggy").glob("*.py")]
     plants = [planted(entry) for entry in in_the_wild() if "changes" in entry and "caught" in entry]
     miniatures = [
-        Specimen("conformance", f"{path.stem}: {name}", path, (change,))
+        Specimen("conformance", f"{_called(path)}: {name}", path, (change,))
         for path in _miniatures()
         for name, change in _header(path)[1].items()
     ]
@@ -80,7 +81,7 @@ def right_ones() -> list[Specimen]:
     ]
     plain = [Specimen("fixtures/wild", "layer", WILD / "layer.py")]
     plants = [planted(entry) for entry in in_the_wild() if "caught" not in entry]
-    miniatures = [Specimen("conformance", p.stem, p) for p in _miniatures() if "finding" not in _header(p)[0]]
+    miniatures = [Specimen("conformance", _called(p), p) for p in _miniatures() if "finding" not in _header(p)[0]]
     return sorted((*correct, *plain, *plants, *miniatures), key=lambda s: (s.group, s.name))
 
 
@@ -103,6 +104,11 @@ def _miniatures() -> Iterator[Path]:
             text = path.read_text(encoding="utf-8")
             if "# shape: " in text[:600] and not re.search(r"import (torch|jax|cupy)\b", text):
                 yield path
+
+
+def _called(path: Path) -> str:
+    """Return a miniature's name: that of its file, and of the package that it belongs to."""
+    return str(path.relative_to(CONFORMANCE).with_suffix(""))
 
 
 def _header(path: Path) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
@@ -164,7 +170,7 @@ def row(specimen: Specimen) -> dict[str, str]:
 def _cases(conventions: Conventions, dtype: str) -> list[CaseSpec]:
     plan = cases_for(conventions, Settings(dtype=dtype))
     large = [next((c for c in plan[SMALL:] if c.n > n and (c.spatial or n == LARGE[0])), None) for n in LARGE]
-    others = (case for case in plan[SMALL:] if case.recipe == "memory" or case in large)
+    others = (case for case in plan[SMALL:] if case.recipe in CORNERS or case in large)
     return [*plan[:SMALL], *others]
 
 
@@ -180,6 +186,21 @@ def rows(specimens: list[Specimen]) -> list[dict[str, str]]:
 def line(specimen: Specimen, marks: dict[str, str]) -> str:
     """Return a specimen's row of the matrix."""
     return "".join(marks.get(code, SILENT) for code in CHECKS.names()) + f"  {specimen.name}"
+
+
+def read(page: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the rows of docs/kill-matrix.md: names and marks. none where its columns are not today's checks."""
+    _, _, rest = page.partition("```text\n")
+    lines = rest.partition("\n```")[0].splitlines()
+    codes = ["BN" + "".join(digits) for digits in zip(*lines[:3], strict=False)]
+    if codes != CHECKS.names():
+        return []
+    width = len(codes)
+    found = [line for line in lines if re.match(rf"[#w+.]{{{width}}}  ", line)]
+    return [
+        (text[width + 2 :], {code: mark for code, mark in zip(codes, text, strict=False) if mark != SILENT})
+        for text in found
+    ]
 
 
 def matrix_page(wrong: list[tuple[Specimen, dict[str, str]]], right: list[Specimen]) -> str:
@@ -207,8 +228,9 @@ Written by `make matrix`. {bugs} wrong implementations, a row each: the files of
 `tests/adapters/conformance` with the bugs of their headers, and the plants of `fixtures/wild`. A column is a check, its
 number (BN101 ...) read from top to bottom.
 
-`{alone}` fails by itself, `{warned}` warns by itself, `{following}` follows from another check's failure, under which
-a report folds it. {right} right implementations have no mark at all, but for what their names say: {due}.
+`{alone}` fails by itself, `{warned}` warns by itself, `{following}` follows from another check's failure, under which a
+report folds it. {right} right implementations have no mark at all, but for what their names say:
+{due}.
 
 ```text
 {matrix}
@@ -274,14 +296,18 @@ def main() -> int:
     """Write both pages, or with --check say whether they are current."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is out of date")
-    check = parser.parse_args().check
+    parser.add_argument("--missing", action="store_true", help="run what has no row yet, and keep the other rows")
+    asked = parser.parse_args()
     wrong, right = wrong_ones(), right_ones()
-    marks = rows([*wrong, *right])
-    tripped = [(s.name, m) for s, m in zip(right, marks[len(wrong) :], strict=True) if set(m) != DUE.get(s.name, set())]
+    kept = dict(read(MATRIX.read_text(encoding="utf-8"))) if asked.missing else {}
+    run = [*(s for s in wrong if s.name not in kept), *([] if asked.missing else right)]
+    marks = dict(zip(run, rows(run), strict=True))
+    tripped = [(s.name, marks[s]) for s in right if s in marks and set(marks[s]) != DUE.get(s.name, set())]
     if tripped:
         sys.exit(f"right implementations are accused: {tripped}")
-    pages = {MATRIX: matrix_page(list(zip(wrong, marks, strict=False)), right), IN_THE_WILD: wild_page()}
-    if check:
+    found = [(s, marks[s] if s in marks else kept[s.name]) for s in wrong]
+    pages = {MATRIX: matrix_page(found, right), IN_THE_WILD: wild_page()}
+    if asked.check:
         return int(any(path.read_text(encoding="utf-8") != text for path, text in pages.items()))
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
