@@ -229,19 +229,25 @@ def eval_agrees_with_training(case: Case, seen: Seen) -> Judgement:
     y = evidence.arrays.get("y")
     if y is None or trained is None:
         return Judgement(Outcome.SKIP, evidence.facts.get("fault") or "not tried on this case")
-    beta, factor = _wide(case, case.beta), np.ones(1)
+    beta = _wide(case, case.beta)
     if evidence.facts["variance"] not in ("biased", "unbiased"):
         return Judgement(Outcome.SKIP, "which variance the statistics hold is not known (see BN301)")
+    var, m = truth(case).forward.var, case.spec.m
+    unbiased = _wide(case, np.sqrt((var + case.spec.eps) / (var * m / (m - 1) + case.spec.eps)))
+    # Algorithm 2 averages biased variances, and takes m / (m - 1) of them in inference.
+    factors = [unbiased] if evidence.facts["variance"] == "unbiased" else [np.ones(1), unbiased]
+    judged = [_agreement(case, y, beta + (trained - beta) * factor) for factor in factors]
+    return next((judgement for judgement in judged if judgement.outcome is not Outcome.FAIL), judged[0])
+
+
+def _agreement(case: Case, y: Array, want: Array) -> Judgement:
     var = truth(case).forward.var
-    if evidence.facts["variance"] == "unbiased":
-        m = case.spec.m
-        factor = _wide(case, np.sqrt((var + case.spec.eps) / (var * m / (m - 1) + case.spec.eps)))
-    want = beta + (trained - beta) * factor
     # Statistics in float32 beside float64 data carry y to 1e-6 of its size, and the bound of training adds to it.
     size = np.abs(want).max(axis=case.axes, keepdims=True)
     condition = np.abs(case.x).max(axis=case.axes) / np.sqrt(var + case.spec.eps)
     u = max(UNIT_ROUNDOFF[case.spec.dtype], UNIT_ROUNDOFF["float32"])
-    allowed = 2 * allowances(case, one_pass=True).y + 64 * u * (size + np.abs(beta)) * (1 + _wide(case, condition))
+    size = size + np.abs(_wide(case, case.beta))
+    allowed = 2 * allowances(case, one_pass=True).y + 64 * u * size * (1 + _wide(case, condition))
     outcome, worst = within(y, want, np.broadcast_to(allowed, y.shape))
     if outcome is not Outcome.FAIL:
         return Judgement(outcome, "eval mode gives the y of training")
@@ -276,7 +282,9 @@ def _statistics_used(case: Case, evidence: Evidence) -> _Used | None:
     held = [(found["mean"][-1], found["var"][-1])]
     if "eval_mean" in found and "eval_var" in found:  # an average may be finished when inference begins
         held.append((found["eval_mean"], found["eval_var"]))
-    factors = [1.0, *(m / (m - 1) for m in set(evidence.facts["m"]) if m > 1)]
+    factors = [1.0]
+    if evidence.facts["conventions"].running_var != "unbiased":  # to an unbiased variance it was applied already
+        factors += [m / (m - 1) for m in set(evidence.facts["m"]) if m > 1]
     first: _Used | None = None
     for (mean, var), factor in product(held, factors):
         total = factor * var + case.spec.eps
