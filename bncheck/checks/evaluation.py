@@ -66,7 +66,7 @@ def eval_uses_running_statistics(case: Case, seen: Seen) -> Judgement:
     y, want = evidence.arrays["y"], used.y
     outcome, worst = within(y, want, used.allowed)
     figures = (float(abs(y[worst] - want[worst])), float(used.allowed[worst]), worst, float(y[worst]))
-    return Judgement(outcome, _what_eval_does(case, evidence), None, *figures, float(want[worst]))
+    return Judgement(outcome, _what_eval_does(case, evidence), "y", *figures, float(want[worst]))
 
 
 @check("BN304", "eval-leaves-statistics", needs=("running",))
@@ -105,7 +105,7 @@ def eval_leaves_statistics(case: Case, seen: Seen) -> Judgement:
             worst = int(np.nanargmax(np.abs(after - before)))
             figures = (float(abs(after[worst] - before[worst])), 0.0, (worst,), float(after[worst]))
             message = f"running_{name} is changed by a forward in eval mode"
-            return Judgement(Outcome.FAIL, message, None, *figures, float(before[worst]))
+            return Judgement(Outcome.FAIL, message, f"running_{name}", *figures, float(before[worst]))
     return Judgement(Outcome.PASS, "eval mode leaves the statistics alone")
 
 
@@ -149,7 +149,7 @@ def eval_ignores_batch(case: Case, seen: Seen) -> Judgement:
     if outcome is not Outcome.FAIL:
         return Judgement(Outcome.PASS, "y in eval mode is the same in another batch")
     figures = (float(abs(part[worst] - want[worst])), float(2 * bound[::-1][worst]), worst, float(part[worst]))
-    return Judgement(outcome, "y in eval mode depends on the batch", None, *figures, float(want[worst]))
+    return Judgement(outcome, "y in eval mode depends on the batch", "y", *figures, float(want[worst]))
 
 
 # With fewer values per channel the gradients of training mode may look like those of eval mode.

@@ -114,4 +114,4 @@ def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], o
         return Judgement(outcome, "the library's derivative is that of Batch Normalization")
     outcome = Outcome.WARN if order > 1 else Outcome.FAIL
     figures = (float(abs(found[at] - slope.value[at])), float(np.broadcast_to(allowed, found.shape)[at]), at)
-    return Judgement(outcome, complaint, None, *figures, float(found[at]), float(slope.value[at]))
+    return Judgement(outcome, complaint, name, *figures, float(found[at]), float(slope.value[at]))

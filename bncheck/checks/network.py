@@ -156,7 +156,7 @@ def _way(case: Case, evidence: Evidence, *, bounded: bool) -> Judgement:
             if outcome is Outcome.FAIL:
                 message = f"{name} after {step + 1} steps of gradient descent is not where it should be"
                 figures = (float(abs(got[at] - want[at])), float(limit[at]), at, float(got[at]), float(want[at]))
-                return Judgement(outcome, message, None, *figures)
+                return Judgement(outcome, message, name, *figures)
     return Judgement(Outcome.PASS, "gamma and beta learn as they should")
 
 
@@ -211,4 +211,4 @@ def _weights(case: Case, evidence: Evidence, got: Array, want: Array, allowed: A
     if outcome is not Outcome.FAIL:
         return Judgement(outcome, "the gradient of the weights is right")
     figures = (float(abs(found[at] - right[at])), float(limit[at]), at, float(found[at]), float(right[at]))
-    return Judgement(outcome, message, None, *figures)
+    return Judgement(outcome, message, "dW", *figures)

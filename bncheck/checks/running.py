@@ -84,7 +84,7 @@ def _one_value(evidence: Evidence) -> Judgement:
     if not np.isfinite(read[-1]).all():
         at = (int(np.argmax(~np.isfinite(read[-1]))),)
         message = f"running_var is {read[-1][at]} after a batch of one value per channel, and stays so"
-        return Judgement(Outcome.WARN, message, None, None, None, at, float(read[-1][at]))
+        return Judgement(Outcome.WARN, message, "running_var", None, None, at, float(read[-1][at]))
     return Judgement(Outcome.SKIP, "one value per channel has no unbiased variance")
 
 
@@ -114,7 +114,14 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
             message = f"running_{name} after batch {step + 1} does not follow its rule"
             error = float(abs(new[worst] - want[worst]))
             return Judgement(
-                outcome, message, None, error, float(allowed[worst]), worst, float(new[worst]), float(want[worst])
+                outcome,
+                message,
+                f"running_{name}",
+                error,
+                float(allowed[worst]),
+                worst,
+                float(new[worst]),
+                float(want[worst]),
             )
     return Judgement(Outcome.PASS)
 
@@ -246,7 +253,7 @@ def statistics_updated_once(case: Case, seen: Seen) -> Judgement:
             worst = int(np.nanargmax(np.abs(after - before)))
             figures = (float(abs(after[worst] - before[worst])), 0.0, (worst,), float(after[worst]))
             message = f"running_{name} is changed by the backward"
-            return Judgement(Outcome.FAIL, message, None, *figures, float(before[worst]))
+            return Judgement(Outcome.FAIL, message, f"running_{name}", *figures, float(before[worst]))
     return Judgement(Outcome.PASS, "the statistics are updated once per step")
 
 
@@ -314,4 +321,4 @@ def _drift(name: str, case: Case, evidence: Evidence, conventions: Conventions) 
         return Judgement(Outcome.PASS)
     message = f"running_{name} after {steps} batches is not what the rule of the first ones makes it"
     figures = (float(abs(last[worst] - want[worst])), float(allowed[worst]), worst, float(last[worst]))
-    return Judgement(outcome, message, None, *figures, float(want[worst]))
+    return Judgement(outcome, message, f"running_{name}", *figures, float(want[worst]))
