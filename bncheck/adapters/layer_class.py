@@ -34,7 +34,7 @@ from bncheck.adapters.runs import Calling
 from bncheck.adapters.stems import Match, match
 from bncheck.adapters.torch_parts import own_bases, torch_base
 from bncheck.adapters.unread import unread_momentum
-from bncheck.adapters.words import Kind, aside, clears_gradients, composite, kind, stem, words
+from bncheck.adapters.words import Kind, Role, aside, clears_gradients, composite, kind, stem, words
 from bncheck.model import Declared
 
 NAME = "layer-class"
@@ -198,7 +198,9 @@ class LayerClass:
         """
         found: list[tuple[Plan | None, bool]] = []
         try:
-            found += [(plan, False) for plan in constructor_plans(self._cls)]
+            found += [(plan, False) for plan in constructor_plans(self._cls, data=self._for_one_batch)]
+            if self._for_one_batch:
+                return found
             if any(aside(word) == "optimizer" for word in spoken_words(self._cls)):
                 found += [(plan, True) for plan in constructor_plans(self._cls, optimizer=True)]
         except ArityError:
@@ -209,9 +211,17 @@ class LayerClass:
         methods = kind(self._cls.__name__) is not Kind.BN  # methods inside a larger class may need nothing of it
         return [*found, (None, False)] if methods or not found else found
 
+    @property
+    def _for_one_batch(self) -> bool:
+        """Whether a layer is made anew for each batch: its constructor takes x, and its forward nothing."""
+        taken = arguments(self._cls) or []
+        return arguments(self._methods[0]) == [] and any(a.role is Role.X and a.required for a in taken)
+
     def _plans(self, forward: Any, backward: Any, returned: Any) -> tuple[list[Plan], list[Plan]]:
         """Return the plans for forward and backward, or raise ArityError that says what was expected."""
-        plans = forward_plans(forward, own=True, mode=self._declared.mode_switch)
+        plans = (
+            iter([Plan()]) if self._for_one_batch else forward_plans(forward, own=True, mode=self._declared.mode_switch)
+        )
         forwards = _listed(plans, self.forward_name, forward, f"{self.forward_name}(x)")
         if not self._names[1]:
             return forwards, [Plan()]

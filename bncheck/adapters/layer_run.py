@@ -32,7 +32,7 @@ class LayerRun(CallRun):
     """
 
     __slots__ = (
-        "_absent", "_clearing", "_furnished", "_handed", "_held", "_in_place", "_initial", "_layer", "_maker",
+        "_absent", "_clearing", "_furnished", "_given", "_handed", "_held", "_in_place", "_initial", "_layer", "_maker",
         "_missing", "_names", "_places", "_stepped", "_unsure",
     )  # fmt: skip
 
@@ -49,7 +49,7 @@ class LayerRun(CallRun):
         self._maker, self._names, self._layer = maker, names, None
         self._in_place, self._absent = how == "in place", absent
         self._missing: tuple[str, ...] = ()
-        self._furnished = how == "given"
+        self._furnished = self._given = how == "given"
         self._places: dict[str, Place] = {}
         self._held: dict[str, Any] = {}
         self._initial: dict[str, Any] = {}
@@ -80,6 +80,8 @@ class LayerRun(CallRun):
                 return y
 
     def _step(self, x: Any, train: bool) -> Any:
+        if "x" in self._maker.keys:  # a layer is made for one batch alone
+            self._layer, self._furnished, self._places, self._held = None, self._given, {}, {}
         if self._layer is None:
             self._make(x)
         if not self._furnished:
@@ -285,7 +287,7 @@ class LayerRun(CallRun):
 
     def _statistics(self) -> dict[Role, Any]:
         found = super()._statistics()
-        if not found and self._layer is not None:
+        if not found and self._layer is not None and "x" not in self._maker.keys:
             for place in parts_of(self._layer).places:
                 role = argument_role(str(place.trail[-1]))
                 if role in _RUNNING and role not in found:

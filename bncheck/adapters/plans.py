@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
+from bncheck.adapters.hidden import revealed
 from bncheck.adapters.mode_values import argument_key, is_mode_key
 from bncheck.adapters.mode_values import mode_values as mode_values
 from bncheck.adapters.protocol import ArityError
@@ -140,6 +141,7 @@ def arguments(function: Callable[..., Any], mode: str | None = None) -> list[Arg
     What the code reads out of its ``**kwargs`` counts as an argument that may be left out. `mode` is the name of the
     argument that the user says is the mode.
     """
+    function = revealed(function)
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -288,16 +290,16 @@ def _is_axis(argument: Argument) -> bool:
     return aside(argument.name) == "axis"
 
 
-def constructor_plans(cls: Callable[..., Any], *, optimizer: bool = False) -> Iterator[Plan]:
+def constructor_plans(cls: Callable[..., Any], *, optimizer: bool = False, data: bool = False) -> Iterator[Plan]:
     """Yield the ways of constructing a layer, most likely first; raise ArityError if required arguments remain.
 
-    With `optimizer` an optimizer that may be left out is given all the same.
+    With `optimizer` an optimizer that may be left out is given all the same; with `data` the constructor is to take x.
     """
     found = arguments(cls)
     if found is None:
         yield from (Plan(), Plan(("size",)), Plan(("gamma", "beta")))
         return
-    found = [_as_constructor(a) for a in found]
+    found = [a if data and a.role is Role.X and a.required else _as_constructor(a) for a in found]
     keys = _known(found)
     if optimizer:
         keys |= {a.name: "optimizer" for a in found if _is_optimizer(a)}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bncheck.adapters.frameworks import shape_of
+from bncheck.adapters.hidden import revealed
 from bncheck.adapters.words import gradient_hinted, gradient_name, output_like
 from bncheck.model import GRADIENTS, Declared
 
@@ -241,7 +242,7 @@ def source_tree(function: Callable[..., Any]) -> ast.AST | None:
     """Return the syntax tree of a function, None where its source is not at hand."""
     function = getattr(function, "func", function)  # a functools.partial
     try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
+        source = textwrap.dedent(inspect.getsource(inspect.unwrap(revealed(function))))
         tree = ast.parse(source)
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
