@@ -14,17 +14,21 @@ from typing import Any
 
 from bncheck.adapters.frameworks import shape_of
 from bncheck.adapters.hidden import revealed
-from bncheck.adapters.words import gradient_hinted, gradient_name, output_like
+from bncheck.adapters.words import gradient_hinted, gradient_name, normalized_like, output_like
 from bncheck.model import GRADIENTS, Declared
 
 Order = dict[int, tuple[str, ...]]
+Names = tuple[str | None, ...]
 _MAX_DEPTH = 3  # how many ``return other(dout, cache)`` are followed
 
 
-def split_forward(out: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], int]:
-    """Return (y, everything else, the place of y) of a forward's result; y is the first array of x's shape."""
+def split_forward(out: Any, shape: tuple[int, ...], names: Names = ()) -> tuple[Any, tuple[Any, ...], int]:
+    """Return (y, everything else, the place of y): the first array of that shape, out in ``return x_hat, out``."""
     if isinstance(out, tuple | list) and out and not _is_nested(out, shape):
-        place = next((i for i, item in enumerate(out) if shape_of(item) == shape), 0)
+        places = [i for i, item in enumerate(out) if shape_of(item) == shape] or [0]
+        said = {i: names[i] or "" if len(names) == len(out) else "" for i in places}
+        later = [i for i in places if output_like(said[i]) and normalized_like(said[places[0]])]
+        place = (later or places)[0]
         return out[place], (*out[:place], *out[place + 1 :]), place
     if isinstance(out, Mapping):
         name = next((k for k in out if output_like(str(k))), None)

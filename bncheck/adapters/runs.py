@@ -216,7 +216,7 @@ class CallRun:
             values["cache"] = (values["running_mean"], values["running_var"])
         self._pack()
         out = values["outputs"] = self._called(values)
-        y, self._rest, self._place = split_forward(out, x.shape)
+        y, self._rest, self._place = split_forward(out, x.shape, calling.returned)
         self._keep_running()
         self._raw = y
         return take(self._output(x.shape) if y is None else y)

@@ -73,6 +73,7 @@ _X = frozenset(
     "batch".split()
 )
 _Y = frozenset("y out output outputs yhat o res result".split())
+_NORMALIZED = frozenset("hat xhat zhat norm normed normalized normalised xnorm xn".split())
 _EPS = frozenset({"eps", "epsilon", "epsi"})
 _MOMENTUM = frozenset({"momentum", "decay", "rho", "mom"})
 _TRAIN = frozenset("train training trainings trn trains istrain istraining".split())
@@ -241,6 +242,12 @@ def output_like(name: str) -> bool:
     """Tell whether a name reads as the result of a forward."""
     found = words(name)
     return bool(found) and all(word in _Y for word in found)
+
+
+@cache
+def normalized_like(name: str) -> bool:
+    """Tell whether a name reads as x after its normalization, before gamma and beta: "x_hat", "normed"."""
+    return bool(_NORMALIZED.intersection(words(name))) and not output_like(name)
 
 
 # ------------------------------------------------------------------------------------------ names of functions, classes
