@@ -216,6 +216,7 @@ class _Job:
         from bncheck import verdict
 
         found = verdict.findings(self.results)
+        told = found
         if one_case is None:  # of one case alone, a failure that stays away says nothing
             found = verdict.with_expected(found, self.settings.expected, card.name)
         shown: list[Shown] = []
@@ -229,7 +230,7 @@ class _Job:
         if self.abandoned:
             found = tuple(_with_abandoned(finding, self.abandoned) for finding in found)
         # What was seen before an interruption may say "wrong"; it cannot say "right".
-        oracles = None if interrupted else verdict.oracle_table(found)
+        oracles = None if interrupted else verdict.oracle_table(told)
         outcome = verdict.verdict(found, oracles, strict=self.settings.strict)
         exhibited = next((show.exhibit.case for show in shown), None)
         return TargetReport(

@@ -126,7 +126,7 @@ class Settings(Declared):
 def _expected(entries: object) -> tuple[Expected, ...]:
     """Return expected failures, from tables that name a check and a reason."""
     if not isinstance(entries, list | tuple):
-        raise UsageError(f"expected should be a list of tables with check and reason, not {entries!r}")
+        raise UsageError(f"expected should be tables, [[tool.bncheck.expected]] with check and reason, not {entries!r}")
     found = []
     for entry in entries:
         table = dataclasses.asdict(entry) if isinstance(entry, Expected) else entry

@@ -35,7 +35,11 @@ def findings(results: Sequence[CaseResult]) -> tuple[Finding, ...]:
             by_code.setdefault(code, []).append((result.case, judgement))
     drafts = {code: _finding(CHECKS.get(code), judged) for code, judged in by_code.items()}
     failed = {code for code, finding in drafts.items() if finding.outcome is Outcome.FAIL}
-    marked = [_marked(finding, CHECKS.get(code), failed) for code, finding in drafts.items()]
+    warned = {code for code, finding in drafts.items() if finding.outcome is Outcome.WARN}
+    marked = [
+        _marked(finding, CHECKS.get(code), failed | warned if code in warned else failed)
+        for code, finding in drafts.items()
+    ]
     return tuple(sorted(marked, key=_rank))
 
 
@@ -159,6 +163,7 @@ def _finding(check: Check, judged: list[tuple[str, Judgement]]) -> Finding:
 
 
 def _marked(finding: Finding, check: Check, failed: set[str]) -> Finding:
+    """Mark a finding as a consequence; a failure follows from failures, a warning from warnings too."""
     if finding.outcome not in (Outcome.FAIL, Outcome.WARN):
         return finding
     cause = next((code for code in check.follows if code in failed), None)

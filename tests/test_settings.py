@@ -123,7 +123,7 @@ def test_expected_failures_are_tables_with_a_check_and_a_reason(tmp_path):
 @pytest.mark.parametrize(
     ("entries", "told"),
     [
-        ("BN508", "list of tables"), (["BN508"], "list of tables"), ([{"check": "BN508"}], "needs a reason"),
+        ("BN508", "should be tables"), (["BN508"], "list of tables"), ([{"check": "BN508"}], "needs a reason"),
         ([{"reason": "x"}], "needs a check"), ([{"check": "BN508", "reason": " "}], "reason should be a text"),
         ([{"check": "BN508", "reason": "x", "targt": "y"}], "Did you mean target"),
     ],

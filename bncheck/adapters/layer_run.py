@@ -144,14 +144,16 @@ class LayerRun(CallRun):
     def acting(self, x: Any) -> str:
         """Change one array per channel after the other, and see whether y follows: it may be a gamma of another name.
 
-        What a forward computes anew has no effect, and running statistics have their own checks.
+        One that holds several values per channel may be gamma and beta together. What a forward computes anew has no
+        effect, and running statistics have their own checks.
         """
         parts = parts_of(self._layer)
-        known = {place.trail for place in parts.parameters.values()}
+        known = {place.trail for place in self._places.values()}
         for place in parts.places:
             own = place.get()
             running = argument_role(str(place.trail[-1])) in _RUNNING
-            if running or place.trail in known or not is_array(own) or np.size(self._taken(own)) != np.size(self.gamma):
+            size = np.size(self._taken(own)) if is_array(own) else 0
+            if running or place.trail in known or size == 0 or size % np.size(self.gamma):
                 continue
             before = np.array(super().forward(x.copy(), True))
             put(parts, place, place.get() + 1.0)
@@ -167,6 +169,9 @@ class LayerRun(CallRun):
         """Put gamma and beta where the layer keeps them; tell whether both have their places."""
         parts = parts_of(self._layer)
         for key, place in parts.parameters.items():
+            held = math.prod(shape_of(place.get()) or ())
+            if held == 2 * math.prod(shape_of(self._values[key]) or ()):
+                continue  # gamma and beta in one array: what belongs where is not for bncheck to guess
             if key not in self._absent:
                 self._unsure = self._unsure or place.get() is None
                 if key not in self._maker.keys:
@@ -174,7 +179,7 @@ class LayerRun(CallRun):
                 self._values[key] = self._put(parts, place, self._values[key])
                 self._places[key], self._held[key] = place, place.get()
         wanted = [key for key in ("gamma", "beta") if key not in self._absent]
-        self._missing = tuple(key for key in wanted if key not in parts.parameters)
+        self._missing = tuple(key for key in wanted if key not in self._places)
         self._recast(parts)
         return not self._missing
 

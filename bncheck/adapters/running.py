@@ -124,6 +124,10 @@ class _Trying(NamedTuple):
             for place in shared:
                 if _averages_spread(place, kept, batches, k):
                     return mean, place
+            # Beside a mean in a list or a dict stands its variance, whatever the rule that it follows.
+            inside = [place for place in shared if place != mean and _holder(place) == _holder(mean) != ""]
+            if len(inside) == 1:
+                return mean, inside[0]
         return None
 
     @property
@@ -234,6 +238,11 @@ def _fraction(values: list[Any], taken: list[Any]) -> float | None:
     return first if cumulative or np.allclose(found, first, atol=_ACCURACY) else None  # type: ignore[arg-type]
 
 
+def _holder(place: str) -> str:
+    """Return what precedes the last key or index of a place: "running" of "running[0]", "" of a plain attribute."""
+    return place.rpartition("[")[0] if place.endswith("]") else ""
+
+
 def _averages_spread(place: str, kept: list[dict[str, Any]], batches: list[Any], k: float) -> bool:
     """Tell whether a place averages the batches' variance in some form (or, wrongly, their deviation) with k."""
     values = [one[place] for one in kept]
@@ -262,6 +271,8 @@ def _convention(walk: _Walk, other: _Walk) -> Statistics:
     ):
         return NONE  # the root of a running variance: as good, and no check of the variance itself is meant for it
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
+    if not variance and abs(kept - 0.5) > _ACCURACY and _variance(steps, 1 - kept):
+        note = "the running variance has momentum on the other side than the running mean"
     return Statistics(sense, momentum, variance, _start(steps[0], kept, sense, before), note)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bncheck.adapters.results import source_tree
-from bncheck.adapters.words import Role, argument_role
+from bncheck.adapters.words import Role, argument_role, words
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -48,9 +48,15 @@ def never_read(function: Callable[..., Any], names: Iterable[str]) -> frozenset[
     return frozenset() if read & {"locals", "vars", "exec", "eval"} else frozenset(names) - read
 
 
+# Beside a learning rate a momentum is that of the descent.
+_RATES = frozenset("lr rate alpha eta learning".split())
+
+
 def _unread_argument(function: _Function, read: frozenset[str]) -> str:
     """Return the momentum among a function's arguments that nothing reads; `read` are attributes that are read."""
     arguments = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+    if any(_RATES.intersection(words(a.arg)) for a in arguments):
+        return ""
     for name in (a.arg for a in arguments if argument_role(a.arg) is Role.MOMENTUM):
         kept, loads = 0, 0
         for node in ast.walk(function):

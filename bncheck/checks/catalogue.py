@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ def check(
         return judge
 
     return register
+
+
+def meant(kind: str) -> bool:
+    """Tell whether an exception of this class is a refusal that somebody meant.
+
+    An IndexError or a ZeroDivisionError is none: the code fell over. A class of NumPy's or the user's own was raised by
+    somebody who looked.
+    """
+    return kind in ("ValueError", "AssertionError", "RuntimeError") or not hasattr(builtins, kind)
 
 
 def named(text: str) -> Check:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import replace
 
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import Seen, check, meant
 from bncheck.core.precision import BFLOAT16, kind, limits
 from bncheck.core.truth import lost_in_one_pass, truth
 from bncheck.model import TENSORS, Judgement, Outcome
@@ -206,10 +205,7 @@ def survives(case: Case, seen: Seen) -> Judgement:
     fault = seen["training"].fault
     if fault is None:
         return Judgement(Outcome.PASS, "forward and backward came back")
-    # An IndexError or a ZeroDivisionError is no refusal: the code fell over. A class of NumPy's or the user's own was
-    # raised by somebody who looked.
-    meant = fault.kind in ("ValueError", "AssertionError", "RuntimeError") or not hasattr(builtins, fault.kind)
-    if case.spec.m == 1 and fault.stage == "forward" and meant:
+    if case.spec.m == 1 and fault.stage == "forward" and meant(fault.kind):
         return Judgement(Outcome.PASS, f"refuses one value per channel: {fault.message}")
     return Judgement(Outcome.FAIL, str(fault))
 

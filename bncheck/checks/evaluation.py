@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
-from bncheck.checks.running import NO_STATISTICS
+from bncheck.checks.catalogue import Seen, check, meant
+from bncheck.checks.running import NO_STATISTICS, fraction_kept
 from bncheck.core.reference import forward
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
@@ -55,7 +55,12 @@ def eval_uses_running_statistics(case: Case, seen: Seen) -> Judgement:
     if judgement := _nothing_to_judge(evidence):
         return judgement
     if fault := evidence.facts.get("eval_fault"):
-        return Judgement(Outcome.WARN, f"in eval mode {fault}")
+        # A name that is not there is no refusal, whatever was asked.
+        kind = evidence.facts["eval_fault_kind"]
+        outcome = Outcome.WARN if meant(kind) or kind == "NotImplementedError" else Outcome.FAIL
+        return Judgement(outcome, f"in eval mode {fault}")
+    if shape := evidence.facts.get("eval_shape"):
+        return Judgement(Outcome.FAIL, f"y in eval mode is {shape}", "y")
     if "y" not in evidence.arrays:
         return _NO_Y
     used = _statistics_used(case, evidence)
@@ -102,7 +107,7 @@ def eval_leaves_statistics(case: Case, seen: Seen) -> Judgement:
         if before is None or after is None:
             return Judgement(Outcome.SKIP, "no statistics to read after a forward in eval mode")
         if not np.array_equal(before, after, equal_nan=True):
-            worst = int(np.nanargmax(np.abs(after - before)))
+            worst = int(np.argmax(~((before == after) | (np.isnan(before) & np.isnan(after)))))
             figures = (float(abs(after[worst] - before[worst])), 0.0, (worst,), float(after[worst]))
             message = f"running_{name} is changed by a forward in eval mode"
             return Judgement(Outcome.FAIL, message, f"running_{name}", *figures, float(before[worst]))
@@ -156,7 +161,7 @@ def eval_ignores_batch(case: Case, seen: Seen) -> Judgement:
 _TELLING = 4
 
 
-@check("BN306", "eval-gradients", needs=("running",), follows=("BN302", "BN305"))
+@check("BN306", "eval-gradients", needs=("training", "running"), follows=("BN302", "BN305"))
 def eval_gradients(case: Case, seen: Seen) -> Judgement:
     """A backward that knows eval mode treats the running statistics as constants.
 
@@ -189,8 +194,15 @@ def eval_gradients(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.SKIP, f"in eval mode {fault}")
     found = {name: evidence.arrays[name] for name in GRADIENTS if name in evidence.arrays}
     shapes = {"dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.beta.shape}
-    if not found or any(value.shape != shapes[name] for name, value in found.items()):
-        return Judgement(Outcome.SKIP, "no gradients of the right shapes in eval mode")
+    if not found:
+        return Judgement(Outcome.SKIP, "no gradients in eval mode")
+    fitting = {name for name, shape in seen["training"].facts["shapes"].items() if shape == shapes.get(name)}
+    for name in GRADIENTS:
+        if name in fitting and (name not in found or found[name].shape != shapes[name]):
+            what = f"has shape {found[name].shape}" if name in found else "is missing"
+            return Judgement(Outcome.FAIL, f"{name} {what} in eval mode, and fits in training", name)
+    if any(value.shape != shapes[name] for name, value in found.items()):
+        return Judgement(Outcome.SKIP, "no gradients of the right shapes (see BN501)")
     used = _statistics_used(case, evidence)
     if used is None or not used.fits:
         return Judgement(Outcome.SKIP, "y in eval mode is not that of the running statistics (see BN302)")
@@ -282,6 +294,12 @@ def _statistics_used(case: Case, evidence: Evidence) -> _Used | None:
     held = [(found["mean"][-1], found["var"][-1])]
     if "eval_mean" in found and "eval_var" in found:  # an average may be finished when inference begins
         held.append((found["eval_mean"], found["eval_var"]))
+    conventions = evidence.facts["conventions"]
+    if conventions.running_start == "0, 0" and conventions.momentum_sense in ("kept", "new", "fixed"):
+        left = fraction_kept(case, conventions, 1) ** len(
+            evidence.facts["m"]
+        )  # of the zeros that the averages start from
+        held += [(mean / (1 - left), var / (1 - left)) for mean, var in held[:1] if left < 1]
     factors = [1.0]
     if evidence.facts["conventions"].running_var != "unbiased":  # to an unbiased variance it was applied already
         factors += [m / (m - 1) for m in set(evidence.facts["m"]) if m > 1]
@@ -289,7 +307,7 @@ def _statistics_used(case: Case, evidence: Evidence) -> _Used | None:
     for (mean, var), factor in product(held, factors):
         total = factor * var + case.spec.eps
         if not (total > 0).all():
-            return None
+            continue
         used = _used(case, evidence, mean, 1 / np.sqrt(total))
         first = first or used
         if used.fits:
@@ -344,15 +362,30 @@ def _gradients_judged(case: Case, evidence: Evidence, found: dict[str, Array], u
     wrong = [name for name in found if within(found[name], want[name], allowed[name] + tiny)[0] is Outcome.FAIL]
     if not wrong:
         return Judgement(Outcome.PASS, "the gradients in eval mode take the statistics for constants")
-    if "dx" not in found or not _proportional(case, found["dx"], dy):
+    if "dx" not in found or not found["dx"].any() or _of_training(case, evidence, found["dx"], used):
         return Judgement(Outcome.SKIP, "backward is that of training mode whatever the mode: eval mode has none")
+    if "dx" not in wrong and not any(found[name].any() for name in wrong):
+        return Judgement(Outcome.SKIP, f"{' and '.join(wrong)} are 0 in eval mode: frozen there, it seems")
     name = wrong[0]
     outcome, at = within(found[name], want[name], allowed[name] + tiny)
     figures = (float(abs(found[name][at] - want[name][at])), float(allowed[name][at]), at, float(found[name][at]))
     return Judgement(outcome, f"{name} in eval mode is wrong", name, *figures, float(want[name][at]))
 
 
-def _proportional(case: Case, dx: Array, dy: Array) -> bool:
-    """Tell whether dx is dy times a factor per channel: that is what only a backward for eval mode is."""
-    factor = (dx * dy).sum(axis=case.axes, keepdims=True) / (dy * dy).sum(axis=case.axes, keepdims=True)
-    return bool(np.allclose(dx, factor * dy, rtol=1e-3, atol=1e-6 * float(np.abs(dx).max())) and dx.any())
+def _of_training(case: Case, evidence: Evidence, dx: Array, used: _Used) -> bool:
+    """Tell whether dx is what a backward of training mode makes of dy, from whatever its cache holds by then.
+
+    That is xhat and 1 / std by the batch's own statistics, by the running ones, or those of the last training batch, in
+    any mixture. All are ``k dy + a + b xhat`` per channel, with the factors that dy, its mean and that xhat give.
+    """
+    dy, x = evidence.arrays["dy"], case.x.astype(np.float64)
+    gamma = _wide(case, case.gamma)
+    own, last = (forward(a, case.gamma, case.beta, case.spec.eps, case.axes) for a in (x, -x))
+    spreads = [_wide(case, s) for s in (used.inv_std, own.inv_std, last.inv_std)]
+    centred = [x - _wide(case, used.mean), x - _wide(case, own.mu), -(x - _wide(case, own.mu))]
+    for inv_std, xc, scale in product(spreads, centred, spreads):
+        xhat = xc * scale
+        shared = dy.mean(axis=case.axes, keepdims=True) + xhat * (dy * xhat).mean(axis=case.axes, keepdims=True)
+        if np.allclose(dx, gamma * inv_std * (dy - shared), rtol=1e-4, atol=1e-6 * float(np.abs(dx).max())):
+            return True
+    return False

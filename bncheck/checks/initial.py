@@ -63,7 +63,7 @@ def beta_starts_at_zero(case: Case, seen: Seen) -> Judgement:
     return _judge(seen, "beta", 1, "0")
 
 
-@check("BN703", "statistics-start-from-numbers", needs=("running",), severity="warning", follows=("BN301",))
+@check("BN703", "statistics-start-from-numbers", needs=("running",), severity="warning", follows=("BN301", "BN310"))
 def statistics_start_from_numbers(case: Case, seen: Seen) -> Judgement:
     """Running statistics start at mean 0 and variance 1 or 0, or with the first batch.
 
@@ -94,7 +94,8 @@ def statistics_start_from_numbers(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.SKIP, "no running statistics, or their start is not to be seen")
     if start in ("0, 1", "0, 0", "first batch"):
         return Judgement(Outcome.PASS, f"running statistics start from {start}")
-    return Judgement(Outcome.WARN, f"running mean and variance start from {start}")
+    what = "another number in every channel" if start == "differs by channel" else start
+    return Judgement(Outcome.WARN, f"running mean and variance start from {what}")
 
 
 _SAID = {

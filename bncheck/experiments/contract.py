@@ -56,12 +56,12 @@ def empty_batch(target: Target, case: Case, seen: Seen) -> Evidence:
     if case.spec.recipe not in ("plain", "custom", "shrunk"):
         return Evidence("empty-batch")
     faults: list[Fault] = []
-    facts: dict[str, Any] = {"evaluations": 1, "raised": "", "kind": ""}
+    facts: dict[str, Any] = {"evaluations": 1, "raised": ""}
     with faults_of("forward", faults):
         y = target.open(setup(case)).forward(case.x[:0].copy())
         facts["shape"] = np.shape(y) if isinstance(y, np.ndarray) else type(y).__name__
     if faults:
-        facts |= {"raised": str(faults[0]), "kind": faults[0].kind}
+        facts["raised"] = str(faults[0])
     return Evidence("empty-batch", {}, facts)
 
 

@@ -26,14 +26,13 @@ def higher_order(target: Target, case: Case, seen: Seen) -> Evidence:
         return Evidence("higher-order")
     v = _direction(case)
     arrays: dict[str, Any] = {"v": v.astype(np.float64)}
-    facts: dict[str, Any] = {"evaluations": 2, "offered": False}
+    facts: dict[str, Any] = {"evaluations": 2}
     for name in ("second", "tangent"):
         faults: list[Fault] = []
         with faults_of("backward", faults):
             session = target.open(setup(case))
             session.forward(case.x.copy())
             if isinstance(session, Differentiable):
-                facts["offered"] = True
                 found = session.second(case.dy.copy(), v) if name == "second" else session.tangent(v)
                 if is_tensor(found, case.x.shape):
                     arrays[name] = np.asarray(found, dtype=np.float64)

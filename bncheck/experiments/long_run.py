@@ -93,7 +93,9 @@ def agreement(target: Target, case: Case, seen: Seen) -> Evidence:
 # Nothing is left of the start once ``kept**steps`` is below the unit roundoff of float64; a fraction that stays of more
 # than 0.9 would take too many steps.
 _FORGOTTEN = 2.0**-53
-_MOST__STEPS = 400
+_MOST_STEPS = 400
+# Keeps nothing that float64 could tell, and is not 0, which some code takes for "not given".
+_NOTHING = 2.0**-60
 
 
 def _steps_to_forget(conventions: Conventions) -> tuple[int | None, float | None]:
@@ -102,10 +104,10 @@ def _steps_to_forget(conventions: Conventions) -> tuple[int | None, float | None
     if sense == "cumulative":
         return 1, None
     if sense in ("kept", "new") and kept is None:
-        return 1, 0.0 if sense == "kept" else 1.0
+        return 1, _NOTHING if sense == "kept" else 1.0
     if sense in ("kept", "new", "fixed") and kept is not None and 0 < kept < 1:
         steps = int(np.ceil(np.log(_FORGOTTEN) / np.log(kept)))
-        return (steps, None) if steps <= _MOST__STEPS else (None, None)
+        return (steps, None) if steps <= _MOST_STEPS else (None, None)
     return None, None
 
 

@@ -55,7 +55,7 @@ def network(target: Target, case: Case, seen: Seen) -> Evidence:
 def descent(target: Target, case: Case, seen: Seen) -> Evidence:
     """Let gamma and beta learn: a few steps ``gamma -= lr dgamma`` on batches made of the case's.
 
-    The loss is ``sum((y - x)**2) / 2`` per batch. Arrays: ``x`` and ``dy`` of each step, ``gamma`` and ``beta`` before
+    The loss is ``sum((y - x)**2) / 2`` per batch. Arrays: ``x`` of each step, ``gamma`` and ``beta`` before
     each step and after the last. The fact "lr" is 1 / (2 m): at most half the inverse of the loss's curvature in gamma
     (``sum(xhat**2) <= m``) and in beta (m), so that what a step errs by shrinks in the next.
     """
@@ -63,7 +63,7 @@ def descent(target: Target, case: Case, seen: Seen) -> Evidence:
         return Evidence("descent")
     lr = 1 / (2 * case.spec.m)
     gamma, beta = case.gamma.astype(np.float64), case.beta.astype(np.float64)
-    found: dict[str, list[Any]] = {"x": [], "dy": [], "gamma": [gamma], "beta": [beta]}
+    found: dict[str, list[Any]] = {"x": [], "gamma": [gamma], "beta": [beta]}
     faults: list[Fault] = []
     with faults_of("forward", faults):
         for factor in _FACTORS:
@@ -80,7 +80,6 @@ def descent(target: Target, case: Case, seen: Seen) -> Evidence:
             found["gamma"].append(gamma.astype(np.float64) - lr * dgamma)
             found["beta"].append(beta.astype(np.float64) - lr * dbeta)
             found["x"].append(x)
-            found["dy"].append(dy)
     facts = {"evaluations": 2 * len(_FACTORS), "raised": str(faults[0]) if faults else "", "lr": lr}
     arrays = {} if faults else {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
     return Evidence("descent", arrays, facts)

@@ -41,7 +41,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     arrays = _table(case, batches, readings)
     if conventions.mode_switch:
         arrays |= _eval(session, case, faults, facts)
-    facts["eval_fault"] = str(faults[0]) if faults else ""
+    facts |= {"eval_fault": str(faults[0]) if faults else "", "eval_fault_kind": faults[0].kind if faults else ""}
     return Evidence("running", arrays, facts)
 
 
@@ -83,7 +83,10 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
     arrays: dict[str, Any] = {}
     with faults_of("forward", faults):
         y = session.forward(x.copy(), "eval")
-        if not is_tensor(y, x.shape) or session.running_stats() is None:
+        if not is_tensor(y, x.shape):
+            facts["eval_shape"] = "None" if y is None else f"of shape {np.shape(y)}, and not {x.shape}"
+            return {}
+        if session.running_stats() is None:
             return {}
         arrays = {"x": x, "y": y} | dict(zip(("eval_mean", "eval_var"), session.running_stats() or (), strict=False))
         arrays["part"] = session.forward(x[ROWS_ALONE].copy(), "eval")

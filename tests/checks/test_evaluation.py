@@ -186,10 +186,55 @@ def test_gradients_of_two_values_are_skipped():
     assert judged("BN306", spoiled(dgamma=lambda v: 2 * v), replace(SPEC, n=2)).outcome is Outcome.SKIP
 
 
-@pytest.mark.parametrize("change", [lambda v: None, lambda v: v[:1]])
-def test_gradients_of_no_fitting_shape_are_skipped(change):
-    layer = spoiled(dx=change, dgamma=change, dbeta=change)
-    assert judged("BN306", layer).outcome is Outcome.SKIP
+def test_gradients_that_are_all_missing_in_eval_mode_are_not_offered():
+    assert judged("BN306", spoiled(dx=nothing, dgamma=nothing, dbeta=nothing)).outcome is Outcome.SKIP
+
+
+def nothing(_):
+    return None
+
+
+@pytest.mark.parametrize("tensor", ["dx", "dgamma", "dbeta"])
+@pytest.mark.parametrize("change", [nothing, lambda v: v[:1]])
+def test_a_gradient_that_fits_in_training_alone_fails(tensor, change):
+    judgement = judged("BN306", spoiled(**{tensor: change}))
+    assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, tensor)
+    assert "fits in training" in judgement.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda v: v - v.mean(axis=0, keepdims=True), np.abs, lambda v: v / 6 - v.mean()],
+    ids=["centred", "absolute", "averaged"],
+)
+def test_a_dx_of_eval_mode_that_is_neither_that_of_constants_nor_of_training_fails(change):
+    judgement = judged("BN306", spoiled(dx=change))
+    assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, "dx")
+
+
+def test_parameters_that_are_frozen_in_eval_mode_are_no_failure():
+    judgement = judged("BN306", spoiled(dgamma=np.zeros_like, dbeta=np.zeros_like))
+    assert judgement.outcome is Outcome.SKIP
+    assert "frozen" in judgement.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [(RuntimeError, Outcome.WARN), (NotImplementedError, Outcome.WARN), (AttributeError, Outcome.FAIL)],
+)
+def test_a_refusal_of_eval_mode_is_told_from_falling_over(kind, outcome):
+    def raising(x, mean, var, setup):
+        raise kind("what it says")
+
+    assert judged("BN302", Keeping(evaluate=raising)).outcome is outcome
+
+
+@pytest.mark.parametrize("wrong", [lambda y: None, lambda y: y[:1]])
+def test_a_y_of_eval_mode_that_is_none_or_of_another_shape_fails(wrong):
+    def evaluate(x, mean, var, setup):
+        return wrong(normalise(x, mean, var, setup))
+
+    assert judged("BN302", Keeping(evaluate=evaluate)).outcome is Outcome.FAIL
 
 
 # ------------------------------------------------------------------------------------------------------------ agreement
