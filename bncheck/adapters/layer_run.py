@@ -170,7 +170,7 @@ class LayerRun(CallRun):
         parts = parts_of(self._layer)
         for key, place in parts.parameters.items():
             held = math.prod(shape_of(place.get()) or ())
-            if held == 2 * math.prod(shape_of(self._values[key]) or ()):
+            if held == 2 * np.size(self._taken(self._values[key])):
                 continue  # gamma and beta in one array: what belongs where is not for bncheck to guess
             if key not in self._absent:
                 self._unsure = self._unsure or place.get() is None

@@ -84,7 +84,7 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
     yield _verdict_line(target, style)
     if target.error:
         yield indented(Text(clean(target.error, style.ascii, keep_lines=True)))
-        if target.verdict is Verdict.ERROR and not target.stub and not target.own_fault:
+        if target.verdict is Verdict.ERROR and target.discovery and not target.stub and not target.own_fault:
             yield indented(Text("An adapter of a few lines tells how to call it: bncheck init --adapter.", style="dim"))
     elif target.stub:
         yield indented(Text("It returns nothing or raises NotImplementedError. Fill it in, then verify it again."))

@@ -6,7 +6,6 @@
 # eps: -
 # momentum: none
 # running-var: none
-# running-start: -
 # mode-switch: none: a method forward for inference, with the same arguments
 # returns: dx; dgamma and dbeta show only in the change of Gamma and Beta: (old - new) / lr
 # note: keeps a running deviation, the root of the averaged variance; mu, an argument, is a momentum

@@ -6,7 +6,6 @@
 # eps: -
 # momentum: none
 # running-var: none
-# running-start: -
 # mode-switch: none
 # returns: tuple (dx, dgamma, dbeta)
 # bug-dgamma-of-centred: d_gamma = np.sum(d_out * self.x_hat, axis=0) ==> d_gamma = np.sum(d_out * self.centred, axis=0)

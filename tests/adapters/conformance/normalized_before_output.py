@@ -6,7 +6,6 @@
 # eps: -
 # momentum: none
 # running-var: none
-# running-start: -
 # mode-switch: none
 # returns: tuple (dx, dgamma, dbeta)
 # bug-unbiased: x.var(axis=0) ==> x.var(axis=0, ddof=1)

@@ -6,7 +6,6 @@
 # eps: 1e-06
 # momentum: none
 # running-var: none
-# running-start: none
 # mode-switch: constructor argument train_mode
 # returns: dx and attributes delta_gamma, delta_beta
 # note: a flag first_mode has nothing to do with the mode: where it is set nothing is returned

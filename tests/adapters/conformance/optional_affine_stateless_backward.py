@@ -6,7 +6,6 @@
 # eps: -
 # momentum: none
 # running-var: none
-# running-start: -
 # mode-switch: none
 # returns: dA
 # note: the backward is that of a call without gamma and beta, and computes the statistics again

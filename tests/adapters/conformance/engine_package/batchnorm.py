@@ -6,7 +6,6 @@
 # eps: -
 # momentum: none
 # running-var: none
-# running-start: -
 # mode-switch: none
 # returns: gradients on the tensors, after y.backward(dy)
 # note: the backward is written with tensors; a gradient cannot be set to None; the layer wants x to have its size
