@@ -18,7 +18,7 @@ from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault, Target
 @experiment("backward-twice", needs=("training",))
 def backward_twice(target: Target, case: Case, seen: Seen) -> Evidence:
     """Forward, backward, and the same backward again: the second one's gradients, or the fault of it."""
-    if not tries_more(case):
+    if not tries_more(target, case):
         return Evidence("backward-twice")
     faults: list[Fault] = []
     found: dict[str, Any] = {}
@@ -34,7 +34,7 @@ def backward_twice(target: Target, case: Case, seen: Seen) -> Evidence:
 @experiment("poisoned", needs=("training",))
 def poisoned(target: Target, case: Case, seen: Seen) -> Evidence:
     """Run a step with a NaN and an infinity in one channel of x. The fact "channel" says which one it is."""
-    if not tries_more(case) or case.spec.c == 1:
+    if not tries_more(target, case) or case.spec.c == 1:
         return Evidence("poisoned")
     channel = case.spec.seed % case.spec.c
     x = case.x.copy()
@@ -73,7 +73,7 @@ def random_state(target: Target, case: Case, seen: Seen) -> Evidence:
     number is drawn from either in between: a step that seeds them as the one before did would leave no trace. In the
     end both are what they were.
     """
-    if not tries_more(case):
+    if not tries_more(target, case):
         return Evidence("random-state")
     faults: list[Fault] = []
     moved: list[str] = []

@@ -28,7 +28,7 @@ def network(target: Target, case: Case, seen: Seen) -> Evidence:
     Arrays: ``u`` (N, K, *spatial), ``w`` (C, K), ``k`` like x; ``x``, ``y``, ``dy``, ``dx`` of the first network, and
     ``scaled_x``, ``scaled_y``, ``scaled_dx`` of the second, whose dy is the first one's.
     """
-    if not tries_more(case):
+    if not tries_more(target, case):
         return Evidence("network")
     u, w, k = _inputs(case)
     x = np.einsum("ck,nk...->nc...", w, u).astype(case.x.dtype)
@@ -59,7 +59,7 @@ def descent(target: Target, case: Case, seen: Seen) -> Evidence:
     each step and after the last. The fact "lr" is 1 / (2 m): at most half the inverse of the loss's curvature in gamma
     (``sum(xhat**2) <= m``) and in beta (m), so that what a step errs by shrinks in the next.
     """
-    if not tries_more(case):
+    if not tries_more(target, case):
         return Evidence("descent")
     lr = 1 / (2 * case.spec.m)
     gamma, beta = case.gamma.astype(np.float64), case.beta.astype(np.float64)
