@@ -9,6 +9,7 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.core.reference import forward
 from bncheck.experiments.catalogue import Seen, experiment
+from bncheck.experiments.laws import interpreted
 from bncheck.experiments.training import is_numeric, is_tensor, setup
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, Evidence, Fault, Session, Target
@@ -40,7 +41,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     facts |= {"evaluations": 3, "m": [x.size // case.gamma.size for x in batches]}
     arrays = _table(case, batches, readings)
     if conventions.mode_switch:
-        arrays |= _eval(session, case, faults, facts)
+        arrays |= _eval(session, case, faults, facts, more=interpreted(target, case))
     facts |= {"eval_fault": str(faults[0]) if faults else "", "eval_fault_kind": faults[0].kind if faults else ""}
     return Evidence("running", arrays, facts)
 
@@ -77,8 +78,11 @@ def roundoff(value: Any) -> float:
     return float(np.finfo(dtype).eps) / 2 if dtype.kind == "f" else 2.0**-53
 
 
-def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, Any]) -> dict[str, Any]:
-    """Return what happens in eval mode; a fault of the forward counts, one of the backward is a fact of its own."""
+def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, Any], *, more: bool) -> dict[str, Any]:
+    """Return what happens in eval mode; a fault of the forward counts, one of the backward is a fact of its own.
+
+    With `more` a second batch is run there, and a backward.
+    """
     x = np.concatenate([case.x, case.x[:1]])[::-1]
     arrays: dict[str, Any] = {}
     with faults_of("forward", faults):
@@ -89,9 +93,12 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
         if session.running_stats() is None:
             return {}
         arrays = {"x": x, "y": y} | dict(zip(("eval_mean", "eval_var"), session.running_stats() or (), strict=False))
+        facts["evaluations"] += 1
+        if not more:
+            return {name: np.asarray(value, dtype=np.float64) for name, value in arrays.items() if is_numeric(value)}
         arrays["part"] = session.forward(x[ROWS_ALONE].copy(), "eval")
         arrays |= zip(("after_mean", "after_var"), session.running_stats() or (), strict=False)
-    facts["evaluations"] += 2
+    facts["evaluations"] += 1
     if not faults:
         arrays |= _eval_gradients(session, case.dy, facts)
     return {name: np.asarray(value, dtype=np.float64) for name, value in arrays.items() if is_numeric(value)}
