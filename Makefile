@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks check lint types fix goldens matrix bench calibrate alarms clean
+.PHONY: help demo verify test test-frameworks test-torch check lint types fix goldens matrix bench calibrate alarms clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: $(STAMP)  ## Run the tests
 test-frameworks: .venv-frameworks/.installed  ## Run the tests that need PyTorch, JAX, Flax or Keras, in an environment of their own
 	KERAS_BACKEND=jax .venv-frameworks/bin/python -c 'import flax, jax, keras, torch'
 	KERAS_BACKEND=jax .venv-frameworks/bin/python -m pytest -n auto -k "torch or jax or flax or keras or framework"
+
+test-torch: .venv-frameworks/.installed  ## Run those of them that need PyTorch alone: the others compile for minutes
+	.venv-frameworks/bin/python -m pytest -n auto tests/adapters/test_torch.py
 
 .venv-frameworks/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-frameworks

@@ -43,7 +43,7 @@ def outcomes(report, outcome):
 def test_the_library_s_layers_pass(name, dtype):
     report = verify(name, dtype=dtype)
     assert report.verdict is Verdict.PASS, report.targets[0]
-    assert outcomes(report, Outcome.WARN) <= {"BN401", "BN402"}  # the variance is one-pass
+    assert outcomes(report, Outcome.WARN) <= {"BN401", "BN402", "BN403"}  # the variance is one-pass
     found = report.targets[0].conventions
     assert (found.framework, found.layouts, found.eps_source) == ("jax", LAST, "argument")
     assert (found.momentum_sense, found.running_var, found.running_start) == ("kept", "biased", "0, 1")
