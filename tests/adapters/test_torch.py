@@ -193,7 +193,8 @@ def test_a_gross_error_is_seen_in_every_precision(tmp_path, dtype):
 def test_numpy_code_works_in_bfloat16():
     report = one(FIXTURES.parent / "correct" / "nchw_pair.py", dtype="bfloat16", cases=40)
     assert report.verdict in (Verdict.PASS, Verdict.INCONCLUSIVE)
-    assert not outcomes(report) | outcomes(report, Outcome.WARN)
+    assert not outcomes(report)
+    assert outcomes(report, Outcome.WARN) <= {"BN404"}  # NumPy sums in bfloat16
 
 
 @pytest.mark.parametrize(
