@@ -90,7 +90,7 @@ class AdapterRun:
         except Exception:
             if self._ran:
                 raise
-            return None
+            return None  # asked too early
         if result is None:
             return None
         found = self._named("running_stats", result, ("mean", "var"))

@@ -1,7 +1,7 @@
 """One running copy of a program: lines to its standard input, answers from its standard output, its last words kept.
 
 Whatever goes wrong is told in one line. The program's own refusal is a ProgramError; all else is a ChildProcessError,
-after which this copy is of no use and another one is started for the next session.
+after which this copy is of no use, and whoever opens a fresh session gets another one.
 """
 
 from __future__ import annotations

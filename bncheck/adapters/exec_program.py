@@ -1,6 +1,6 @@
 """Programs in any language, spoken to through request and response files (docs/exec-protocol.md is for their authors).
 
-One process serves all sessions, so that its start-up is paid once. It is started anew for the next session after it
+One process serves all that is opened, so that its start-up is paid once. It is started anew when one is opened after it
 died. What goes wrong before any forward worked makes the target unusable; what goes wrong later is a fault of the call.
 """
 

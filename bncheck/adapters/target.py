@@ -225,6 +225,6 @@ def as_array(value: Any) -> Any:
         return None
     try:
         array = np.asarray(value)
-    except Exception:
+    except Exception:  # ragged lists, tensors that refuse: not like an array, whatever they say
         return None
     return array if kind(array.dtype) in "fiuc" else None

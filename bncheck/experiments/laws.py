@@ -27,15 +27,14 @@ _FEW_ELEMENTS = 64
 _ONE_DRAW_IN = 8
 # Steps of another shape are compiled anew by some libraries: they are left to small recipes.
 _ROWS = 8
-
-
-# Some libraries compile anew for every shape and every kind of call: there a few ordinary cases have to do.
+# JAX compiles anew for every shape and every kind of call: there a few ordinary cases have to do.
+_COMPILING = "jax"
 _COMPILED_ON = ("plain", "custom", "shrunk")
 
 
 def interpreted(target: Target, case: Case) -> bool:
     """Tell whether calls cost what they compute, or the case is one of the few for which compiling is worth it."""
-    return target.conventions.framework in ("numpy", "torch") or case.spec.recipe in _COMPILED_ON
+    return target.conventions.framework != _COMPILING or case.spec.recipe in _COMPILED_ON
 
 
 def tries_laws(target: Target, case: Case) -> bool:

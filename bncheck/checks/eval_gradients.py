@@ -1,0 +1,132 @@
+"""The promise about gradients in eval mode, where the statistics are constants."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bncheck.case import Case
+from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.evaluation import Used, nothing_to_judge, roundoff, statistics_used, wide
+from bncheck.core.reference import forward
+from bncheck.core.tolerance import UNIT_ROUNDOFF, within
+from bncheck.model import GRADIENTS, Evidence, Judgement, Outcome
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+# With fewer values per channel the gradients of training mode may look like those of eval mode.
+_TELLING = 4
+
+
+@check("BN306", "eval-gradients", needs=("training", "running"), follows=("BN302", "BN305"))
+def eval_gradients(case: Case, seen: Seen) -> Judgement:
+    """A backward that knows eval mode treats the running statistics as constants.
+
+    Promise
+    -------
+    After a forward in eval mode ``dx = gamma dy / sqrt(running_var + eps)``,
+    ``dgamma = sum(dy (x - running_mean) / sqrt(running_var + eps))`` and ``dbeta = sum(dy)``.
+
+    Why it matters
+    --------------
+    Fine-tuning with frozen statistics, saliency maps and adversarial examples need it.
+
+    Evidence
+    --------
+    A forward and a backward in eval mode. Skipped where the code offers no such thing: where backward raises then, or
+    is that of training mode whatever the mode, which most code written by hand does and never asks for.
+
+    Typical causes
+    --------------
+    dy passed through unscaled; the batch's standard deviation; xhat of the last training batch in dgamma.
+
+    References
+    ----------
+    The chain rule, with constants for the statistics; pytorch/xla issue 913.
+    """
+    evidence = seen["running"]
+    if judgement := nothing_to_judge(evidence):
+        return judgement
+    if fault := evidence.facts.get("eval_backward_fault"):
+        return Judgement(Outcome.SKIP, f"in eval mode {fault}")
+    found = {name: evidence.arrays[name] for name in GRADIENTS if name in evidence.arrays}
+    shapes = {"dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.beta.shape}
+    if not found:
+        return Judgement(Outcome.SKIP, "no gradients in eval mode")
+    trained = seen["training"].facts["shapes"]
+    fitting = [name for name in GRADIENTS if trained.get(name) == shapes[name]]
+    for name in fitting:
+        if name in found and found[name].shape != shapes[name]:
+            message = f"{name} has shape {found[name].shape} in eval mode, and fits in training"
+            return Judgement(Outcome.FAIL, message, name)
+    if "dx" in fitting and "dx" not in found:
+        return Judgement(Outcome.FAIL, "dx is missing in eval mode, and the others are not", "dx")
+    if any(value.shape != shapes[name] for name, value in found.items()):
+        return Judgement(Outcome.SKIP, "no gradients of the right shapes (see BN501)")
+    used = statistics_used(case, evidence)
+    if used is None or not used.fits:
+        return Judgement(Outcome.SKIP, "y in eval mode is not that of the running statistics (see BN302)")
+    if case.spec.m < _TELLING or not all(np.isfinite(value).all() for value in found.values()):
+        return Judgement(Outcome.SKIP, "too few values to tell the mode of a gradient")
+    return _gradients_judged(case, evidence, found, used)
+
+
+def _gradients_judged(case: Case, evidence: Evidence, found: dict[str, Array], used: Used) -> Judgement:
+    """Compare with the formula; a gradient that departs from it fails unless the backward knows no eval mode."""
+    u, dy = roundoff(case, evidence), evidence.arrays["dy"]
+    xhat = (case.x.astype(np.float64) - wide(case, used.mean)) * wide(case, used.inv_std)
+    size = (np.abs(case.x) + np.abs(wide(case, used.mean))) * wide(case, used.inv_std)
+    scale = wide(case, case.gamma) * wide(case, used.inv_std)
+    want = {"dx": scale * dy, "dgamma": (dy * xhat).sum(axis=case.axes), "dbeta": dy.sum(axis=case.axes)}
+    # A sum of m terms in any order errs by at most m u times the sum of their sizes (Higham 2002, section 4.2).
+    summing = (case.spec.m + 20) * u
+    allowed = {
+        "dx": 20 * u * np.abs(want["dx"]),
+        "dgamma": summing * (np.abs(dy) * size).sum(axis=case.axes),
+        "dbeta": summing * np.abs(dy).sum(axis=case.axes),
+    }
+    tiny = np.finfo(np.float64).tiny
+    wrong = [name for name in found if within(found[name], want[name], allowed[name] + tiny)[0] is Outcome.FAIL]
+    if not wrong:
+        return Judgement(Outcome.PASS, "the gradients in eval mode take the statistics for constants")
+    if "dx" not in found or not found["dx"].any() or _of_training(case, evidence, found["dx"], used):
+        return Judgement(Outcome.SKIP, "backward is that of training mode whatever the mode: eval mode has none")
+    if "dx" not in wrong and not any(found[name].any() for name in wrong):
+        return Judgement(Outcome.SKIP, f"{' and '.join(wrong)} are 0 in eval mode: frozen there, it seems")
+    name = wrong[0]
+    outcome, at = within(found[name], want[name], allowed[name] + tiny)
+    figures = (float(abs(found[name][at] - want[name][at])), float(allowed[name][at]), at, float(found[name][at]))
+    return Judgement(outcome, f"{name} in eval mode is wrong", name, *figures, float(want[name][at]))
+
+
+def _of_training(case: Case, evidence: Evidence, dx: Array, used: Used) -> bool:
+    """Tell whether dx is what a backward of training mode makes of dy, from whatever its cache holds by then.
+
+    That is ``k (dy - xhat mean(dy xhat)) + a`` per channel, with k and xhat by the batch's own statistics, by the
+    running ones, or by those of the last training batch, in any mixture. The constant a is left free: where xhat has a
+    mean, the stages of a backward differ in it.
+    """
+    dy, x = evidence.arrays["dy"], case.x.astype(np.float64)
+    own, last = (forward(a, case.gamma, case.beta, case.spec.eps, case.axes) for a in (x, -x))
+    # Whatever the mixture, its digits are those that the condition leaves, squared with a one-pass variance.
+    condition = np.abs(x).max() * max(float(s.inv_std.max()) for s in (own, last))
+    share = min(1e-2, 1e-6 + 64 * UNIT_ROUNDOFF[case.spec.dtype] * (1 + condition) ** 2)
+    spreads = [wide(case, s) for s in (used.inv_std, own.inv_std, last.inv_std)]
+    centred = [x - wide(case, mean) for mean in (used.mean, own.mu, last.mu)] + [-x - wide(case, last.mu)]
+
+    def free(values: Array) -> Array:
+        moved: Array = values - values.mean(axis=case.axes, keepdims=True)
+        return moved
+
+    for inv_std, xc, scale in product(spreads, centred, spreads):
+        xhat = xc * scale
+        shared = xhat * (dy * xhat).mean(axis=case.axes, keepdims=True)
+        found = wide(case, case.gamma) * inv_std * (dy - shared)
+        if np.allclose(free(dx), free(found), rtol=1e-4, atol=share * float(np.abs(dx).max())):
+            return True
+    return False
