@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import os
@@ -212,15 +213,22 @@ def _put_back_in_package(name: str, loading: Loading) -> None:
     root = name.split(".")[0]
     if root in sys.stdlib_module_names or root in ("bncheck", "numpy"):
         return
-    modules = [m for n, m in list(sys.modules.items()) if n == root or n.startswith(f"{root}.")]
+    found = [m for n, m in list(sys.modules.items()) if n == root or n.startswith(f"{root}.")]
+    modules = [module for module in found if isinstance(module, ModuleType)]  # anything may be put there
     for module in modules[:_MAX_MODULES]:
-        try:
-            tree = ast.parse(inspect.getsource(module))
-        except (OSError, TypeError, SyntaxError):
-            continue
-        for owner, gone_name in dict.fromkeys(gone.used_in([tree])):
+        for owner, gone_name in _gone_used_by(module):
             if owner in sys.modules:
                 loading.note(gone.put_back(owner, gone_name))
+
+
+@functools.lru_cache(maxsize=4 * _MAX_MODULES)
+def _gone_used_by(module: ModuleType) -> tuple[tuple[str, str], ...]:
+    """Return the names that may be gone and that a module of an installed package uses; nothing where none can tell."""
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError, SyntaxError):
+        return ()
+    return tuple(dict.fromkeys(gone.used_in([tree])))
 
 
 # ----------------------------------------------------------------------------------------------------------- things
