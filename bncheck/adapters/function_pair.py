@@ -231,7 +231,12 @@ def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[
     texts = [c for c in getattr(code, "co_consts", ()) if isinstance(c, str) and c.isidentifier()]
     keys = [key for known in reachable(function) for key in keys_of(known)]
     own = {t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in (Role.EPS, Role.MOMENTUM)}
-    affine = {t: role.value for t in texts if (role := argument_role(t)) in (Role.GAMMA, Role.BETA) and clarity(t) > 1}
+    own_dict = [key for name in _dicts(function, plan) for key in keys_of(function, name)]
+    affine = {
+        t: role.value
+        for t in (*texts, *own_dict)
+        if (role := argument_role(t)) in (Role.GAMMA, Role.BETA) and (clarity(t) > 1 or t in own_dict)
+    }
     if plan is not None and plan.keys & {"gamma", "beta"}:
         affine = {}
     modes = {key: said for key in keys if (said := _mode_key(key, function))}
@@ -241,6 +246,13 @@ def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[
     }
     full = plain | {"running_mean": "running_mean", "running_var": "running_var"} | running
     return [tuple(plain.items()), tuple(full.items())]
+
+
+def _dicts(function: Function, plan: Plan | None) -> list[str]:
+    """Return the arguments that are dicts of options by a plan; without one any argument may be."""
+    if plan is None:
+        return [a.name for a in arguments(function) or ()]
+    return [name for name, key in plan.bound if key == "params"]
 
 
 def _mode_key(key: str, function: Function) -> str | None:

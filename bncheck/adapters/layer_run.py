@@ -13,7 +13,7 @@ from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import is_array, shape_of
 from bncheck.adapters.handed import handed_over
 from bncheck.adapters.modes import Switch
-from bncheck.adapters.places import Parts, Place, parts_of, put
+from bncheck.adapters.places import Parts, Place, Trail, doubtful, parts_of, put
 from bncheck.adapters.protocol import Results
 from bncheck.adapters.recording import Ledger
 from bncheck.adapters.results import attribute_names
@@ -85,8 +85,10 @@ class LayerRun(CallRun):
         if self._layer is None:
             self._make(x)
         if not self._furnished:
+            if self._maker.proven_places is None:
+                self._maker.proven_places = self._prove(x)
             # A layer that has but one of them may make both where that one is None: it is let do so first.
-            if not {"gamma", "beta"} - self._absent <= parts_of(self._layer).parameters.keys():
+            if not {"gamma", "beta"} - self._absent <= self._parts().parameters.keys():
                 self._warm_up(x)
             self._furnish()
             self._furnished = True
@@ -98,7 +100,7 @@ class LayerRun(CallRun):
         self._unsure = False
         given = x.copy()
         y = super().forward(x, train)
-        now = parts_of(self._layer).parameters
+        now = self._parts().parameters
         if all(now[key].get() is held for key, held in self._held.items() if key in now):
             return y
         self._furnish()
@@ -106,7 +108,7 @@ class LayerRun(CallRun):
 
     def keeping(self) -> dict[str, Any]:
         """Return the layer's own arrays, and what its options hold."""
-        places: list[Place] = [] if self._layer is None else parts_of(self._layer).places
+        places: list[Place] = [] if self._layer is None else self._parts().places
         return super().keeping() | {place.spelled: self._calling.framework.take(place.get()) for place in places}
 
     def _make(self, x: Any) -> None:
@@ -123,6 +125,31 @@ class LayerRun(CallRun):
             setattr(self._layer, name, values["x"])
         return super()._called(values)
 
+    def _parts(self, given: dict[str, Any] | None = None) -> Parts:
+        return parts_of(self._layer, given, self._maker.proven_places or ())
+
+    def _prove(self, x: Any) -> tuple[Trail, ...]:
+        """Return the places of a gamma or beta in a state or a cache that y depends on; the layer is made anew."""
+        parts = self._parts()
+        found = doubtful(parts) if {"gamma", "beta"} - self._absent - parts.parameters.keys() else []
+        if not found:
+            return ()
+        try:
+            acting = tuple(place.trail for place in found if self._acts(parts, place, x))
+        except Exception:  # a forward that wants more than the constructor made says nothing about its state
+            acting = ()
+        self._make(x)
+        return acting
+
+    def _acts(self, parts: Parts, place: Place, x: Any) -> bool:
+        """Tell whether y follows a change of what is in a place."""
+        own = place.get()
+        before = np.array(super().forward(x.copy(), True))
+        put(parts, place, own + 1.0)
+        after = np.asarray(super().forward(x.copy(), True))
+        put(parts, place, own)
+        return after.shape == before.shape and not np.allclose(before, after)
+
     @property
     def _wanted(self) -> int:
         return 0 if self._furnished else 2 - len(self._absent)
@@ -137,7 +164,7 @@ class LayerRun(CallRun):
             except BaseException:  # it may need training mode to create anything: begin anew
                 self._make(x)
             self._set_mode(True)
-            if len(parts_of(self._layer).parameters) + len(self._absent) >= 2:
+            if len(self._parts().parameters) + len(self._absent) >= 2:
                 return
         super().forward(x.copy(), True)
 
@@ -147,7 +174,7 @@ class LayerRun(CallRun):
         One that holds several values per channel may be gamma and beta together. What a forward computes anew has no
         effect, and running statistics have their own checks.
         """
-        parts = parts_of(self._layer)
+        parts = self._parts()
         known = {place.trail for place in self._places.values()}
         for place in parts.places:
             own = place.get()
@@ -155,11 +182,7 @@ class LayerRun(CallRun):
             size = np.size(self._taken(own)) if is_array(own) else 0
             if running or place.trail in known or size == 0 or size % np.size(self.gamma):
                 continue
-            before = np.array(super().forward(x.copy(), True))
-            put(parts, place, place.get() + 1.0)
-            after = np.asarray(super().forward(x.copy(), True))
-            put(parts, place, own)
-            if after.shape == before.shape and not np.allclose(before, after):
+            if self._acts(parts, place, x):
                 return place.spelled
         return ""
 
@@ -167,7 +190,7 @@ class LayerRun(CallRun):
 
     def _furnish(self) -> bool:
         """Put gamma and beta where the layer keeps them; tell whether both have their places."""
-        parts = parts_of(self._layer)
+        parts = self._parts()
         for key, place in parts.parameters.items():
             held = math.prod(shape_of(place.get()) or ())
             if held == 2 * np.size(self._taken(self._values[key])):
@@ -224,7 +247,7 @@ class LayerRun(CallRun):
         self._stepped = True
         places = self._places
         if not places and self._layer is not None and self._learns:
-            places = {k: p for k, p in parts_of(self._layer).parameters.items() if k not in self._absent}
+            places = {k: p for k, p in self._parts().parameters.items() if k not in self._absent}
         ledger = Ledger(places, self._values.get("optimizer"), self._values["lr"]) if self._learns else None
         try:
             found = super().backward(dy)
@@ -251,7 +274,7 @@ class LayerRun(CallRun):
     def _left_behind(self, found: dict[str, Any]) -> dict[str, Any]:
         """Return the gradients that were returned, and those that the layer keeps."""
         if len(found) < len(GRADIENTS):
-            for of, place in parts_of(self._layer, self._values).gradients.items():
+            for of, place in self._parts(self._values).gradients.items():
                 if of not in found and (value := place.get()) is not None:
                     found[of] = value
                     self._attributes[of] = place.spelled
@@ -293,7 +316,7 @@ class LayerRun(CallRun):
     def _statistics(self) -> dict[Role, Any]:
         found = super()._statistics()
         if not found and self._layer is not None and "x" not in self._maker.keys:
-            for place in parts_of(self._layer).places:
+            for place in self._parts().places:
                 role = argument_role(str(place.trail[-1]))
                 if role in _RUNNING and role not in found:
                     found[role] = place.get()
@@ -304,7 +327,7 @@ class LayerRun(CallRun):
     def _means(self) -> dict[Role, Place]:
         """Return the places of arrays that are called a mean and a variance, but not running ones."""
         found: dict[Role, Place] = {}
-        for place in parts_of(self._layer).places:
+        for place in self._parts().places:
             role = argument_role(f"running_{place.trail[-1]}")
             if role in _RUNNING and np.size(self._taken(place.get())) == np.size(self.gamma):
                 found.setdefault(role, place)

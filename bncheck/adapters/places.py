@@ -7,7 +7,7 @@ A layer is walked from its attributes downward. Every number or array on the way
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ _NOT_PARAMETERS = frozenset(
     "running moving cache velocity velocities momentum m v opt optimizer optim adam state states history previous prev "
     "saved memory config cfg hyper shapes".split()
 )
+# Of these, what may hold the parameters themselves in code that keeps all it has in one dict.
+_ALL_IN_ONE = frozenset("state states memory config cfg cache saved".split())
 _METHODS = _GRADIENTS | _PARAMETERS
 _ORDER = ("gamma", "beta")
 
@@ -63,8 +65,8 @@ class Place(NamedTuple):
         """Return the place as the source would have it: ``params['gamma']``, ``gamma.data``, ``params[0]``."""
         first, *rest = self.trail
         inner = [f".{p}" if p in VALUE | GRADIENT else f"[{p!r}]" for p in rest]
-        if rest and not isinstance(self.holder, Mapping | list | tuple):
-            inner[-1] = f".{rest[-1]}"
+        if rest:
+            inner[-1] = f"[{rest[-1]!r}]" if isinstance(self.holder, Mapping | list | tuple) else f".{rest[-1]}"
         return f"{first}{''.join(inner)}"
 
 
@@ -76,26 +78,38 @@ class Parts(NamedTuple):
     places: list[Place]
 
 
-def parts_of(layer: Any, given: Mapping[str, Any] | None = None) -> Parts:
+def parts_of(layer: Any, given: Mapping[str, Any] | None = None, proven: Collection[Trail] = ()) -> Parts:
     """Return where a layer keeps gamma, beta and their gradients; names decide, and positions where there are none.
 
     `given` holds the arrays that stand for gamma and beta, once the layer has them: in a list of gradients the order is
-    that of the list which holds these.
+    that of the list which holds these. `proven` are trails that were seen to be those of parameters, though what holds
+    them is called otherwise.
     """
     places = list(_places(layer))
-    parameters, gradients = _by_name(places)
+    parameters, gradients = _by_name(places, proven)
     listed = [place for place in places if _is_listed(place)]
     if len(parameters) < len(_ORDER):
         for key, place in zip(_ORDER, _ordered(listed), strict=False):
             parameters.setdefault(key, place)
     for position, key in enumerate(_ORDER):
         value = (given or {}).get(key)
-        index = next((_position(p.trail)[1] for p in listed if value is not None and p.get() is value), position)
+        index = next((_position(p)[1] for p in listed if value is not None and p.get() is value), position)
         for place in places:
-            name, own, gradient = _position(place.trail)
+            name, own, gradient = _position(place)
             if own == index and (gradient or _is_gradients(name)):
                 gradients.setdefault(f"d{key}", place)
     return Parts(parameters, gradients, places)
+
+
+def doubtful(parts: Parts) -> list[Place]:
+    """Return the places that are called gamma or beta, in what is called a state or a cache: it may hold copies."""
+    found = []
+    for place in parts.places:
+        *above, name = _bare(place)[0]
+        role = argument_role(name) if isinstance(name, str) and gradient_name(name) is None else None
+        if role in (Role.GAMMA, Role.BETA) and role.value not in parts.parameters and any(map(_all_in_one, above)):
+            found.append(place)
+    return found
 
 
 def put(parts: Parts, place: Place, value: Any) -> None:
@@ -198,14 +212,25 @@ def _is_foreign(name: str | int) -> bool:
     return bool(set(words(str(name))) & _NOT_PARAMETERS)
 
 
-def _bare(trail: Trail) -> tuple[Trail, bool]:
+def _all_in_one(name: str | int) -> bool:
+    said = set(words(str(name)))
+    return bool(said & _ALL_IN_ONE) and not said & (_NOT_PARAMETERS - _ALL_IN_ONE)
+
+
+def _beside(place: Place, name: str) -> bool:
+    """Tell whether what holds a place has another one of that name."""
+    return name in (place.holder if isinstance(place.holder, Mapping) else attribute_names(place.holder))
+
+
+def _bare(place: Place) -> tuple[Trail, bool]:
     """Return a trail without a last ``.data`` or ``.grad``, and whether that said "gradient".
 
     An object that is called gamma, or stands in a list, may hold its value as ``.params`` and its gradient as
-    ``.grads``.
+    ``.grads``. A ``g`` beside a ``b`` is a gamma.
     """
+    trail = place.trail
     above, last = trail[:-1], trail[-1]
-    if not above:
+    if not above or (last == "g" and _beside(place, "b")):
         return trail, False
     held = isinstance(above[-1], int) or argument_role(above[-1]) in (Role.GAMMA, Role.BETA)
     if last in VALUE or (held and _is_parameters(last)):
@@ -215,15 +240,22 @@ def _bare(trail: Trail) -> tuple[Trail, bool]:
     return trail, False
 
 
-def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:
+def _by_name(places: list[Place], proven: Collection[Trail] = ()) -> tuple[dict[str, Place], dict[str, Place]]:
     """Return the places whose names say gamma or beta, and those whose names say their gradients."""
     best: dict[str, tuple[int, int, Place]] = {}
+    doubted: dict[str, Place] = {}
     named: dict[str, set[str]] = {"gamma": set(), "beta": set()}
     twins = _twins({str(place.trail[0]) for place in places if len(place.trail) > 1})
     for place in places:
-        trail, gradient = _bare(place.trail)
+        trail, gradient = _bare(place)
         *above, name = trail
-        if isinstance(name, int) or any(_is_foreign(part) and part not in twins.values() for part in above):
+        if isinstance(name, int):
+            continue
+        foreign = [part for part in above if _is_foreign(part) and part not in twins.values()]
+        if foreign and place.trail not in proven:
+            marked = gradient_name(name) if all(map(_all_in_one, foreign)) else None
+            if marked is not None:
+                doubted.setdefault(marked.of, place)
             continue
         gradient = gradient or any(_is_gradients(part) or part in twins for part in above)
         read = gradient_name(name, marked=not gradient)
@@ -245,7 +277,7 @@ def _by_name(places: list[Place]) -> tuple[dict[str, Place], dict[str, Place]]:
             said = str(gradient_place.trail[-1]).strip("_").lower()
             if any(said.endswith(name) for name in named[key]):
                 del best[f"d{key}"]
-    found = {of: place for of, (_, _, place) in best.items()}
+    found = doubted | {of: place for of, (_, _, place) in best.items()}
     return (
         {of: found[of] for of in ("gamma", "beta") if of in found},
         {of: found[of] for of in ("dx", "dgamma", "dbeta") if of in found},
@@ -260,9 +292,9 @@ def _twins(names: set[str]) -> dict[str, str]:
     return before | after
 
 
-def _position(trail: Trail) -> tuple[str | int, int | None, bool]:
+def _position(place: Place) -> tuple[str | int, int | None, bool]:
     """Return the name of the list that a trail goes through, the index in it, and whether ``.grad`` follows."""
-    bare, gradient = _bare(trail)
+    bare, gradient = _bare(place)
     if len(bare) > 1 and isinstance(bare[-1], int):
         return bare[-2], bare[-1], gradient
     return "", None, gradient
@@ -270,7 +302,7 @@ def _position(trail: Trail) -> tuple[str | int, int | None, bool]:
 
 def _is_listed(place: Place) -> bool:
     """Tell whether a place is an entry of a list of parameters."""
-    name, index, gradient = _position(place.trail)
+    name, index, gradient = _position(place)
     return index is not None and not gradient and _is_parameters(name) and not _is_gradients(name)
 
 

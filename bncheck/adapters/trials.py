@@ -168,7 +168,7 @@ def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
         if not fit.holds & {"gamma", *(("beta", "dgamma", "dbeta") if not found.reading.absent else ())}:
             raise TargetError(f"{candidate.forward_name} does not respond to gamma or beta: is it batch norm?")
     if fit.missing:
-        seen = f" y depends on its {fit.acting}, a name that says neither." if fit.acting else ""
+        seen = f" y depends on its {fit.acting}, which bncheck does not take for either." if fit.acting else ""
         raise TargetError(
             f"{candidate.forward_name} runs, but no way was found to set {' and '.join(fit.missing)}.{seen} bncheck "
             "gives them as arguments of the forward or the constructor, or puts them where a layer keeps them: "

@@ -175,7 +175,7 @@ def clears_gradients(name: str) -> bool:
 
 # "dLdx", "dL_dx", "dJdW", "dloss_dx": the derivative of a loss by what follows.
 _DERIVATIVE = re.compile(r"^_?d_?(?:[LlEJC]|[Ll]oss|[Cc]ost)_?d_?(?=\w)")
-_AFTER_G = frozenset("x gamma beta y w b scale shift weight bias".split())  # "gx", "ggamma", as chainer has it
+_AFTER_G = frozenset("x gamma beta y g w b scale shift weight bias".split())  # "gx", "ggamma", as chainer has it
 
 
 def _without_mark(found: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -187,6 +187,8 @@ def _without_mark(found: tuple[str, ...]) -> tuple[str, ...] | None:
         return (found[0][1:], *found[1:])
     if found and found[0][:1] == "g" and found[0][1:] in _AFTER_G:
         return (found[0][1:], *found[1:])
+    if len(found) == 2 and found[0] == "g" and found[1] in _AFTER_G:  # "g_b", "g_gamma"
+        return found[1:]
     return None
 
 
@@ -217,8 +219,12 @@ def gradient_name(name: str, *, marked: bool = True) -> GradientName | None:
 def gradient_hinted(name: str) -> str:
     """Return "dgamma" or "dbeta" for a name one word of which clearly says so ("dx_beta_analytical"), "" for others.
 
-    Beside other results of a backward only: a name that says so among words of any kind may mean something else.
+    So does a plain "beta" or "b". Beside other results of a backward only: a name that says so among words of any kind
+    may mean something else.
     """
+    plain = _parameter(words(name))
+    if plain is not None:
+        return f"d{plain[0].value}"
     found = frozenset(words(name)) | frozenset(word[1:] for word in words(name) if word.startswith("d"))
     said = [role for role, table in (("dgamma", _GAMMA), ("dbeta", _BETA)) if any(table.get(w, 0) > 1 for w in found)]
     return said[0] if len(said) == 1 else ""
