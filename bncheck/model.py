@@ -209,6 +209,27 @@ class Session(Protocol):
         """Return copies of (running_mean, running_var) as (C,), as they are now; None if the code keeps none."""
 
 
+class SavedStatistic(NamedTuple):
+    """A statistic of a batch that a forward returned beside y, under a name that says so.
+
+    `kind` is "mean", "std", "inverse" (of a deviation or a variance), or "spread" for a name that is used for any of
+    those; `certain` tells whether the name can mean nothing but this batch's statistic; `value` is (C,), or as it came.
+    """
+
+    name: str
+    kind: str
+    certain: bool
+    value: Any
+
+
+@runtime_checkable
+class Saving(Protocol):
+    """A session whose forward may return statistics of the batch beside y."""
+
+    def saved(self) -> list[SavedStatistic]:
+        """Return those of the last forward."""
+
+
 @runtime_checkable
 class Differentiable(Protocol):
     """A session of code that a library differentiates; either word returns None, or raises, where it is not offered."""

@@ -17,6 +17,7 @@ from bncheck.adapters.modes import Remembers, Turning
 from bncheck.adapters.protocol import Parameters, Results, Run, Starting
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 from bncheck.core.precision import limits
+from bncheck.model import SavedStatistic, Saving
 
 # What may be missing from code that is understood all the same.
 OPTIONAL = (frozenset({"gamma", "beta"}), frozenset({"beta"}), frozenset({"gamma"}))
@@ -96,6 +97,10 @@ class AffineRun:
     def initial(self) -> dict[str, Any]:
         """Return what the code's own run says."""
         return self._run.initial() if isinstance(self._run, Starting) else {}
+
+    def saved(self) -> list[SavedStatistic]:
+        """Return what the code's own run says."""
+        return self._run.saved() if isinstance(self._run, Saving) else []
 
     def keeping(self) -> dict[str, Any]:
         """Return what the code's own run says."""

@@ -23,3 +23,8 @@ def statistics_inside(rest: tuple[Any, ...], held: tuple[str, ...]) -> Iterator[
         role = argument_role(name) if isinstance(name, str) and name else None
         if role in _RUNNING and value is not None:
             yield role, value
+
+
+def is_pair(value: Any) -> bool:
+    """Tell a returned pair of statistics from a cache of that name."""
+    return isinstance(value, tuple | list) and len(value) == len(_RUNNING)

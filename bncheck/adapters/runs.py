@@ -18,8 +18,10 @@ from bncheck.adapters.protocol import Parameters, Results
 from bncheck.adapters.pulls import pull_back
 from bncheck.adapters.recording import learning_rate
 from bncheck.adapters.results import Order, describe_gradients, read_gradients, split_forward
-from bncheck.adapters.returned_statistics import statistics_inside
+from bncheck.adapters.returned_statistics import is_pair, statistics_inside
+from bncheck.adapters.saved import saved_among
 from bncheck.adapters.words import Role, argument_role
+from bncheck.model import SavedStatistic
 
 _PAIR = "(running_mean,running_var)"
 _MODE_OPTION = [("mode", "mode:train")]
@@ -158,11 +160,6 @@ class Calling:
         return values
 
 
-def _is_pair(value: Any) -> bool:
-    """Tell a returned pair of statistics from a cache of that name."""
-    return isinstance(value, tuple | list) and len(value) == len(_RUNNING)
-
-
 class CallRun:
     """One run of a forward and a backward."""
 
@@ -288,6 +285,10 @@ class CallRun:
         mean, var = found.get(Role.RUNNING_MEAN), found.get(Role.RUNNING_VAR)
         return None if mean is None or var is None else (mean, var)
 
+    def saved(self) -> list[SavedStatistic]:
+        """Return the statistics of the batch that the forward returned beside y."""
+        return saved_among(self._values.get("outputs"), self._place, self._calling)
+
     def keeping(self) -> dict[str, Any]:
         """Return the entries of the options that the forward is given."""
         options = self._values["params"] if "params" in self._calling.forward.keys else {}
@@ -319,7 +320,7 @@ class CallRun:
         for place, name in enumerate(self._calling.returned):
             role = argument_role(name) if name else None
             at = place - (place > self._place)
-            if name in self._pairs and at < len(self._rest) and _is_pair(self._rest[at]):
+            if name in self._pairs and at < len(self._rest) and is_pair(self._rest[at]):
                 self._values["running_mean"], self._values["running_var"] = self._rest[at]
             if role in _RUNNING and role.value in taken and at < len(self._rest):
                 self._values[role.value] = self._rest[at]

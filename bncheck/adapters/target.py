@@ -12,7 +12,7 @@ import numpy as np
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
 from bncheck.adapters.protocol import Differentiating, Parameters, Reading, Run
 from bncheck.core.precision import kind
-from bncheck.model import Conventions, Gradients, Setup
+from bncheck.model import Conventions, Gradients, SavedStatistic, Saving, Setup
 
 if TYPE_CHECKING:
     from bncheck.case import Array
@@ -139,6 +139,11 @@ class FoundSession:
         """Return copies of the running statistics as (C,); None if the code keeps none."""
         found = None if self._run is None else running_of(self._run, self._hints.statistics)
         return None if found is None else (per_channel(found[0], self._size), per_channel(found[1], self._size))
+
+    def saved(self) -> list[SavedStatistic]:
+        """Return the statistics of the batch that the last forward returned beside y, as (C,)."""
+        found: list[SavedStatistic] = self._run.saved() if isinstance(self._run, Saving) else []
+        return [one._replace(value=per_channel(one.value, self._size)) for one in found]
 
     @property
     def _size(self) -> int:

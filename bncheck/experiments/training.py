@@ -15,7 +15,7 @@ from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.guard import faults_of, printing_counted
-from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, Setup, Target
+from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, SavedStatistic, Saving, Setup, Target
 
 
 @experiment("training")
@@ -93,6 +93,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
     faults: list[Fault] = []
     before: list[Fault] = []
     raw: dict[str, Any] = {}
+    saved: list[SavedStatistic] = []
     misfit: str | None = ""
     changed: list[str] = []
     with printing_counted() as printed:
@@ -104,6 +105,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
                     session.forward(-np.concatenate([case.x, case.x[:warm_up]])[::-1])
                     session.backward(np.concatenate([case.dy, case.dy[:warm_up]])[::-1].copy())
             raw["y"] = session.forward(case.x.copy())
+            saved = session.saved() if isinstance(session, Saving) else []
         if not faults:
             # A forward that hands out its own buffer may overwrite it later: keep the value that it returned.
             raw["y"] = _copied(raw["y"])
@@ -124,6 +126,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
         "printed": printed.characters,
         "eps_source": target.conventions.eps_source,
         "refused_before": bool(before),
+        "saved": [one for one in saved if is_tensor(one.value, case.gamma.shape)],
         "evaluations": 2 + 2 * (warm_up is not None) + beside,
     }
     wanted = {"y": case.x.shape, "dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.gamma.shape}

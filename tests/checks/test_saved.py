@@ -1,0 +1,123 @@
+"""BN515 on forwards that return statistics of the batch beside y: right ones of every form, wrong and unclear ones."""
+
+from dataclasses import replace
+
+import pytest
+from judging import SPEC, judged
+
+from bncheck.adapters import resolve
+from bncheck.adapters.saved import said_of
+from bncheck.model import Outcome, TargetSpec
+
+SPECS = [SPEC, replace(SPEC, mean=1e6), replace(SPEC, n=2, sd=1e-3), replace(SPEC, constant=1), replace(SPEC, c=1)]
+BACKWARD = """
+
+def batchnorm_backward(dy, x, gamma, eps):
+    m, mu = len(x), x.mean(axis=0)
+    inv = 1 / np.sqrt(((x - mu) ** 2).mean(axis=0) + eps)
+    xhat = (x - mu) * inv
+    dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+    return gamma * inv * (dy - dbeta / m - xhat * dgamma / m), dgamma, dbeta
+"""
+FORWARD = """
+from collections import namedtuple
+
+Result = namedtuple("Result", "y save_mean save_invstd")
+history = []
+
+def batchnorm_forward(x, gamma, beta, eps):
+    mu = x.mean(axis=0)
+    v = ((x - mu) ** 2).mean(axis=0)
+    out = gamma * (x - mu) / np.sqrt(v + eps) + beta
+    {rest}
+"""
+
+
+def said(tmp_path, rest, spec=SPEC):
+    path = tmp_path / "bn.py"
+    path.write_text(FORWARD.format(rest=rest.replace("\n", "\n    ")) + BACKWARD)
+    found = TargetSpec(str(path))
+    return judged("BN515", resolve.target(found, resolve.cards(found)[0].name), spec)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "return out, mu, v",
+        "save_mean, save_invstd = mu, 1 / np.sqrt(v + eps)\nreturn out, save_mean, save_invstd",
+        "mean, rstd = mu[None], 1 / np.sqrt(v[None] + eps)\nreturn mean, rstd, out",
+        "batch_var = v * len(x) / (len(x) - 1)\nreturn out, batch_var",
+        "batch_var = v + eps\nreturn out, batch_var",
+        "sigma = np.sqrt(v + eps)\nreturn out, sigma",
+        "saved_variance = 1 / np.sqrt(v + eps)\nreturn out, saved_variance",
+        "return Result(out, mu, 1 / np.sqrt(v + eps))",
+        "return {'y': out, 'save_mean': mu, 'save_std': np.sqrt(v)}",
+        "return out, np.float32(0), mu.astype(np.float32)",
+    ],
+)
+def test_right_ones_pass(tmp_path, rest, spec):
+    assert said(tmp_path, rest, spec).outcome in (Outcome.PASS, Outcome.SKIP)
+
+
+@pytest.mark.parametrize("rest", ["mean, var = mu, v\nreturn out, mean, var", "return {'out': out, 'batch_mean': mu}"])
+def test_right_ones_are_judged(tmp_path, rest):
+    assert said(tmp_path, rest).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        ("save_mean = x.sum(axis=0)\nreturn out, save_mean", "save_mean is not the mean"),
+        ("inv_std = np.sqrt(v + eps)\nreturn out, mu, inv_std", "inv_std is not the inverse"),
+        ("save_var = x.var(axis=0).mean() + 0 * mu\nreturn out, mu, save_var", "save_var is not"),
+        ("return Result(out, mu, np.sqrt(v))", "save_invstd is not"),
+        ("return {'y': out, 'batch_mean': -mu}", "batch_mean is not"),
+    ],
+)
+def test_wrong_ones_fail(tmp_path, rest, words):
+    judgement = said(tmp_path, rest)
+    assert judgement.outcome is Outcome.FAIL
+    assert words in judgement.message
+
+
+@pytest.mark.parametrize(
+    "rest", ["mean = x.sum(axis=0)\nreturn out, mean", "save_std = v\nreturn out, save_std"], ids=["plain", "misnomer"]
+)
+def test_names_that_say_too_little_are_warned_of(tmp_path, rest):
+    assert said(tmp_path, rest).outcome is Outcome.WARN
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "mean = 0.1 * mu\nreturn out, mean",
+        "history.append(1)\nsave_mean = mu * len(history)\nreturn out, save_mean",
+        "mean = 2 * mu\nreturn out, (mean, v)",
+        "cache = {'mean': 2 * mu}\nreturn out, cache",
+        "new_mean = 0.3 * mu\nreturn out, new_mean",
+        "mean = x - mu\nreturn out, mean",
+    ],
+)
+def test_what_may_be_another_thing_is_not_judged(tmp_path, rest):
+    assert said(tmp_path, rest).outcome is Outcome.SKIP
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "certain"),
+    [
+        ("mean", "mean", False), ("save_mean", "mean", True), ("mu_B", "mean", False), ("batchMean", "mean", True),
+        ("var", "spread", False), ("sigma2", "spread", False), ("sample_var", "spread", True),
+        ("std", "std", False),
+        ("rstd", "inverse", True), ("inv_std", "inverse", True), ("ivar", "inverse", True),
+        ("r_sigma", "inverse", True),
+        ("inv_sqrt_var", "inverse", True), ("std_inv", "inverse", True), ("saved_invstd", "inverse", True),
+    ],
+)  # fmt: skip
+def test_names(name, kind, certain):
+    assert said_of(name) == (kind, certain)
+
+
+@pytest.mark.parametrize("name", ["running_mean", "x_hat", "dmean", "new_var", "mean_dy", "moving_var", "eps", "m"])
+def test_names_of_other_things(name):
+    assert said_of(name) is None
