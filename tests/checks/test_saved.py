@@ -21,6 +21,7 @@ def batchnorm_backward(dy, x, gamma, eps):
 """
 FORWARD = """
 from collections import namedtuple
+import numpy as np
 
 Result = namedtuple("Result", "y save_mean save_invstd")
 history = []
