@@ -37,7 +37,7 @@ MATRIX, IN_THE_WILD = ROOT / "docs" / "kill-matrix.md", ROOT / "docs" / "bugs-in
 
 # The smallest cases of a default run, those of memory in other orders and of gamma (the smallest have no negative one),
 # and two large ones: enough for every bug here, and fast.
-SMALL, LARGE = 12, (64, 768)
+SMALL, LARGE = 15, (64, 768)
 CORNERS = ("gamma", "memory")
 
 # Right implementations that are warned of, and rightly so.

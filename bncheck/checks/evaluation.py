@@ -24,7 +24,7 @@ _NO_MODE = Judgement(Outcome.SKIP, "the code cannot be told that it is inference
 _NO_Y = Judgement(Outcome.SKIP, "no y to compare in eval mode")
 
 
-@check("BN302", "eval-uses-running-statistics", needs=("running",), follows=("BN101", "BN301"))
+@check("BN302", "eval-uses-running-statistics", needs=("running",), follows=("BN101", "BN301", "BN504"))
 def eval_uses_running_statistics(case: Case, seen: Seen) -> Judgement:
     """In eval mode y is normalised with the running statistics.
 
@@ -71,12 +71,13 @@ def eval_uses_running_statistics(case: Case, seen: Seen) -> Judgement:
     y, want = evidence.arrays["y"], used.y
     outcome, worst = within(y, want, used.allowed)
     figures = (float(abs(y[worst] - want[worst])), float(used.allowed[worst]), worst, float(y[worst]))
-    return Judgement(outcome, _what_eval_does(case, evidence), "y", *figures, float(want[worst]))
+    what = _what_eval_does(case, evidence) if np.isfinite(y).all() else f"y in eval mode is {y[worst]}"
+    return Judgement(outcome, what, "y", *figures, float(want[worst]))
 
 
-@check("BN304", "eval-leaves-statistics", needs=("running",))
+@check("BN304", "eval-leaves-statistics", needs=("running",), follows=("BN307",))
 def eval_leaves_statistics(case: Case, seen: Seen) -> Judgement:
-    """A forward in eval mode leaves the running statistics as they are.
+    """Eval mode leaves the running statistics as they are.
 
     Promise
     -------
@@ -88,11 +89,13 @@ def eval_leaves_statistics(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    The statistics after one forward in eval mode and after a second on another batch, compared bit for bit.
+    The statistics after one forward in eval mode and after a second on another batch, compared bit for bit; and those
+    after a backward of that second one, where backward comes back then.
 
     Typical causes
     --------------
-    The update outside of the branch for training; a flag that is read for the normalisation only.
+    The update outside of the branch for training; a flag that is read for the normalisation only; a backward that runs
+    the forward again.
 
     References
     ----------
@@ -101,17 +104,27 @@ def eval_leaves_statistics(case: Case, seen: Seen) -> Judgement:
     evidence = seen["running"]
     if judgement := nothing_to_judge(evidence):
         return judgement
-    for name in ("mean", "var"):
-        # What is finished at the first inference, an average over all batches say, is left alone by the second.
-        before, after = (evidence.arrays.get(f"{when}_{name}") for when in ("eval", "after"))
-        if before is None or after is None:
-            return Judgement(Outcome.SKIP, "no statistics to read after a forward in eval mode")
-        if not np.array_equal(before, after, equal_nan=True):
-            worst = int(np.argmax(~((before == after) | (np.isnan(before) & np.isnan(after)))))
-            figures = (float(abs(after[worst] - before[worst])), 0.0, (worst,), float(after[worst]))
-            message = f"running_{name} is changed by a forward in eval mode"
-            return Judgement(Outcome.FAIL, message, f"running_{name}", *figures, float(before[worst]))
+    # What is finished at the first inference, an average over all batches say, is left alone by the second.
+    if judgement := _moved(evidence, "eval", "after", "a forward"):
+        return judgement
+    if judgement := _moved(evidence, "after", "backward", "a backward"):
+        return judgement
+    if "after_mean" not in evidence.arrays or "eval_mean" not in evidence.arrays:
+        return Judgement(Outcome.SKIP, "no statistics to read after a forward in eval mode")
     return Judgement(Outcome.PASS, "eval mode leaves the statistics alone")
+
+
+def _moved(evidence: Evidence, earlier: str, later: str, what: str) -> Judgement | None:
+    """Return the failure of statistics that differ between two readings in eval mode, None where they do not."""
+    for name in ("mean", "var"):
+        before, after = (evidence.arrays.get(f"{when}_{name}") for when in (earlier, later))
+        if before is None or after is None or np.array_equal(before, after, equal_nan=True):
+            continue
+        worst = int(np.argmax(~((before == after) | (np.isnan(before) & np.isnan(after)))))
+        figures = (float(abs(after[worst] - before[worst])), 0.0, (worst,), float(after[worst]))
+        message = f"running_{name} is changed by {what} in eval mode"
+        return Judgement(Outcome.FAIL, message, f"running_{name}", *figures, float(before[worst]))
+    return None
 
 
 @check("BN305", "eval-ignores-batch", needs=("running",), follows=("BN302", "BN304"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-@check("BN504", "inputs-untouched")
+@check("BN504", "inputs-untouched", needs=("training", "running"))
 def inputs_untouched(case: Case, seen: Seen) -> Judgement:
     """The arrays handed over are as they were.
 
@@ -30,7 +30,7 @@ def inputs_untouched(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    x, gamma, beta and dy, compared with copies after one training step.
+    x, gamma, beta and dy, compared with copies after one training step; x once more after a forward in eval mode.
 
     Typical causes
     --------------
@@ -43,6 +43,8 @@ def inputs_untouched(case: Case, seen: Seen) -> Judgement:
     changed = seen["training"].facts["changed"]
     if changed:
         return Judgement(Outcome.FAIL, f"{' and '.join(changed)} changed in place", changed[0])
+    if seen["running"].facts.get("eval_changed"):
+        return Judgement(Outcome.FAIL, "x changed in place in eval mode", "x")
     return Judgement(Outcome.PASS, "inputs are untouched")
 
 

@@ -22,7 +22,8 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     Arrays: ``mean``, ``var`` and ``batch_mean``, ``batch_var`` with one row per reading (the first reading is before
     any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward; ``part``, y of some rows of
     that x alone; the statistics behind either (``eval_mean``, ``eval_var``, ``after_mean``, ``after_var``); dy and the
-    gradients of the second one's backward.
+    gradients of the second one's backward, and the statistics after that (``backward_mean``, ``backward_var``). Fact
+    ``eval_changed``: whether the eval forward wrote into its x.
     """
     conventions = target.conventions
     facts: dict[str, Any] = {"conventions": conventions, "evaluations": 0}
@@ -87,8 +88,9 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
     arrays: dict[str, Any] = {}
     with faults_of("forward", faults):
         y = session.forward(x.copy(), "eval")
+        facts["eval_changed"] = _changed(session, "x")
         if not is_tensor(y, x.shape):
-            facts["eval_shape"] = "None" if y is None else f"of shape {np.shape(y)}, and not {x.shape}"
+            facts["eval_shape"] = _instead(y, x.shape)
             return {}
         if session.running_stats() is None:
             return {}
@@ -101,7 +103,22 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
     facts["evaluations"] += 1
     if not faults:
         arrays |= _eval_gradients(session, case.dy, facts)
+        if not facts["eval_backward_fault"]:
+            arrays |= zip(("backward_mean", "backward_var"), session.running_stats() or (), strict=False)
     return {name: np.asarray(value, dtype=np.float64) for name, value in arrays.items() if is_numeric(value)}
+
+
+def _changed(session: Session, name: str) -> bool:
+    """Tell whether user code has written into an array that it was given last."""
+    before, now = session.handed_over().get(name, (0, 0))
+    return not np.array_equal(before, now, equal_nan=True)
+
+
+def _instead(y: Any, shape: tuple[int, ...]) -> str:
+    """Return in words what came in the place of an array of that shape."""
+    if y is None or isinstance(y, str | dict | set):
+        return f"{'None' if y is None else f'a {type(y).__name__}'}, and no array"
+    return f"of shape {np.shape(y)}, and not {shape}"
 
 
 # Which rows of the eval batch are run once more by themselves: all but the first, the last one first. It is the case's

@@ -119,9 +119,16 @@ def test_recipes_come_first_and_small_ones_before_large_ones() -> None:
     recipes = [spec for spec in specs if spec.recipe != "draw"]
     assert specs[: len(recipes)] == recipes
     assert recipes[0].recipe == "plain"
-    sizes = [spec.m * spec.c for spec in recipes if spec.recipe != "plain"]
+    sizes = [spec.m * spec.c for spec in recipes if spec.recipe not in ("plain", "gamma")]
     assert sizes == sorted(sizes)
     assert len(recipes) >= 60
+
+
+def test_the_shortest_sweep_has_gammas_of_either_sign_and_none() -> None:
+    gammas = np.concatenate([build(spec).gamma for spec in plan(6, 0, "float64", (0, 2))])
+    assert (gammas < 0).any()
+    assert (gammas == 0).any()
+    assert (gammas > 0).any()
 
 
 def test_plan_of_the_default_size_covers_every_pair() -> None:

@@ -104,6 +104,43 @@ def test_one_statistic_that_moves_by_a_millionth_fails():
     assert "running_var" in judgement.message
 
 
+class LearningInEvalBackward(Session):
+    """Takes the batch in once more in the backward of eval mode."""
+
+    def backward(self, dy):
+        found = super().backward(dy)
+        if self.mode == "eval":
+            self.learn(self.x)
+        return found
+
+
+def test_statistics_that_a_backward_in_eval_mode_moves_fail():
+    layer = Keeping(session=LearningInEvalBackward)
+    assert judged("BN304", layer).message == "running_mean is changed by a backward in eval mode"
+    assert roots(layer) == {"BN304"}
+
+
+class WritingInEval(Session):
+    """Centres x in place in eval mode."""
+
+    def forward(self, x, mode="train"):
+        y = super().forward(x, mode)
+        if mode == "eval":
+            before = x.copy()
+            x -= wide(self.mean, x)
+            self.written = {"x": (before, x)}
+        return y
+
+    def handed_over(self):
+        return {**super().handed_over(), **getattr(self, "written", {})}
+
+
+def test_an_input_that_eval_mode_writes_into_fails():
+    layer = Keeping(session=WritingInEval)
+    assert judged("BN504", layer).message == "x changed in place in eval mode"
+    assert roots(layer) == {"BN504"}
+
+
 class Placed(Keeping):
     """Adds to each sample what its place in the batch is."""
 
