@@ -62,7 +62,7 @@ def test_an_endless_loop_is_stopped_and_placed():
 @pytest.mark.parametrize(
     ("source", "verdict", "told"),
     [
-        ("class Settings:\n  while True: pass", Verdict.ERROR, "cannot be imported: no sign of life for 1 seconds"),
+        ("class Settings:\n  while True: pass", Verdict.ERROR, "cannot be imported: no sign of life for 3 seconds"),
         (
             "class Settings:\n  import ctypes; ctypes.string_at(0)",
             Verdict.ERROR,
@@ -71,16 +71,16 @@ def test_an_endless_loop_is_stopped_and_placed():
         (
             "def batchnorm_forward(x, gamma, beta, eps):\n  while True: pass",
             Verdict.FAIL,
-            "no sign of life for 3 seconds",
+            "no sign of life for 9 seconds",
         ),
     ],
     ids=["import hangs", "import crashes", "first forward hangs"],
 )
 def test_an_end_before_the_first_case(tmp_path, monkeypatch, source, verdict, told):
-    monkeypatch.setattr("bncheck.executors.isolated._IMPORT_SECONDS", 1.0)
+    monkeypatch.setattr("bncheck.executors.isolated._IMPORT_SECONDS", 3.0)
     path = tmp_path / "early.py"
     path.write_text(f"{source}\ndef batchnorm_backward(dout, cache):\n    return dout, dout, dout\n")
-    report = verify(path, timeout=1.0)
+    report = verify(path, timeout=3.0)
     (target,) = report.targets
     assert report.verdict is verdict
     assert told in target.error + "".join(f.message for f in target.findings)
@@ -210,7 +210,7 @@ def test_the_worker_ends_when_its_parent_is_killed(tmp_path):
         f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\nwhile len(x) > 4: pass",
     )
     parent = subprocess.Popen([sys.executable, "-m", "bncheck", "verify", str(path)], stdout=subprocess.DEVNULL)
-    for _ in range(100):
+    for _ in range(600):
         time.sleep(0.1)
         if (tmp_path / "pid").read_text():
             break
