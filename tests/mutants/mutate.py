@@ -1,0 +1,69 @@
+"""All single faults of a source: every operator at every place, less those that change no result or raise."""
+
+from dataclasses import dataclass
+
+from .labels import Label, also_of, family_of
+from .operators import OPERATORS, of_statements
+from .places import Change, Place, applied, bare, line_after
+from .table import Source
+from .truth import fingerprint, results_of, right_results, wrong_tensors
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One edit of a source: the line before and after it, without annotations, and what it makes wrong."""
+
+    source: str
+    operator: str
+    part: str
+    before: str
+    after: str
+    label: Label
+    fingerprint: tuple[str, ...]
+
+
+@dataclass
+class Tally:
+    """What became of the changes that the operators proposed."""
+
+    raised: int = 0
+    unchanged: int = 0
+    repeated: int = 0
+    kept: int = 0
+
+
+def changes(place: Place) -> list[Change]:
+    """Return every change that the operators propose, in the order of the text."""
+    found = [change for node in place.expressions() for operator in OPERATORS for change in operator(place, node)]
+    found = [change for change in found if change.line in place.parts] + list(of_statements(place))
+    return sorted(found, key=lambda change: (change.line, change.start, change.operator, change.new))
+
+
+def mutants(source: Source, tally: Tally) -> list[Mutant]:
+    """Return a source's single faults; of those with equal results on one line, the first."""
+    place = Place(source)
+    right = right_results(source.name)
+    found: list[Mutant] = []
+    seen: set[tuple[object, ...]] = set()
+    for change in changes(place):
+        text = applied(place.lines, change)
+        results = results_of(source, text)
+        if results is None:
+            tally.raised += 1
+            continue
+        tensors = wrong_tensors(results, right)
+        if not tensors:
+            tally.unchanged += 1
+            continue
+        mark = fingerprint(results)
+        if mark in seen:
+            tally.repeated += 1
+            continue
+        seen.add(mark)
+        tally.kept += 1
+        part = place.parts.get(change.line, "")
+        family = family_of(part, change.operator, change.focus)
+        label = Label(family, also_of(part, change.operator, family, tensors), tensors, change.line)
+        before, after = bare(place.lines[change.line - 1]), bare(line_after(place.lines, change))
+        found.append(Mutant(source.name, change.operator, part, before, after, label, mark))
+    return found
