@@ -33,6 +33,8 @@ from bncheck.registry import Registry, did_you_mean
 from bncheck.report import Report, Verdict
 
 if TYPE_CHECKING:
+    from bncheck.bugs.catalogue import Bug
+    from bncheck.checks.catalogue import Check
     from bncheck.report import Progress
     from bncheck.reporters import Style
 
@@ -257,23 +259,25 @@ def init(target: str, adapter: bool, output: Path | None, **options: Any) -> Non
 @_examples(
     "bncheck explain BN201",
     "bncheck explain dx-matches-numeric",
+    "bncheck explain BUG211",
 )
 def explain(codes: tuple[str, ...]) -> None:
-    """Explain a check: what it promises, why that matters, what usually breaks it."""
+    """Explain a check (what it promises, why that matters, what usually breaks it), or a bug that reports name."""
+    from bncheck.bugs.catalogue import BUGS
     from bncheck.checks.catalogue import CHECKS
 
-    checks = [check for _, check in CHECKS.items()]
-    by_name = {**{check.name: check for check in checks}, **{check.code: check for check in checks}}
+    known: list[Check | Bug] = [item for registry in (CHECKS, BUGS) for _, item in registry.items()]
+    by_name = {**{item.name: item for item in known}, **{item.code: item for item in known}}
     wanted = [code if code in by_name else code.upper() for code in codes]
     for code, name in zip(codes, wanted, strict=True):
         if name not in by_name:
-            near = did_you_mean(name if name[:2] == "BN" else code.lower(), by_name)
-            raise UsageError(f"no check is called {code!r}. {near}")
+            near = did_you_mean(name if name[:2] in ("BN", "BU") else code.lower(), by_name)
+            raise UsageError(f"no check or bug is called {code!r}. {near}")
     from bncheck.reporters.destination import width, write_out
     from bncheck.reporters.pages import page
 
     found = [by_name[name] for name in wanted]
-    write_out("\n".join(page(f"{check.code} {check.name}", check.doc, width()) for check in found))
+    write_out("\n".join(page(f"{item.code} {item.name}", item.doc, width()) for item in found))
 
 
 @cli.command("list")

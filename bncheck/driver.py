@@ -16,12 +16,14 @@ from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.plan import plan
 from bncheck.cases.shrink import Shrunk, shrink
+from bncheck.cases.telling import telling
 from bncheck.checks.catalogue import CHECKS, Check, selected
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
-from bncheck.diagnose import diagnose
+from bncheck.diagnose import Observed, diagnose
 from bncheck.errors import BncheckError, StubError
 from bncheck.experiments.catalogue import in_order
+from bncheck.experiments.observation import observed
 from bncheck.model import (
     GRADIENTS,
     TENSORS,
@@ -36,7 +38,7 @@ from bncheck.model import (
 )
 from bncheck.report import ArrayData, Comparison, Exhibit
 from bncheck.settings import Settings
-from bncheck.tasks import Begun, Discovered, Judged, Refused, Shown, Task, Tell, Written
+from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, Task, Tell, Written
 
 
 def perform(task: Task, tell: Tell) -> None:
@@ -62,6 +64,8 @@ def _run_cases(task: Task, tell: Tell) -> None:
         for case_id in task.cases:
             target.begin(case_id)
             tell(Judged(judge(target, CaseSpec.parse(case_id), checks)[0]))
+    elif task.kind == "diagnose":
+        tell(_diagnosed(target, task))
     else:
         for code, case_id in zip(task.codes, task.cases, strict=True):
             tell(_show(target, CaseSpec.parse(case_id), code))
@@ -165,7 +169,7 @@ def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
     target.begin(spec.id)
     if not code:
         result, case, seen = judge(target, spec, selected((), ()))
-        return Shown("", _exhibit(target, case, seen, None), None, "", (), result.evaluations)
+        return Shown("", _exhibit(target, case, seen, None), None, "", result.evaluations)
     check = CHECKS.get(code)
     evaluations = 0
     related = [item for _, item in CHECKS.items() if item is check or item.oracle in ("reference", "numeric")]
@@ -198,7 +202,20 @@ def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
     exhibit = _exhibit(target, case, seen, check)
     if exhibit.comparisons:
         original = _pointed(original, exhibit.comparisons[0])
-    return Shown(code, exhibit, original, boundary, diagnose(case, seen), evaluations)
+    return Shown(code, exhibit, original, boundary, evaluations)
+
+
+def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
+    """Run cases that tell bugs apart, and some that failed, and look for bugs that explain them all."""
+    conventions = target.conventions
+    ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
+    specs = telling(conventions.dtype or task.settings.dtype, ranks, conventions.eps)
+    seen = []
+    for spec in [*specs, *(CaseSpec.parse(case) for case in task.cases)]:
+        target.begin(spec.id)
+        case = build(spec)
+        seen.append(Observed(case, observed(target, case)))
+    return Diagnosed(diagnose(seen), 2 * len(seen))
 
 
 def _pointed(judgement: Judgement, shown: Comparison) -> Judgement:

@@ -17,7 +17,7 @@ from bncheck.executors.isolated import Isolated, WorkerError
 from bncheck.model import UNDECLARED, CaseResult, Judgement, Outcome, TargetCard, TargetSpec
 from bncheck.report import Finding, Progress, Report, TargetReport, Verdict
 from bncheck.settings import Settings
-from bncheck.tasks import Begun, Discovered, Event, Judged, Refused, Shown, Task, Written
+from bncheck.tasks import Begun, Diagnosed, Discovered, Event, Judged, Refused, Shown, Task, Written
 
 Show = Callable[[Progress], None]
 
@@ -225,6 +225,7 @@ class _Job:
             task = Task("exhibit", self.spec, self.settings, card.name, tuple(wanted.values()), tuple(wanted))
             if wanted:
                 self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
+        named = [] if interrupted else self._diagnosed(card, found)
         by_code = {show.code: show for show in shown}
         found = tuple(_with_exhibit(finding, by_code.get(finding.code)) for finding in found)
         if self.abandoned:
@@ -239,15 +240,25 @@ class _Job:
             conventions=card.conventions,
             oracles=oracles,
             findings=found,
-            diagnoses=tuple(diagnosis for show in shown for diagnosis in show.diagnoses),
+            diagnoses=tuple(diagnosis for answer in named for diagnosis in answer.diagnoses),
             exhibits=tuple(show.exhibit for show in shown),
             cases=len(self.results),
-            evaluations=self.evaluations + sum(show.evaluations for show in shown),
+            evaluations=self.evaluations + sum(s.evaluations for s in shown) + sum(d.evaluations for d in named),
             seconds=time.perf_counter() - self.start,
             # A live object has no name that another process could find it by.
             replay=_replay_command(exhibited, self.spec, card) if exhibited and not self.spec.live else "",
             discovery=card.trace,
         )
+
+    def _diagnosed(self, card: TargetCard, found: Sequence[Finding]) -> list[Diagnosed]:
+        """Ask for the names of the bugs, where a tensor of training fails and nothing took the worker down."""
+        failed = [finding for finding in found if finding.outcome is Outcome.FAIL]
+        if not any(f.code[:3] in _FORMULAS for f in failed) or any(f.code == "BN506" for f in failed):
+            return []
+        answers: list[Diagnosed] = []
+        task = Task("diagnose", self.spec, self.settings, card.name)
+        self.executor.run(task, lambda event: answers.append(event) if isinstance(event, Diagnosed) else None)
+        return answers
 
     def _exhibited(self, found: Sequence[Finding]) -> dict[str, str]:
         """Return the case to show for each failure that follows from no other."""
@@ -261,6 +272,10 @@ class _Job:
                 if case is not None and finding.code != "BN506":
                     wanted[finding.code] = case
         return wanted
+
+
+# Checks of y and of the gradients in training: what the bugs that have names are wrong in.
+_FORMULAS = ("BN1", "BN2", "BN5", "BN6")
 
 
 def _with_exhibit(finding: Finding, shown: Shown | None) -> Finding:

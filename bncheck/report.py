@@ -78,7 +78,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A named bug that explains what was seen, and how well it does."""
+    """A named bug that explains what was seen, and how well it does.
+
+    `explanation` says how to mend it; `wrong` and `right` are the line with the fault and as it should be.
+    """
 
     code: str
     name: str
@@ -88,6 +91,8 @@ class Diagnosis:
     explained: float
     condition: str = ""
     replay: str = ""
+    wrong: str = ""
+    right: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from bncheck.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A piece of work on one target. `kind` is "discover", "sweep", "exhibit" or "adapter".
+    """A piece of work on one target. `kind` is "discover", "sweep", "exhibit", "diagnose" or "adapter".
 
     `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`; an empty code asks for the
-    case as it is, with every tensor shown.
+    case as it is, with every tensor shown. For "diagnose" they are cases that fail, beside those that it draws itself.
     """
 
     kind: str
@@ -70,6 +70,13 @@ class Shown:
     exhibit: Exhibit
     judgement: Judgement | None
     boundary: str
+    evaluations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """The bugs that explain what is wrong, by name; none where no known bug explains it exactly."""
+
     diagnoses: tuple[Diagnosis, ...]
     evaluations: int
 
@@ -88,6 +95,6 @@ class Broken:
     traceback: str
 
 
-Event = Discovered | Refused | Begun | Judged | Shown | Written | Broken
+Event = Discovered | Refused | Begun | Judged | Shown | Diagnosed | Written | Broken
 
 Tell = Callable[[Event], None]

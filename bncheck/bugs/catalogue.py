@@ -1,15 +1,139 @@
-"""The registry of bug signatures: wrong versions of the reference, each with one fault."""
+"""The registry of bugs: Batch Normalization with one fault each, its name, the wrong line beside the right one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from bncheck.case import Case
-from bncheck.model import Evidence
+from bncheck.bugs.steps import STEPS, Step, Steps
 from bncheck.registry import Registry
-from bncheck.report import Diagnosis
 
-# A signature looks at a failing case and its evidence, and returns a diagnosis when it explains them.
-Signature = Callable[[Case, Mapping[str, Evidence]], Diagnosis | None]
 
-BUGS: Registry[Signature] = Registry("bug", "bncheck.bugs")
+class Choice(NamedTuple):
+    """One value of a bug's parameter: how it is written, what it is, how much less likely it makes the bug.
+
+    `said` is a title of its own, where the bug's is not plain enough for this value.
+    """
+
+    text: str
+    value: Any
+    cost: float = 0.0
+    said: str = ""
+
+
+class Sample(NamedTuple):
+    """One case as diagnosis sees it: the steps up to what is looked at, and what the user's code returned."""
+
+    steps: Steps
+    found: dict[str, Any]
+
+
+Choices = Callable[[Sequence[Sample]], Sequence[Choice]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One fault, or a family of faults that differ in a parameter.
+
+    Attributes
+    ----------
+    code, name : str
+        "BUG201", "mean-path-dropped".
+    title : str
+        The fault in one sentence; ``{}`` stands for the parameter.
+    steps : tuple of str
+        The steps that it replaces; the first is where the fault is.
+    wrong, right : str
+        The line with the fault, and as it should be.
+    mend : str
+        What to do.
+    fault : callable
+        ``fault(s)`` (``fault(s, value)`` with a parameter) returns the wrong value of the step, or a tuple of values if
+        it replaces several.
+    choices : callable or None
+        The values that the parameter may have, given what was found; None without a parameter.
+
+    """
+
+    code: str
+    name: str
+    title: str
+    steps: tuple[str, ...]
+    wrong: str
+    right: str
+    mend: str
+    fault: Callable[..., Any]
+    choices: Choices | None = None
+
+    @property
+    def doc(self) -> str:
+        """The page of the bug: what it is, the lines, why it happens, how to test for it by hand, references."""
+        what, _, rest = (inspect.getdoc(self.fault) or "").partition("\n\n")
+        written = "..." if self.choices is not None else ""
+        lines = [("Wrong", self.wrong), ("Right", self.right), ("To mend it", self.mend)]
+        parts = [f"{title}\n{'-' * len(title)}\n{line.replace('{}', written)}" for title, line in lines]
+        return "\n\n".join([what, *parts, rest])
+
+    def versions(self, samples: Sequence[Sample]) -> list[Version]:
+        """Return the wrong versions that it stands for; one, unless it has a parameter."""
+        if self.choices is None:
+            return [Version(self, Choice("", None))]
+        return [Version(self, choice) for choice in self.choices(samples)]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A bug with the value of its parameter."""
+
+    bug: Bug
+    choice: Choice
+
+    @property
+    def replaced(self) -> dict[str, Step]:
+        """The wrong steps."""
+        steps = self.bug.steps
+        if len(steps) == 1:
+            return {steps[0]: self._value}
+        return {name: self._nth(place) for place, name in enumerate(steps)}
+
+    def _nth(self, place: int) -> Step:
+        return lambda s: self._value(s)[place]
+
+    def _value(self, s: Steps) -> Any:
+        return self.bug.fault(s) if self.bug.choices is None else self.bug.fault(s, self.choice.value)
+
+    @property
+    def title(self) -> str:
+        """The fault in one sentence."""
+        return self.fill(self.choice.said or self.bug.title)
+
+    def fill(self, text: str) -> str:
+        """Return a text of the bug with the parameter's value in it."""
+        return text.replace("{}", self.choice.text)
+
+
+BUGS: Registry[Bug] = Registry("bug", "bncheck.bugs")
+
+
+def bug(
+    code: str,
+    name: str,
+    title: str,
+    *,
+    step: str,
+    wrong: str,
+    mend: str,
+    right: str = "",
+    choices: Choices | Sequence[Choice] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function that computes a wrong step (or several, named with blanks between them)."""
+
+    def register(fault: Callable[..., Any]) -> Callable[..., Any]:
+        steps = tuple(step.split())
+        given = choices if choices is None or callable(choices) else lambda samples: choices
+        BUGS.add(code, Bug(code, name, title, steps, wrong, right or STEPS[steps[0]].line, mend, fault, given))
+        return fault
+
+    return register

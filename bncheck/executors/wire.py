@@ -6,12 +6,12 @@ import json
 
 from bncheck.codec import decode, encode
 from bncheck.errors import UsageError
-from bncheck.tasks import Begun, Broken, Discovered, Event, Judged, Refused, Shown, Task, Written
+from bncheck.tasks import Begun, Broken, Diagnosed, Discovered, Event, Judged, Refused, Shown, Task, Written
 
 # A line of this text ends a task.
 DONE = b"done\n"
 
-_TYPES: tuple[type[Event], ...] = (Discovered, Refused, Begun, Judged, Shown, Written, Broken)
+_TYPES: tuple[type[Event], ...] = (Discovered, Refused, Begun, Judged, Shown, Diagnosed, Written, Broken)
 _EVENTS = {cls.__name__: cls for cls in _TYPES}
 
 

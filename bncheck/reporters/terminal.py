@@ -224,6 +224,9 @@ def _diagnosis(diagnosis: Diagnosis, style: Style) -> Iterator[RenderableType]:
     condition = f"; {clean(diagnosis.condition, style.ascii)}" if diagnosis.condition else ""
     yield Text()
     yield indented(head)
+    for word, line, color in (("wrong", diagnosis.wrong, "red"), ("right", diagnosis.right, "green")):
+        if line:
+            yield indented(Text.assemble((f"{word}: ", color), clean(line, style.ascii)), 4)
     yield indented(Text(f"It explains {share} of the error in {diagnosis.tensor}{condition}."), 4)
     yield indented(Text(clean(diagnosis.explanation, style.ascii, keep_lines=True)), 4)
 

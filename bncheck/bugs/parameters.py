@@ -1,0 +1,224 @@
+"""Faults of dgamma and dbeta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bncheck.bugs.catalogue import Choice, bug
+from bncheck.bugs.steps import Array, Steps
+
+_IN_PLACE_OF_XHAT = [
+    Choice("x", lambda s: s.x),
+    Choice("(x - mu)", lambda s: s.back_centred),
+    Choice("y", lambda s: s.y),
+    Choice("gamma * xhat", lambda s: s.gamma * s.back_xhat),
+    Choice("(x - mu) / sqrt(var)", lambda s: s.centred / np.sqrt(s.var)),
+    Choice("(x - mu) / (sqrt(var) + eps)", lambda s: s.centred / (np.sqrt(s.var) + s.eps)),
+    Choice("(x - mu) / (var + eps)", lambda s: s.centred / (s.var + s.eps)),
+    Choice("(x - mu) * sqrt(var + eps)", lambda s: s.centred * np.sqrt(s.var + s.eps)),
+    Choice("abs(xhat)", lambda s: np.abs(s.back_xhat)),
+    Choice("xhat**2", lambda s: s.back_xhat**2),
+    Choice("dy", lambda s: s.dy),
+    Choice("mu", lambda s: s.mu),
+    Choice("beta", lambda s: s.beta),
+]
+
+
+@bug(
+    "BUG301",
+    "dgamma-without-xhat",
+    "dgamma sums dy * {}, and not dy * xhat",
+    step="dgamma",
+    wrong="dgamma = sum(dy * {})",
+    mend="keep xhat in the cache: dgamma = sum(dy * xhat)",
+    choices=_IN_PLACE_OF_XHAT,
+)
+def dgamma_without_xhat(s: Steps, value: Any) -> Any:
+    """Another array stands for xhat in dgamma.
+
+    Why it happens
+    --------------
+    The cache holds x, or x - mu, or y. Data that are normalised already hide it.
+
+    By hand
+    -------
+    Multiply x by 10, with eps near 0: dgamma must not change. Add 5 to x: neither.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dgamma.
+    """
+    return s.sum(s.dy * value(s))
+
+
+def _over(a: Array, s: Steps, where: str) -> Array:
+    """Return a sum over the axes that a name says, or the array itself."""
+    spatial = tuple(range(2, a.ndim))
+    axes = {"nothing": (), "everything": tuple(range(a.ndim)), "C": (1,), "N": (0,), "H, W": spatial, "N, H, W": s.axes}
+    return s.sum(a, axes[where])
+
+
+_WHERE = [Choice(where, where) for where in ("nothing", "everything", "C", "N", "H, W")]
+
+
+@bug(
+    "BUG302",
+    "dgamma-summed-over-other-axes",
+    "dgamma is summed over {}, and not over all axes but C",
+    step="dgamma",
+    wrong="dgamma = dy * xhat, summed over {}",
+    right="dgamma = dy * xhat, summed over all axes but C",
+    mend="one sum per channel: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
+    choices=_WHERE,
+)
+def dgamma_axes(s: Steps, where: str) -> Any:
+    """The products are not summed, or over the wrong axes.
+
+    Why it happens
+    --------------
+    Textbooks lose the sum; a missing axis sums over everything.
+
+    By hand
+    -------
+    dgamma has the shape of gamma, and changes in one channel if x changes in that channel.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dgamma.
+    """
+    return _over(s.dy * s.back_xhat, s, where)
+
+
+_DGAMMA = [
+    Choice("sum(dy)", lambda s: s.sum(s.dy), 0.2),
+    Choice("0", lambda s: 0 * s.gamma),
+    Choice("sum(dy / xhat)", lambda s: s.sum(s.dy / s.back_xhat)),
+    Choice("sum(abs(dy * xhat))", lambda s: s.sum(np.abs(s.dy * s.back_xhat))),
+    Choice("sum(dx * xhat)", lambda s: s.sum(s.dx * s.back_xhat)),
+    Choice("gamma", lambda s: s.gamma),
+    Choice("sum(y)", lambda s: s.sum(s.y)),
+]
+
+
+@bug(
+    "BUG303",
+    "dgamma-is-something-else",
+    "dgamma is {}, and not sum(dy * xhat)",
+    step="dgamma",
+    wrong="dgamma = {}",
+    mend="dgamma = sum(dy * xhat), per channel",
+    choices=_DGAMMA,
+)
+def dgamma_is_something_else(s: Steps, value: Any) -> Any:
+    """Dgamma is dbeta, or nothing, or made of other things.
+
+    Why it happens
+    --------------
+    The two gradients are returned in the wrong order, or one is copied from the other.
+
+    By hand
+    -------
+    dy = 1 everywhere: dgamma is 0 in every channel, dbeta is m.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dgamma.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return value(s)
+
+
+@bug(
+    "BUG304",
+    "dgamma-dbeta-swapped",
+    "dgamma and dbeta are swapped",
+    step="dgamma dbeta",
+    wrong="dgamma, dbeta = sum(dy), sum(dy * xhat)",
+    right="dgamma, dbeta = sum(dy * xhat), sum(dy)",
+    mend="swap the two, where they are computed or where they are returned",
+)
+def swapped(s: Steps) -> Any:
+    """Each of the two gradients is the other.
+
+    Why it happens
+    --------------
+    Backward returns them in another order than the one that it declares.
+
+    By hand
+    -------
+    dy = 1 everywhere: dgamma is 0 in every channel, dbeta is m.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3.
+    """
+    return s.right("dbeta"), s.right("dgamma")
+
+
+@bug(
+    "BUG401",
+    "dbeta-summed-over-other-axes",
+    "dbeta is summed over {}, and not over all axes but C",
+    step="dbeta",
+    wrong="dbeta = dy, summed over {}",
+    right="dbeta = dy, summed over all axes but C",
+    mend="one sum per channel: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
+    choices=_WHERE,
+)
+def dbeta_axes(s: Steps, where: str) -> Any:
+    """The upstream gradient is not summed, or over the wrong axes.
+
+    Why it happens
+    --------------
+    Textbooks lose the sum; a missing axis sums over everything.
+
+    By hand
+    -------
+    dy = 1 everywhere: dbeta is m in every channel.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dbeta.
+    """
+    return _over(s.dy, s, where)
+
+
+_DBETA = [
+    Choice("sum(dy * xhat)", lambda s: s.sum(s.dy * s.back_xhat), 0.2),
+    Choice("0", lambda s: 0 * s.gamma),
+    Choice("sum(dy * x)", lambda s: s.sum(s.dy * s.x)),
+    Choice("sum(dy * y)", lambda s: s.sum(s.dy * s.y)),
+    Choice("sum(abs(dy))", lambda s: s.sum(np.abs(s.dy))),
+    Choice("beta * sum(dy)", lambda s: s.beta * s.sum(s.dy)),
+    Choice("1", lambda s: 1 + 0 * s.gamma),
+]
+
+
+@bug(
+    "BUG402",
+    "dbeta-is-something-else",
+    "dbeta is {}, and not sum(dy)",
+    step="dbeta",
+    wrong="dbeta = {}",
+    mend="dbeta = sum(dy), per channel",
+    choices=_DBETA,
+)
+def dbeta_is_something_else(s: Steps, value: Any) -> Any:
+    """Dbeta is dgamma, or nothing, or made of other things.
+
+    Why it happens
+    --------------
+    The two gradients are returned in the wrong order, or one is copied from the other.
+
+    By hand
+    -------
+    dy = 1 everywhere: dbeta is m in every channel.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dbeta.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return value(s)
