@@ -55,7 +55,7 @@ PROGRAMS = click.option(
 )
 # What the user may say about a target instead of leaving it to discovery.
 DECLARED_OPTIONS = (
-    click.option("--layout", metavar="[NC|CN|NCHW|NHWC]", help="Layout of x."),
+    click.option("--layout", metavar="LAYOUT", help="Layout of x: NC, CN, NCL, NLC, NCHW, NHWC, NCDHW or NDHWC."),
     click.option("--parameter-shape", metavar="SHAPE", help="Shape of gamma and beta: '(C,)', '(1, C)', '(C, 1)'."),
     click.option("--eps", type=float, metavar="VALUE", help="The value of an eps that is hard-coded."),
     click.option(

@@ -233,7 +233,8 @@ class _Job:
         # What was seen before an interruption may say "wrong"; it cannot say "right".
         oracles = None if interrupted else verdict.oracle_table(told)
         outcome = verdict.verdict(found, oracles, strict=self.settings.strict)
-        exhibited = next((show.exhibit.case for show in shown), None)
+        died = verdict.representative("BN506", Outcome.FAIL, self.results)
+        exhibited = next((show.exhibit.case for show in shown), died)
         return TargetReport(
             name=card.name,
             verdict=Verdict.INTERRUPTED if interrupted else outcome,
@@ -267,9 +268,10 @@ class _Job:
         wanted = {}
         for finding in found:
             if finding.outcome in (Outcome.FAIL, Outcome.WARN) and finding.follows_from is None:
-                case = verdict.representative(finding.code, finding.outcome, self.results)
-                # A case that took the worker down is not run again to be shrunk.
-                if case is not None and finding.code != "BN506":
+                # A case that took the worker down was not judged, and is not run again to be shrunk.
+                judged = [result for result in self.results if result.judgements.keys() != {"BN506"}]
+                case = verdict.representative(finding.code, finding.outcome, judged)
+                if case is not None:
                     wanted[finding.code] = case
         return wanted
 

@@ -100,8 +100,20 @@ def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
     if "BN101" not in by_code or not any(code.startswith("BN2") for code in by_code):
         conclusion = "Only a part was asked for: this says nothing about the rest."
     if failed and answers == ("yes", "yes", "yes"):
-        conclusion = "Forward and backward return the right numbers, but not always, or not only that: see below."
+        conclusion = _other_promises(failed)
     return OracleTable(*answers, conclusion)
+
+
+# More names than these make no headline.
+_MOST_NAMED = 2
+
+
+def _other_promises(failed: Sequence[Finding]) -> str:
+    """Return the conclusion for code whose training step is right, and which fails all the same."""
+    names = [f"{finding.code} {finding.name}" for finding in failed if finding.follows_from is None]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    broken = "another promise is broken" if len(names) == 1 else "other promises are broken"
+    return f"The numbers of a training step are right; {broken}: {', '.join(names[:_MOST_NAMED])}{more}."
 
 
 def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bool) -> Verdict:

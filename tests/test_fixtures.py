@@ -83,11 +83,7 @@ def test_wrong_implementations_fail_where_their_header_says(path):
         assert target.oracles.backward_is_own_derivative == ("yes" if consistent else "no")
 
 
-# What raises is not shown again, and has no command to replay it.
-SHOWN = [path for path in BUGGY if header(path, "caught", "") != "BN506"]
-
-
-@pytest.mark.parametrize("path", SHOWN, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", BUGGY, ids=lambda p: p.stem)
 def test_the_report_of_a_wrong_implementation_can_be_replayed(path):
     report = verify(path)
     (target,) = report.targets

@@ -27,12 +27,14 @@ _FALLBACK = 1e-5
 class Eps(NamedTuple):
     """How eps reaches the code ("argument", "attribute", "fixed"), its value if it is fixed, and a note.
 
-    The source "ignored" is a fixed one beside an eps that the code accepts, and does not use.
+    The source "ignored" is a fixed one beside an eps that the code accepts, and does not use. An `assumed` value was
+    not measured.
     """
 
     source: str
     value: float | None
     note: str = ""
+    assumed: bool = False
 
 
 class _Form(NamedTuple):
@@ -55,15 +57,19 @@ def find_eps(reading: Reading, way: Way) -> Eps:
     place = reading.eps
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        if place is not None and (place.certain or _responds(reading, way)):
+        if place is not None and _responds(reading, way):
             return Eps(place.source, None)
         try:
             found = _infer(reading, way)
         except KeyboardInterrupt:
             raise
         except BaseException:
-            found = Eps("fixed", _FALLBACK, f"eps could not be measured; {_FALLBACK:g} is assumed")
-        return found if place is None or not place.named else _ignored(found, place.named)
+            found = Eps("fixed", _FALLBACK, f"eps could not be measured; {_FALLBACK:g} is assumed", assumed=True)
+    if place is None or not (place.certain or place.named):
+        return found
+    if place.certain and found.assumed:  # a forward without any eps is wrong in another way
+        return Eps(place.source, None)
+    return _ignored(found, place.named or "an argument")
 
 
 def _ignored(found: Eps, named: str) -> Eps:
@@ -82,7 +88,9 @@ def _responds(reading: Reading, way: Way) -> bool:
         raise
     except BaseException:
         return True  # code that cannot stand another eps has read it
-    return not np.allclose(small, large, rtol=1e-6, atol=0.0, equal_nan=True)
+    if not (np.isfinite(small).all() and np.isfinite(large).all()):
+        return True  # what is no number shows nothing
+    return not np.allclose(small, large, rtol=1e-6, atol=0.0)
 
 
 def _forward(reading: Reading, way: Way, variance: float, eps: float) -> tuple[Any, Any]:
@@ -115,7 +123,7 @@ def _infer(reading: Reading, way: Way) -> Eps:
                 found = _consistent(var, slope, form, accuracy, scaled)
                 if found is not None:
                     return _describe(found, form, accuracy, scaled)
-    return Eps("fixed", _FALLBACK, f"eps could not be inferred from the forward; {_FALLBACK:g} is assumed")
+    return Eps("fixed", _FALLBACK, f"eps could not be inferred from y; {_FALLBACK:g} is assumed", assumed=True)
 
 
 def _consistent(var: Any, slope: Any, form: _Form, accuracy: float, scaled: bool) -> float | None:

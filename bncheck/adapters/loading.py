@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import importlib
 import inspect
@@ -164,6 +165,21 @@ def _statements(path: Path, text: bytes) -> list[Statement]:
         raise TargetError(f"{path.name}: not valid Python ({error})") from None
 
 
+# How many files a message lists.
+_MOST_FILES = 8
+
+
+def _beside(path: Path) -> str:
+    """Return a sentence about the files beside one that is not there: those of a near name, else the first."""
+    there = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=3, cutoff=0.75)
+    if near:
+        return f" Did you mean {' or '.join(str(path.parent / name) for name in near)}?"
+    kind_of_file = "Python files" if path.suffix == ".py" else "Notebooks"
+    more = ", ..." if len(there) > _MOST_FILES else ""
+    return f" {kind_of_file} there: {', '.join(there[:_MOST_FILES])}{more}." if there else ""
+
+
 def _read(path: Path) -> bytes:
     if path.is_dir():
         raise TargetError(f"{path} is a folder. Name a file in it: {path}/my_bn.py, or {path}/my_bn.py::name.")
@@ -172,10 +188,7 @@ def _read(path: Path) -> bytes:
         there = "is not a Python file" if path.exists() else "is not there, and is not a Python file"
         raise TargetError(f"{path} {there}. {known}")
     if not path.exists():
-        near = sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:8] if path.parent.is_dir() else []
-        kind_of_file = "Python files" if path.suffix == ".py" else "Notebooks"
-        beside = f" {kind_of_file} there: {', '.join(near)}." if near else ""
-        raise TargetError(f"{path}: no such file.{beside}")
+        raise TargetError(f"{path}: no such file.{_beside(path)}")
     try:
         return path.read_bytes()
     except OSError as error:

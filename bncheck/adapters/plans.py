@@ -178,7 +178,7 @@ def _role(name: str, default: Any) -> Role | None:
     role = argument_role(name)
     if role in (Role.GAMMA, Role.BETA, Role.EPS, Role.MOMENTUM) and isinstance(default, bool | str):
         return None  # ``scale=True`` switches gamma on, it does not take it
-    if role is None and name[:1] == "e" and isinstance(default, float) and 0 < default < 0.1:
+    if role is None and "epsilon".startswith(name) and isinstance(default, float) and 0 < default < 0.1:
         return Role.EPS  # ``e=1e-5``
     # A shift starts at 0 and a scale at 1: a default between them is a fraction (``beta1=0.9``).
     fraction = isinstance(default, float) and 0 < default < 1 and role in (Role.GAMMA, Role.BETA)

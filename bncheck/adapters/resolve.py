@@ -108,7 +108,8 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     tried = [_best([_examined(c, namespace, spec.declared) for c in group]) for group in _by_name(candidates)]
     # What is not surely batch norm and does not run is something else, as long as something is left.
     entries = [entry for entry in tried if entry.sure or not entry.error] or tried
-    listed = tuple(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in candidates)
+    # A program is named, and not found.
+    listed = tuple(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in candidates if not spec.program)
     entries[0] = replace(entries[0], trace=listed + entries[0].trace)
     if lasting:
         _cache[key] = entries
@@ -162,7 +163,8 @@ def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) ->
     except TargetError as error:
         text = str(error)
         error = TargetError(text if text.startswith(name) else f"{name}: {text}")
-        return Entry(name, error=error, trace=tuple(log.lines), sure=sure, score=-2)
+        trace = log.lines if len(log.lines) > 1 else []  # nothing was tried
+        return Entry(name, error=error, trace=tuple(trace), sure=sure, score=-2)
     target = _found_target(candidate, name, found, namespace)
     return Entry(name, target=target, trace=tuple(log.lines), sure=sure, score=score_of(found))
 

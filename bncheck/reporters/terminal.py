@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from io import StringIO
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -116,7 +116,10 @@ def _verdict_line(target: TargetReport, style: Style) -> RenderableType:
     color = VERDICT_COLORS.get(target.verdict, "bold magenta")
     head = Text.assemble((f"{verdict_sign(target.verdict)} {verdict_in_words(target)}", color))
     head.append(f"  {clean(target.name, style.ascii)}", style="bold")
-    facts = f"{count(target.cases, 'case')} · {target.seconds:.1f} s" if target.cases else ""
+    warnings = [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]
+    warned = count(len(warnings), "warning") if warnings and target.verdict is Verdict.PASS else ""
+    ran = f"{count(target.cases, 'case')} · {target.seconds:.1f} s" if target.cases else ""
+    facts = " · ".join(filter(None, (warned, ran)))
     line = Table.grid(expand=True, padding=(0, 2, 0, 0))
     line.add_column(ratio=1, overflow="fold")
     line.add_column(justify="right", no_wrap=True)
@@ -160,19 +163,25 @@ def _conventions(target: TargetReport, style: Style) -> Iterator[RenderableType]
         yield indented(Text(f"{count(len(notes) - len(shown), 'more note')}: -v shows all", style="dim"))
 
 
-# What a report of code that was not understood shows of what was tried, unless -v asks for all.
-MOST_LINES = 12
+MOST_LINES = 12  # of what was tried, unless -v asks for all
 
 
 def _discovery(target: TargetReport, style: Style) -> Iterator[RenderableType]:
-    lines = target.discovery if style.verbose else target.discovery[:MOST_LINES]
+    lines = target.discovery if style.verbose else _first_lines(target.discovery, style.width)
     yield Text()
     yield indented(Text("What discovery found and tried", style="bold"))
     for line in lines:
         depth = len(line) - len(line.lstrip())
         yield indented(Text(clean(line.strip(), style.ascii), style="dim"), 2 + depth)
     if len(lines) < len(target.discovery):
-        yield indented(Text(f"{count(len(target.discovery) - len(lines), 'more line')}: -v shows all", style="dim"))
+        rest = len(target.discovery) - len(lines)
+        yield indented(Text(f"{count(rest, 'more line')}: -v shows all {len(target.discovery)}", style="dim"))
+
+
+def _first_lines(lines: Sequence[str], width: int) -> Sequence[str]:
+    """Return the first lines, as many as take up the room of ``MOST_LINES`` when they are wrapped; at least one."""
+    taken = [-(-len(line) // max(width - 4, 1)) for line in lines]
+    return lines[: max(1, sum(rows <= MOST_LINES for rows in accumulate(taken)))]
 
 
 # ---------------------------------------------------------------------------------------------------------- two oracles

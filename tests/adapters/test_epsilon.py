@@ -70,9 +70,19 @@ def test_nothing_consistent(write):
     assert "could not be inferred" in found.notes[0]
 
 
-def test_an_argument_stays_one_though_it_is_ignored(write):
+def test_an_argument_that_is_ignored(write):
     found = conventions(write, "1e-3", more=", eps=1e-5")
+    assert (found.eps_source, found.eps) == ("ignored", 1e-3)
+
+
+def test_an_argument_of_a_forward_that_has_no_eps_at_all_stays_one(write):
+    found = conventions(write, std="1 + 0 * var", more=", eps=1e-5")  # wrong, but not for its eps
     assert (found.eps_source, found.eps) == ("argument", None)
+
+
+def test_a_rate_beside_is_no_eps(write):
+    found = conventions(write, "1e-3", more=", eta=0.01")
+    assert (found.eps_source, found.eps) == ("fixed", 1e-3)
 
 
 def test_a_dict_of_options_counts_only_if_it_is_read(write):

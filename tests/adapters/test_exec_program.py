@@ -341,3 +341,10 @@ def test_the_words_and_items_in_the_docs_are_those_of_the_code():
     text = (ROOT / "docs" / "exec-protocol.md").read_text()
     for word in ("hello", "open", "forward", "backward", "running_stats", "close", *exec_program._OFFERS, "layout="):
         assert f"`{word}" in text
+
+
+def test_a_program_that_gives_no_right_hello_is_reported_without_a_trace(tmp_path):
+    (tmp_path / "noisy.py").write_text("print('noise')")
+    (target,) = verify(f"{sys.executable} {tmp_path / 'noisy.py'}").targets
+    assert "it answered hello with 'noise'" in target.error
+    assert target.discovery == ()

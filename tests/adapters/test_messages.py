@@ -185,3 +185,11 @@ def test_a_module_that_is_not_there():
 
 def test_a_name_that_is_not_in_its_module():
     says(message(TargetSpec("bncheck.errors:batchnorm")), "bncheck.errors has no 'batchnorm'")
+
+
+def test_no_such_file_of_a_near_name(tmp_path):
+    (tmp_path / "batchnorm.py").write_text("")
+    (tmp_path / "other.py").write_text("")
+    text = message(TargetSpec(str(tmp_path / "batch_norm.py")))
+    says(text, "batch_norm.py: no such file. Did you mean", "batchnorm.py?")
+    assert "other.py" not in text
