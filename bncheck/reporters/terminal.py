@@ -101,7 +101,8 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
     if target.oracles is not None and target.verdict is not Verdict.PASS:
         yield from _oracles(target, style)
     for diagnosis in target.diagnoses:
-        yield from _diagnosis(diagnosis, style)
+        beside = [d.code for d in target.diagnoses if d.tensor == diagnosis.tensor and d is not diagnosis]
+        yield from _diagnosis(diagnosis, beside, style)
     if target.findings:
         yield from _findings(target, style)
     if target.verdict is Verdict.INCONCLUSIVE:
@@ -226,7 +227,7 @@ def _tensor_cell(findings: Sequence[Finding], tensor: str, oracle: str) -> Text:
 # -------------------------------------------------------------------------------------------------- diagnoses, findings
 
 
-def _diagnosis(diagnosis: Diagnosis, style: Style) -> Iterator[RenderableType]:
+def _diagnosis(diagnosis: Diagnosis, beside: Sequence[str], style: Style) -> Iterator[RenderableType]:
     head = Text(f"{diagnosis.code} {diagnosis.name}: ", style="bold red")
     head.append(clean(diagnosis.title, style.ascii), style="bold")
     share = share_in_words(diagnosis.explained)
@@ -236,7 +237,8 @@ def _diagnosis(diagnosis: Diagnosis, style: Style) -> Iterator[RenderableType]:
     for word, line, color in (("wrong", diagnosis.wrong, "red"), ("right", diagnosis.right, "green")):
         if line:
             yield indented(Text.assemble((f"{word}: ", color), clean(line, style.ascii)), 4)
-    yield indented(Text(f"It explains {share} of the error in {diagnosis.tensor}{condition}."), 4)
+    who = f"Together with {' and '.join(beside)} it" if beside else "It"
+    yield indented(Text(f"{who} explains {share} of the error in {diagnosis.tensor}{condition}."), 4)
     yield indented(Text(clean(diagnosis.explanation, style.ascii, keep_lines=True)), 4)
 
 
