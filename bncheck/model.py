@@ -120,12 +120,13 @@ class Conventions:
         What discovery wants said: ties, assumptions.
     momentum_sense : str
         "kept" if momentum is the fraction of the old statistics that stays, "new" if it is that of the new ones,
-        "fixed" if the fraction is written into the formula, "cumulative" for an average over all batches, "last" if
-        nothing stays, "changing" and "unknown" for what fits none of these, "" if there are no running statistics.
+        "fixed" if the fraction is written into the formula, "cumulative" for an average over all batches, "finished"
+        for one that is worked out when inference begins, "last" if nothing stays, "changing" and "unknown" for what fits none of these, "" if there are no running statistics.
     momentum : float or None
         The fraction of the old statistics that stays, where it is hard-coded; None where the case chooses it.
     running_var : str
-        "biased", "unbiased", "undecided" where too little comes in to tell; "" if there is none, or if it fits neither.
+        "biased", "unbiased", "pooled" if it is that of all values seen, "undecided" where too little comes in to tell;
+        "" if there is none, or if it fits neither.
     running_start : str
         Where the statistics start: "0, 1", "0, 0", "first batch"; "" if there are none.
     mode_switch : str

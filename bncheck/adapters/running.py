@@ -14,15 +14,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck.adapters.inferred import averaged, keeps_deviation, measured, of_last
 from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.target import Way, as_array, running_of
+from bncheck.adapters.walks import (
+    ACCURACY,
+    Step,
+    Walk,
+    averages_deviation,
+    fraction_kept,
+    is_pooled,
+    start_of,
+    variance_of,
+)
 from bncheck.adapters.words import Kind, kind
 from bncheck.model import Declared
 
 # Both far from 1/2, from each other and from each other's complement.
 _MOMENTA = (0.7, 0.2)
-# Statistics kept in float32 inside float64 code err by some 1e-7; conventions differ by a per cent at least.
-_ACCURACY = 1e-5
 # Four rows: the unbiased variance is 4/3 of the biased one for (N, C) data, 16/15 for four axes.
 _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 
@@ -66,24 +75,8 @@ def fits_profile(found: Statistics, name: str) -> bool:
     """Tell whether the statistics follow a convention; where they start is a part of it."""
     wanted = _PROFILES[name]
     sense = wanted[0] if found.sense == "fixed" and wanted[0] in ("kept", "new") else found.sense
+    sense = "cumulative" if sense == "finished" else sense
     return all(want in ("", got) for want, got in zip(wanted, (sense, found.var, found.start), strict=True))
-
-
-class _Step(NamedTuple):
-    """What one forward in training mode met: the batch's mean and variance, its m, and the statistics after it."""
-
-    mu: Any
-    var: Any
-    m: int
-    running: tuple[Any, Any]
-
-
-class _Walk(NamedTuple):
-    """The statistics before the first forward, where there are any, and what three forwards met."""
-
-    before: tuple[Any, Any] | None
-    steps: list[_Step]
-    numbers: frozenset[float]
 
 
 class _Trying(NamedTuple):
@@ -93,7 +86,7 @@ class _Trying(NamedTuple):
     way: Way
     eps: float
 
-    def walk(self, momentum: float, places: tuple[str, str] | None) -> _Walk | None:
+    def walk(self, momentum: float, places: tuple[str, str] | None) -> Walk | None:
         """Train on three batches; return what the statistics at `places` did, None if they cannot be read."""
         before, steps = None, []
         for run, batch in self._batches(momentum):
@@ -103,9 +96,9 @@ class _Trying(NamedTuple):
             elif found is None:
                 return None
             else:
-                steps.append(_Step(*batch, found))
+                steps.append(Step(*batch, found))
         numbers = [float(value) for value in run.keeping().values() if isinstance(value, int | float)]
-        return _Walk(before, steps, frozenset(numbers))
+        return Walk(before, steps, frozenset(numbers))
 
     def places(self) -> tuple[str, str] | None:
         """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""
@@ -129,6 +122,26 @@ class _Trying(NamedTuple):
             if len(inside) == 1:
                 return mean, inside[0]
         return None
+
+    def by_inference(self, known: Statistics, walk: Walk | None) -> Statistics:
+        """Return the convention of statistics of which what is held says too little, by what eval mode does."""
+        if not self.reading.mode_switch:
+            return known
+        met = list(self._batches(_MOMENTA[0]))
+        run, batches = met[-1][0], [batch for _, batch in met if batch is not None]
+        x = np.random.default_rng(12).normal(size=_SIZES[len(self.way.layout.name)])
+        found = measured(run, self.way, x)
+        if found is None:
+            return known
+        if walk is not None and known.sense not in ("", "unknown"):
+            one, two = walk.steps[:2]
+            kept = fraction_kept(one.running[0], two.running[0], two.mu)
+            good = kept is not None and averages_deviation(walk.steps, kept, self.eps)
+            return NONE._replace(note=_DEVIATION) if good and keeps_deviation(found, walk.steps[-1].running) else known
+        if variance := averaged(found, batches, self.eps):
+            return Statistics("finished", None, variance, note=_FINISHED)
+        last = "" if known.sense else of_last(found, batches, self.eps)
+        return Statistics("last", 0.0, last) if last else known
 
     @property
     def channels(self) -> int:
@@ -161,13 +174,14 @@ def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics
                 places = trying.places()
                 first = None if places is None else trying.walk(_MOMENTA[0], places)
             second = None if first is None else trying.walk(_MOMENTA[1], places)
+            known = NONE if first is None or second is None else _convention(first, second)
+            if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
+                known = trying.by_inference(known, first)
         except KeyboardInterrupt:
             raise
         except BaseException:
             return NONE  # statistics that cannot be read on three batches in a row say nothing
-    if first is None or second is None:
-        return NONE
-    return _convention(first, second)._replace(places=places)
+    return known._replace(places=places)
 
 
 # Whose layer a class is built on, by the root module of a base that is called a batch norm.
@@ -192,7 +206,7 @@ def misfit(found: Statistics, declared: Declared, base: str = "") -> str | None:
     profile, said = declared.profile, ""
     if profile == "auto":
         profile, said = base, ", on whose BatchNorm it is built"
-    if not profile or found == NONE:
+    if not profile or not found.sense:
         return None
     if fits_profile(found, profile):
         return ""
@@ -207,7 +221,7 @@ def misfit(found: Statistics, declared: Declared, base: str = "") -> str | None:
 
 def declared_statistics(found: Statistics, declared: Declared) -> Statistics:
     """Return the convention with what the user declared in the place of what was found."""
-    if found == NONE:
+    if not found.sense:
         return found
     return found._replace(sense=declared.momentum_sense or found.sense, var=declared.running_var or found.var)
 
@@ -230,12 +244,12 @@ def _per_channel(value: Any, channels: int) -> Any:
 
 def _fraction(values: list[Any], taken: list[Any]) -> float | None:
     """Return the one k with ``values[i] = k values[i - 1] + (1 - k) taken[i]`` at every step; None if there is none."""
-    found = [_kept(values[i - 1], values[i], taken[i]) for i in range(1, len(values))]
+    found = [fraction_kept(values[i - 1], values[i], taken[i]) for i in range(1, len(values))]
     if any(k is None for k in found):
         return None
     first = found[0]
-    cumulative = np.allclose(found, [1 / 2, 2 / 3], atol=_ACCURACY)  # type: ignore[arg-type]
-    return first if cumulative or np.allclose(found, first, atol=_ACCURACY) else None  # type: ignore[arg-type]
+    cumulative = np.allclose(found, [1 / 2, 2 / 3], atol=ACCURACY)  # type: ignore[arg-type]
+    return first if cumulative or np.allclose(found, first, atol=ACCURACY) else None  # type: ignore[arg-type]
 
 
 def _holder(place: str) -> str:
@@ -250,41 +264,39 @@ def _averages_spread(place: str, kept: list[dict[str, Any]], batches: list[Any],
         for unbiased in (False, True):
             taken = [(var * (m / (m - 1) if unbiased else 1.0)) ** power for _, var, m in batches]
             found = _fraction(values, taken)
-            if found is not None and abs(found - k) < _ACCURACY:
+            if found is not None and abs(found - k) < ACCURACY:
                 return True
     return False
 
 
-def _convention(walk: _Walk, other: _Walk) -> Statistics:
+def _convention(walk: Walk, other: Walk) -> Statistics:
     before, steps, numbers = walk
-    kept, later = (_kept(steps[i - 1].running[0], steps[i].running[0], steps[i].mu) for i in (1, 2))
-    if kept is None or later is None or min(kept, later) > 1 - _ACCURACY:
+    kept, later = (fraction_kept(steps[i - 1].running[0], steps[i].running[0], steps[i].mu) for i in (1, 2))
+    if kept is None or later is None or min(kept, later) > 1 - ACCURACY:
         moved = not np.allclose(steps[0].running[0], steps[1].running[0])
         return Statistics("unknown", note=f"the running statistics {_UNKNOWN if moved else _STILL}")
-    others = _kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
+    others = fraction_kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
     sense, momentum = _sense(kept, later, others, numbers)
     if sense == "changing":
         return Statistics(sense, note="the fraction that stays in the running statistics changes from batch to batch")
-    variance = _variance(steps, kept)
-    if not variance and _variance(
+    variance = variance_of(steps, kept)
+    if not variance and variance_of(
         [step._replace(running=(step.running[0], step.running[1] ** 2)) for step in steps], kept
     ):
-        return NONE  # the root of a running variance: as good, and no check of the variance itself is meant for it
+        return NONE._replace(note=_DEVIATION)  # the root of a running variance: as good
+    if not variance and sense == "cumulative" and is_pooled(steps):
+        variance = "pooled"
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
-    if not variance and abs(kept - 0.5) > _ACCURACY and _variance(steps, 1 - kept):
+    if not variance and abs(kept - 0.5) > ACCURACY and variance_of(steps, 1 - kept):
         note = "the running variance has momentum on the other side than the running mean"
-    return Statistics(sense, momentum, variance, _start(steps[0], kept, sense, before), note)
+    return Statistics(sense, momentum, variance, start_of(steps[0], kept, sense, before), note)
 
 
 _UNKNOWN = "fit no known update rule"
 _STILL = "do not change in training"
-
-
-def _kept(old: Any, new: Any, taken: Any) -> float | None:
-    """Return the fraction k of the old in the new, ``new = k old + (1 - k) taken``; None if the channels disagree."""
-    k = (new - taken) / (old - taken)
-    one = float(np.median(k))
-    return one if np.allclose(k, one, rtol=0.0, atol=_ACCURACY) and -_ACCURACY < one < 1 + _ACCURACY else None
+# No check of a running variance is meant for it.
+_DEVIATION = "a running standard deviation is kept in the place of a variance: it is not judged"
+_FINISHED = "the running statistics are worked out when inference begins: averages over all batches"
 
 
 def _sense(kept: float, later: float, other: float | None, numbers: frozenset[float]) -> tuple[str, float | None]:
@@ -294,7 +306,7 @@ def _sense(kept: float, later: float, other: float | None, numbers: frozenset[fl
     """
 
     def near(one: float, two: float) -> bool:
-        return abs(one - two) < _ACCURACY
+        return abs(one - two) < ACCURACY
 
     if near(kept, 0.0) and near(later, 0.0):
         return "last", 0.0
@@ -313,38 +325,3 @@ def _sense(kept: float, later: float, other: float | None, numbers: frozenset[fl
     # One that is written into the formula has no sense of its own, and is a round number, or as good as was measured.
     round_ones = (round(kept, digits) for digits in range(1, 7))
     return "fixed", next((number for number in round_ones if abs(number - kept) < 1e-9), kept)
-
-
-def _start(step: _Step, kept: float, sense: str, before: tuple[Any, Any] | None) -> str:
-    """Return where the statistics start, in words: the first step must have come out of it."""
-    averaged = sense in ("last", "cumulative")  # their first step leaves nothing of the start
-    if not averaged and np.allclose(step.running[0], step.mu, rtol=_ACCURACY, atol=0.0):
-        return "first batch"
-    if before is None and averaged:
-        return ""
-    first = before if before is not None else _before(step, kept)
-    uniform = all(np.allclose(value, value[0], atol=_ACCURACY) for value in first)
-    return ", ".join(f"{round(float(value[0]), 4) + 0.0:g}" for value in first) if uniform else "differs by channel"
-
-
-def _before(step: _Step, kept: float) -> tuple[Any, Any]:
-    """Return the start of statistics that the first forward creates: the first step solved for it."""
-    mean = (step.running[0] - (1 - kept) * step.mu) / kept
-    factors = (1.0, step.m / (step.m - 1))
-    options = [(step.running[1] - (1 - kept) * factor * step.var) / kept for factor in factors]
-    whole = [option for option in options if np.allclose(option, np.round(option), atol=_ACCURACY)]
-    return mean, (whole or options)[0]
-
-
-def _variance(steps: list[_Step], kept: float) -> str:
-    """Return which variance the running variance takes in, "" if none that is known."""
-    old, new = steps[0].running[1], steps[1]
-    taken = (new.running[1] - kept * old) / (1 - kept)
-    # Statistics in float32 are off by 6e-8 each; where little comes in, much of that is in what was taken.
-    allowed = 5e-7 * (np.abs(old) + np.abs(new.running[1])) / (1 - kept) + 10 * _ACCURACY * new.var
-    if np.any(allowed > new.var / (4 * new.m)):
-        return "undecided"
-    for name, factor in (("biased", 1.0), ("unbiased", new.m / (new.m - 1))):
-        if np.all(np.abs(taken - factor * new.var) <= allowed):
-            return name
-    return ""

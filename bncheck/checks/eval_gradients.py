@@ -68,6 +68,8 @@ def eval_gradients(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.FAIL, "dx is missing in eval mode, and the others are not", "dx")
     if any(value.shape != shapes[name] for name, value in found.items()):
         return Judgement(Outcome.SKIP, "no gradients of the right shapes (see BN501)")
+    if evidence.facts["conventions"].momentum_sense == "finished":
+        return Judgement(Outcome.SKIP, "the statistics that eval mode works out are not read")
     used = statistics_used(case, evidence)
     if used is None or not used.fits:
         return Judgement(Outcome.SKIP, "y in eval mode is not that of the running statistics (see BN302)")

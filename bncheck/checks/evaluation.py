@@ -9,6 +9,7 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check, meant
+from bncheck.checks.pooling import pooled_variances
 from bncheck.checks.running import NO_STATISTICS, fraction_kept
 from bncheck.core.reference import forward
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
@@ -61,8 +62,10 @@ def eval_uses_running_statistics(case: Case, seen: Seen) -> Judgement:
         return Judgement(outcome, f"in eval mode {fault}")
     if shape := evidence.facts.get("eval_shape"):
         return Judgement(Outcome.FAIL, f"y in eval mode is {shape}", "y")
-    if "y" not in evidence.arrays:
+    if "y" not in evidence.arrays or "batch_mean" not in evidence.arrays:
         return _NO_Y
+    if evidence.facts["conventions"].momentum_sense == "finished" and 1 in evidence.facts["m"]:
+        return Judgement(Outcome.SKIP, "averages that a batch of one value per channel is a part of")
     used = statistics_used(case, evidence)
     if used is None:
         return Judgement(Outcome.SKIP, "a running variance + eps that is not above 0 has no root")
@@ -201,7 +204,7 @@ def eval_agrees_with_training(case: Case, seen: Seen) -> Judgement:
     if y is None or trained is None:
         return Judgement(Outcome.SKIP, evidence.facts.get("fault") or "not tried on this case")
     beta = wide(case, case.beta)
-    if evidence.facts["variance"] not in ("biased", "unbiased"):
+    if evidence.facts["variance"] not in ("biased", "unbiased", "pooled"):
         return Judgement(Outcome.SKIP, "which variance the statistics hold is not known (see BN301)")
     var, m = truth(case).forward.var, case.spec.m
     unbiased = wide(case, np.sqrt((var + case.spec.eps) / (var * m / (m - 1) + case.spec.eps)))
@@ -251,6 +254,8 @@ def statistics_used(case: Case, evidence: Evidence) -> Used | None:
     None where the variance has no root.
     """
     found = evidence.arrays
+    if evidence.facts["conventions"].momentum_sense == "finished":
+        return _averages_used(case, evidence)
     held = [(found["mean"][-1], found["var"][-1])]
     if "eval_mean" in found and "eval_var" in found:  # an average may be finished when inference begins
         held.append((found["eval_mean"], found["eval_var"]))
@@ -275,14 +280,48 @@ def statistics_used(case: Case, evidence: Evidence) -> Used | None:
     return first
 
 
-def _used(case: Case, evidence: Evidence, mean: Array, inv_std: Array) -> Used:
-    """Compare y with the formula; every operation of either form of it errs by at most u."""
+def _averages_used(case: Case, evidence: Evidence) -> Used | None:
+    """Return the averages over all batches that y in eval mode follows from, the plain ones if it follows from none.
+
+    Batches count alike, or every value does; the variance is the average of theirs, or that of all values.
+    """
+    means, variances = (evidence.arrays[f"batch_{name}"] for name in ("mean", "var"))
+    sizes = np.array(evidence.facts["m"], dtype=np.float64)[:, None]
+    forms = [variances, variances * sizes / np.maximum(sizes - 1, 1)]
+    options = []
+    for weights in (np.ones_like(sizes), sizes):
+        parts = [(weights * array).sum(axis=0) / weights.sum() for array in (means, *forms)]
+        options += list(product(parts[:1], [*parts[1:], *pooled_variances(evidence, len(sizes))]))
+    # Sums of all values err by the size of the largest, a variance by one pass by that of its square.
+    u = roundoff(case, evidence)
+    share = 2 * (float(sizes.sum()) + 8) * u
+    peak = np.abs(case.x).max(axis=case.axes).astype(np.float64)
+    first: Used | None = None
+    for mean, var in options:
+        inv_std = 1 / np.sqrt(var + case.spec.eps)
+        lost = share * 4 * peak * peak * inv_std**2
+        used = _used(case, evidence, mean, inv_std, share * peak * inv_std, np.where(lost < 0.5, lost, np.inf))
+        first = first or used
+        if used.fits:
+            return used
+    return first
+
+
+def _used(case: Case, evidence: Evidence, mean: Array, inv_std: Array, shift: Any = 0.0, share: Any = 0.0) -> Used:
+    """Compare y with the formula; every operation of either form of it errs by at most u.
+
+    `shift` is by how much xhat may be off besides, `share` by which part of it.
+    """
     x = evidence.arrays["x"]
     u = roundoff(case, evidence)
     mu, scale, gamma, beta = (wide(case, a) for a in (mean, inv_std, case.gamma, case.beta))
     want = gamma * (x - mu) * scale + beta
     # The folded form (gamma inv_std) x + (beta - mu gamma inv_std) rounds at the size of its terms, some ten times.
     allowed = 20 * u * (np.abs(gamma) * scale * (np.abs(x) + np.abs(mu)) + np.abs(beta)) + np.finfo(np.float64).tiny
+    allowed = allowed + np.abs(gamma) * (
+        wide(case, np.broadcast_to(shift, mean.shape))
+        + wide(case, np.broadcast_to(share, mean.shape)) * np.abs(x - mu) * scale
+    )
     fits = within(evidence.arrays["y"], want, allowed)[0] is not Outcome.FAIL
     return Used(mean, inv_std, want, allowed, fits)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.pooling import pooled_bound, pooled_variances
 from bncheck.core.rounding import statistics_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.model import Conventions, Evidence, Judgement, Outcome
@@ -28,7 +30,7 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     -------
     In training, ``running = k * running + (1 - k) * batch`` with one fraction k that is the momentum or its complement
     (or the cumulative average), the batch's mean, and its biased or unbiased variance; the same for batches of any
-    size.
+    size. Or they are mean and variance of all values seen so far.
 
     Why it matters
     --------------
@@ -41,7 +43,7 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
 
     Typical causes
     --------------
-    The standard deviation averaged in the place of the variance; running_var fed with the mean; statistics of the last
+    The standard deviation averaged and rooted again in inference; running_var fed with the mean; statistics of the last
     batch only; computed and never stored; ``m / (m - 1)`` with N in the place of N H W, or with m = 1, which makes the
     running variance NaN for good (a warning).
 
@@ -53,6 +55,8 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     conventions: Conventions | None = evidence.facts.get("conventions")  # none where the training step raised
     if conventions is None or not conventions.momentum_sense:
         return NO_STATISTICS
+    if conventions.momentum_sense == "finished":
+        return Judgement(Outcome.SKIP, "the statistics are worked out when inference begins (see BN302)")
     if conventions.momentum_sense == "changing" or conventions.running_var == "undecided":
         return Judgement(Outcome.SKIP, "the rule of the statistics could not be told")
     if conventions.momentum_sense in ("unknown", "last") or not conventions.running_var:
@@ -106,6 +110,10 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
             # Every batch counts alike, or every value does.
             weighted = 1 - m / sum(evidence.facts["m"][: step + 1])
             keep = min(keep, weighted, key=lambda k: float(np.abs(new - _mixed(k, old, taken)).max()))
+        if name == "var" and conventions.running_var == "pooled":
+            taken = _nearest(new, pooled_variances(evidence, step + 1))
+            old, keep = taken, 0.0
+            spread = pooled_bound(case, evidence, u)
         want, share = _mixed(keep, old, taken), 1 - keep
         if step == 0 and conventions.running_start == "first batch":
             old = want = _first(name, keep, taken, new)
@@ -130,6 +138,10 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
     return Judgement(Outcome.PASS)
 
 
+def _nearest(found: Array, options: Sequence[Array]) -> Array:
+    return min(options, key=lambda option: float(np.abs(found - option).max()))
+
+
 def _mixed(keep: float, old: Array, taken: Array) -> Array:
     return keep * old + (1 - keep) * taken
 
@@ -141,7 +153,7 @@ def _first(name: str, keep: float, taken: Array, new: Array) -> Array:
     """
     numbers = (0.0, 1.0) if name == "var" else ()
     starts = [taken, *(keep * number + (1 - keep) * taken for number in numbers)]
-    return min(starts, key=lambda start: float(np.abs(new - start).max()))
+    return _nearest(new, starts)
 
 
 def fraction_kept(case: Case, conventions: Conventions, step: int) -> float:

@@ -101,7 +101,7 @@ _NOTHING = 2.0**-60
 def _steps_to_forget(conventions: Conventions) -> tuple[int | None, float | None]:
     """Return after how many steps the statistics are the batch's alone, and with which momentum, if it can be set."""
     sense, kept = conventions.momentum_sense, conventions.momentum
-    if sense == "cumulative":
+    if sense in ("cumulative", "finished"):
         return 1, None
     if sense in ("kept", "new") and kept is None:
         return 1, _NOTHING if sense == "kept" else 1.0

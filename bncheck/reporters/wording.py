@@ -85,6 +85,7 @@ def _statistics_in_words(conventions: Conventions) -> list[str]:
         return [*mode, "no running statistics"]
     fraction = {"kept": "momentum is the fraction kept", "new": "momentum is the fraction that is new"}
     rules = {**fraction, "cumulative": "average over all batches", "last": "last batch only"}
+    rules["finished"] = "average over all batches, worked out at inference"
     rule = rules.get(conventions.momentum_sense, "no known rule")
     if conventions.momentum is not None and conventions.momentum_sense in (*fraction, "fixed"):
         rule = f"{number(conventions.momentum)} of the old kept, fixed"

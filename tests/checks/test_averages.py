@@ -1,0 +1,151 @@
+"""Averages over all batches that are worked out when inference begins, variances of all values, deviations kept."""
+
+import textwrap
+from dataclasses import replace
+
+import pytest
+from judging import SPEC, complaints, judged, roots
+
+from bncheck.adapters import resolve
+from bncheck.model import Outcome, TargetSpec
+
+SPECS = [
+    SPEC, replace(SPEC, n=1), replace(SPEC, n=2, mean=100.0), replace(SPEC, mean=1e6), replace(SPEC, sd=1e-3),
+    replace(SPEC, constant=1), replace(SPEC, c=1), replace(SPEC, n=33, dtype="float32", mean=30.0),
+]  # fmt: skip
+LAYER = """
+import numpy as np
+
+
+class BatchNorm:
+    def __init__(self, d, eps=1e-5):
+        self.gamma, self.beta, self.eps = np.ones(d), np.zeros(d), eps
+        {start}
+
+    def forward(self, x, training=True):
+        self.training = training
+        if training:
+            mu, var, m = x.mean(0), x.var(0), len(x)
+            {update}
+        else:
+            {finish}
+        self.std = np.sqrt(var + self.eps)
+        self.xhat = (x - mu) / self.std
+        return self.gamma * self.xhat + self.beta
+
+    def backward(self, dy):
+        self.dgamma, self.dbeta = (dy * self.xhat).sum(0), dy.sum(0)
+        d = dy * self.gamma
+        if not self.training:
+            return d / self.std
+        return (d - d.mean(0) - self.xhat * (d * self.xhat).mean(0)) / self.std
+"""
+SUMS = (
+    "self.running_mean, self.running_var, self.count = np.zeros(d), np.zeros(d), 0",
+    "self.running_mean, self.running_var = self.running_mean + mu, self.running_var + var\nself.count += 1",
+    "mu, var = self.running_mean / self.count, self.running_var / self.count",
+)
+LISTS = (
+    "self.seen = []",
+    "self.seen.append((mu, var * m / max(m - 1, 1)))",
+    "mu, var = (np.mean(values, axis=0) for values in zip(*self.seen))",
+)
+FINISHED = (
+    "self.sums, self.n = np.zeros((2, d)), 0\nself.running_mean, self.running_var = np.zeros(d), np.ones(d)",
+    "self.sums = self.sums + m * np.array([mu, var])\nself.n += m",
+    "mu, var = self.running_mean, self.running_var = self.sums / self.n",
+)
+OF_VALUES = (
+    "self.total, self.squares, self.n = np.zeros(d), np.zeros(d), 0",
+    "self.total, self.squares = self.total + x.sum(0), self.squares + (x * x).sum(0)\nself.n += m",
+    "mu = self.total / self.n\nvar = np.maximum(self.squares / self.n - mu**2, 0)",
+)
+POOLED = (
+    "self.running_mean, self.running_var, self.n = np.zeros(d), np.zeros(d), 0",
+    "n, delta = self.n + m, mu - self.running_mean\n"
+    "self.running_var = (self.running_var * self.n + var * m + delta**2 * self.n * m / n) / n\n"
+    "self.running_mean = self.running_mean + delta * m / n\n"
+    "self.n = n",
+    "mu, var = self.running_mean, self.running_var",
+)
+ROW_BY_ROW = (
+    "self.running_mean, self.running_var, self.m2, self.n = np.zeros(d), np.ones(d), np.zeros(d), 0",
+    "for row in x:\n"
+    "    self.n += 1\n"
+    "    delta = row - self.running_mean\n"
+    "    self.running_mean = self.running_mean + delta / self.n\n"
+    "    self.m2 = self.m2 + delta * (row - self.running_mean)\n"
+    "self.running_var = self.m2 / max(self.n - 1, 1)",
+    "mu, var = self.running_mean, self.running_var",
+)
+DEVIATION = (
+    "self.running_mean, self.running_std = np.zeros(d), np.ones(d)",
+    "self.running_mean = 0.9 * self.running_mean + 0.1 * mu\n"
+    "self.running_std = 0.9 * self.running_std + 0.1 * np.sqrt(var + self.eps)",
+    "mu, var = self.running_mean, self.running_std**2 - self.eps",
+)
+LAST = ("self.kept = None", "self.kept = mu, var", "mu, var = self.kept")
+RIGHT = {
+    "sums": SUMS, "lists": LISTS, "finished": FINISHED, "values": OF_VALUES, "pooled": POOLED, "rows": ROW_BY_ROW,
+    "deviation": DEVIATION,
+}  # fmt: skip
+
+
+def target(folder, parts):
+    start, update, finish = (
+        textwrap.indent(text, " " * by).lstrip() for text, by in zip(parts, (8, 12, 12), strict=True)
+    )
+    path = folder / "bn.py"
+    path.write_text(LAYER.format(start=start, update=update, finish=finish))
+    found = TargetSpec(str(path))
+    return resolve.target(found, resolve.cards(found)[0].name)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_layer_trips_nothing(tmp_path, name, spec):
+    assert complaints(target(tmp_path, RIGHT[name]), spec)[0] == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "sense", "variance"),
+    [
+        ("sums", "finished", "biased"), ("lists", "finished", "unbiased"), ("finished", "finished", "biased"),
+        ("values", "finished", "pooled"), ("pooled", "cumulative", "pooled"), ("rows", "cumulative", "pooled"),
+    ],
+)  # fmt: skip
+def test_the_convention_is_told_and_judged(tmp_path, name, sense, variance):
+    layer = target(tmp_path, RIGHT[name])
+    assert (layer.conventions.momentum_sense, layer.conventions.running_var) == (sense, variance)
+    assert judged("BN302", layer).outcome is Outcome.PASS
+    assert judged("BN310", layer).outcome in (Outcome.PASS, Outcome.SKIP)
+
+
+@pytest.mark.parametrize("name", ["pooled", "rows"])
+def test_a_variance_of_all_values_is_judged_exactly(tmp_path, name):
+    layer = target(tmp_path, RIGHT[name])
+    assert judged("BN301", layer, replace(SPEC, mean=100.0)).outcome is Outcome.PASS
+
+
+def test_a_deviation_that_is_kept_is_said(tmp_path):
+    assert any("standard deviation is kept" in note for note in target(tmp_path, DEVIATION).conventions.notes)
+
+
+def changed(parts, place, old, new):
+    assert old in parts[place]
+    return (*parts[:place], parts[place].replace(old, new), *parts[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        (changed(POOLED, 1, " * self.n * m / n", " * m / n"), "BN301"),
+        (changed(POOLED, 1, " * m / n) / n", " * m / (n + (m == 7) * 1e-6)) / n"), "BN301"),
+        (changed(SUMS, 2, "running_var / self.count", "running_var"), "BN301"),
+        (changed(FINISHED, 2, "self.n", "(self.n + 1e-6 * (len(x) == 7))"), "BN302"),
+        (LAST, "BN301"),
+    ],
+    ids=["path between means", "a millionth", "not divided", "a millionth in inference", "last batch"],
+)
+def test_wrong_ones_fail(tmp_path, parts, code):
+    assert code in roots(target(tmp_path, parts))
