@@ -121,7 +121,8 @@ class Conventions:
     momentum_sense : str
         "kept" if momentum is the fraction of the old statistics that stays, "new" if it is that of the new ones,
         "fixed" if the fraction is written into the formula, "cumulative" for an average over all batches, "finished"
-        for one that is worked out when inference begins, "last" if nothing stays, "changing" and "unknown" for what fits none of these, "" if there are no running statistics.
+        for one that is worked out when inference begins, "last" if nothing stays, "changing" and "unknown" for what
+        fits none of these, "" if there are no running statistics.
     momentum : float or None
         The fraction of the old statistics that stays, where it is hard-coded; None where the case chooses it.
     running_var : str
