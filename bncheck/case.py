@@ -20,6 +20,7 @@ CASE_SCHEMA = "v1"
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 MEMORY = ("C", "F", "strided", "readonly", "channels_last")
 GAMMAS = ("random", "zero", "negative", "one")
+NUMBERS = ("drawn", "plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class CaseSpec:
         Factor on the upstream gradient dy.
     memory : str
         One of ``MEMORY``: the memory layout of the arrays handed to the target.
+    numbers : str
+        One of ``NUMBERS``: as drawn, or doubled and rounded to whole ones and halves, to be followed with a pencil.
 
     """
 
@@ -67,6 +70,7 @@ class CaseSpec:
     gamma: str = "random"
     dy_scale: float = 1.0
     memory: str = "C"
+    numbers: str = "drawn"
 
     @property
     def m(self) -> int:
@@ -116,7 +120,7 @@ class CaseSpec:
 # Limits of a replay id: a case larger than this is a typing mistake, not a test (2**27 float64 are 1 GiB).
 MAX_ELEMENTS = 2**27
 _INTS = {"seed": (0, 2**64 - 1), "n": (1, MAX_ELEMENTS), "c": (1, MAX_ELEMENTS), "constant": (0, MAX_ELEMENTS)}
-_CHOICES = {"dtype": DTYPES, "gamma": GAMMAS, "memory": MEMORY}
+_CHOICES = {"dtype": DTYPES, "gamma": GAMMAS, "memory": MEMORY, "numbers": NUMBERS}
 _AT_LEAST_ZERO = ("eps", "sd", "momentum")
 
 

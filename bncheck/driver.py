@@ -6,16 +6,18 @@ Executors differ only in where they call :func:`perform`.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from bncheck import guard
+from bncheck import guard, location
 from bncheck.adapters import resolve, template
 from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.plan import plan
-from bncheck.cases.shrink import Shrunk, shrink
+from bncheck.cases.shrink import by_hand, shrink
 from bncheck.cases.telling import telling
 from bncheck.checks.catalogue import CHECKS, Check, selected
 from bncheck.core.tolerance import K
@@ -36,7 +38,7 @@ from bncheck.model import (
     Setup,
     Target,
 )
-from bncheck.report import ArrayData, Comparison, Exhibit
+from bncheck.report import ArrayData, Comparison, Exhibit, Worked
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, Task, Tell, Written
 
@@ -172,6 +174,7 @@ def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
         return Shown("", _exhibit(target, case, seen, None), None, "", result.evaluations)
     check = CHECKS.get(code)
     evaluations = 0
+    tried: dict[str, bool] = {}
     related = [item for _, item in CHECKS.items() if item is check or item.oracle in ("reference", "numeric")]
     checks = related if check.oracle == "numeric" else [check]
 
@@ -182,7 +185,7 @@ def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
         return result.judgements[code], case, seen
 
     original, case, seen = judged(spec)
-    boundary = ""
+    boundary = where = ""
     if original.outcome in (Outcome.FAIL, Outcome.WARN):
         plain = min(original.ratio / 2, _PLAIN)
 
@@ -191,18 +194,37 @@ def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
                 return True  # seen just now; code that draws random numbers may not fail again
             target.begin(candidate.id)
             found = judged(candidate)[0]
+            if found.outcome in (original.outcome, Outcome.PASS):
+                tried[candidate.id] = found.outcome is original.outcome
             return found.outcome is original.outcome and found.ratio >= plain
 
         conventions = target.conventions
         ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
         shrunk = shrink(spec, fails, ranks, conventions.eps is not None)
-        boundary = _in_words(shrunk)
-        again, case, seen = judged(replace(shrunk.spec, recipe="shrunk"))
+        boundary = ", ".join(found.words for found in shrunk.boundaries)
+        where, steps = _place(target, shrunk.spec, check)
+        evaluations += steps
+        shown = next((candidate for candidate in by_hand(shrunk.spec) if fails(candidate)), shrunk.spec)
+        again, case, seen = judged(replace(shown, recipe="shrunk"))
         original = again if again.outcome is original.outcome else original
     exhibit = _exhibit(target, case, seen, check)
     if exhibit.comparisons:
         original = _pointed(original, exhibit.comparisons[0])
-    return Shown(code, exhibit, original, boundary, evaluations)
+    return Shown(code, exhibit, original, boundary, evaluations, tuple(tried.items()), where)
+
+
+def _place(target: _Watched, spec: CaseSpec, check: Check) -> tuple[str, int]:
+    """Return which elements of the check's tensor alone are wrong on cases of several rows and channels; and calls."""
+    if check.tensor not in TENSORS or check.oracle not in ("reference", "numeric"):
+        return "", 0
+    seen = []
+    for probe in location.probes(spec):
+        target.begin(probe.id)
+        case = build(probe)
+        found = observed(target, case)
+        if check.tensor in found:
+            seen.append((case, found[check.tensor]))
+    return location.place(check.tensor, seen), 2 * len(seen)
 
 
 def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
@@ -220,23 +242,12 @@ def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
 
 def _pointed(judgement: Judgement, shown: Comparison) -> Judgement:
     """Let the judgement of an exhibited case point at the worst element of what is shown."""
-    expected, found, allowed = (np.asarray(a.values) for a in (shown.expected, shown.found, shown.allowed))
-    error = np.abs(found - expected)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        worst = int(np.nanargmax(np.where(error == 0, 0.0, error / allowed)))
-    index = tuple(int(i) for i in np.unravel_index(worst, shown.expected.shape))
+    at, _ = _worst(shown)
+    expected, found = shown.expected.values[at], shown.found.values[at]
+    index = tuple(int(i) for i in np.unravel_index(at, shown.expected.shape))
     return replace(
-        judgement,
-        index=index,
-        error=float(error[worst]),
-        allowed=float(allowed[worst]),
-        got=float(found[worst]),
-        want=float(expected[worst]),
+        judgement, index=index, error=abs(found - expected), allowed=shown.allowed.values[at], got=found, want=expected
     )
-
-
-def _in_words(shrunk: Shrunk) -> str:
-    return ", ".join(f"fails at {b.parameter}={b.fails} and passes at {b.passes}" for b in shrunk.boundaries)
 
 
 def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check | None) -> Exhibit:
@@ -257,13 +268,36 @@ def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check
     inputs = {"x": case.x, "gamma": case.gamma, "beta": case.beta, "dy": case.dy}
     if check is not None and check.tensor not in GRADIENTS:
         del inputs["dy"]
-    small = case.x.size <= _EXHIBITED_ELEMENTS
-    return Exhibit(
-        case.spec.id,
-        case.spec.eps,
-        {name: _data(array) for name, array in inputs.items()} if small else {},
-        tuple(comparisons) if small else (),
-    )
+    if case.x.size > _EXHIBITED_ELEMENTS:
+        return Exhibit(case.spec.id, case.spec.eps, {}, ())
+    arrays = {name: _data(array) for name, array in inputs.items()}
+    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), _worked(case, comparisons, found))
+
+
+def _worked(case: Case, comparisons: list[Comparison], found: Mapping[str, Any]) -> Worked | None:
+    """Return the formula worked out for the tensor that is furthest off, in its worst channel."""
+
+    def worst(shown: Comparison) -> tuple[float, int]:
+        at, ratio = _worst(shown)
+        return ratio, at
+
+    fitting = [shown for shown in comparisons if shown.expected.shape == shown.found.shape]
+    if not fitting:
+        return None
+    shown = max(fitting, key=lambda shown: worst(shown)[0])
+    index = np.unravel_index(worst(shown)[1], shown.expected.shape)
+    return location.worked(case, shown.tensor, int(index[len(index) > 1]), found[shown.tensor])
+
+
+def _worst(shown: Comparison) -> tuple[int, float]:
+    """Return the worst element of what is shown, as a flat index, and its error over the allowed one."""
+    expected, found, allowed = (np.asarray(a.values) for a in (shown.expected, shown.found, shown.allowed))
+    error = np.abs(found - expected)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(error == 0, 0.0, error / allowed)
+    ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    at = int(np.argmax(ratio))
+    return at, float(ratio[at])
 
 
 # Larger cases than this are not carried in reports; their replay id gives them back.

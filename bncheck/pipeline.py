@@ -15,7 +15,7 @@ from bncheck.executors.base import Abandoned, Died, Executor
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated, WorkerError
 from bncheck.model import UNDECLARED, CaseResult, Judgement, Outcome, TargetCard, TargetSpec
-from bncheck.report import Finding, Progress, Report, TargetReport, Verdict
+from bncheck.report import Diagnosis, Finding, Progress, Report, TargetReport, Verdict
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Diagnosed, Discovered, Event, Judged, Refused, Shown, Task, Written
 
@@ -227,7 +227,7 @@ class _Job:
                 self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
         named = [] if interrupted else self._diagnosed(card, found)
         by_code = {show.code: show for show in shown}
-        found = tuple(_with_exhibit(finding, by_code.get(finding.code)) for finding in found)
+        found = tuple(self._located(finding, by_code.get(finding.code)) for finding in found)
         if self.abandoned:
             found = tuple(_with_abandoned(finding, self.abandoned) for finding in found)
         # What was seen before an interruption may say "wrong"; it cannot say "right".
@@ -241,7 +241,7 @@ class _Job:
             conventions=card.conventions,
             oracles=oracles,
             findings=found,
-            diagnoses=tuple(diagnosis for answer in named for diagnosis in answer.diagnoses),
+            diagnoses=tuple(_conditioned(diagnosis, found) for answer in named for diagnosis in answer.diagnoses),
             exhibits=tuple(show.exhibit for show in shown),
             cases=len(self.results),
             evaluations=self.evaluations + sum(s.evaluations for s in shown) + sum(d.evaluations for d in named),
@@ -250,6 +250,16 @@ class _Job:
             replay=_replay_command(exhibited, self.spec, card) if exhibited and not self.spec.live else "",
             discovery=card.trace,
         )
+
+    def _located(self, finding: Finding, shown: Shown | None) -> Finding:
+        """Return a finding with its smallest case, which cases it holds in, and which elements it concerns."""
+        if shown is None or shown.judgement is None:
+            return finding
+        from bncheck.condition import condition_of
+
+        # A case of its own says nothing about others.
+        condition = condition_of(finding, self.results, shown.tried) if len(self.results) > 1 else None
+        return replace(_with_exhibit(finding, shown), condition=condition)
 
     def _diagnosed(self, card: TargetCard, found: Sequence[Finding]) -> list[Diagnosed]:
         """Ask for the names of the bugs, where a tensor of training fails and nothing took the worker down."""
@@ -280,10 +290,17 @@ class _Job:
 _FORMULAS = ("BN1", "BN2", "BN5", "BN6")
 
 
-def _with_exhibit(finding: Finding, shown: Shown | None) -> Finding:
-    if shown is None or shown.judgement is None:
-        return finding
+def _conditioned(diagnosis: Diagnosis, found: Sequence[Finding]) -> Diagnosis:
+    """Return a diagnosis with the condition under which its tensor is wrong, and the place of the error."""
+    tensors = diagnosis.tensor.split(", ")
+    roots = [f for f in found if f.outcome is Outcome.FAIL and f.follows_from is None and f.tensor in tensors]
+    said = [part for f in roots[:1] for part in (f.place, f.condition.sentence if f.condition else "") if part]
+    return replace(diagnosis, condition="; ".join(said))
+
+
+def _with_exhibit(finding: Finding, shown: Shown) -> Finding:
     there = shown.judgement
+    assert there is not None
     return replace(
         finding,
         message=there.message,
@@ -295,6 +312,7 @@ def _with_exhibit(finding: Finding, shown: Shown | None) -> Finding:
         want=there.want,
         case=shown.exhibit.case,
         boundary=shown.boundary,
+        place=shown.place,
     )
 
 

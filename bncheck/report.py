@@ -41,21 +41,67 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantity:
+    """A quantity of one channel, the formula it follows from, and its value: one number, or one per element."""
+
+    name: str
+    formula: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """Batch Normalization worked out step by step for one channel, and what was found in the place of the last ones."""
+
+    channel: int
+    m: int
+    gamma: float
+    beta: float
+    quantities: tuple[Quantity, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exhibit:
-    """The smallest failing case, with its arrays and the comparisons that show the failure."""
+    """The smallest failing case, with its arrays and the comparisons that show the failure.
+
+    `worked` is the formula worked out for the channel with the worst error.
+    """
 
     case: str
     eps: float
     inputs: dict[str, ArrayData]
     comparisons: tuple[Comparison, ...]
+    worked: Worked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A property of a case that decides whether it fails, with the sweep's counts on both sides.
+
+    `failing` of `having` cases that have it fail, and `failing_others` of `others` that have it not. Cases are counted
+    where the check could decide, and where there was something to compute: not where a tensor cancels to nothing.
+    """
+
+    words: str
+    failing: int
+    having: int
+    failing_others: int
+    others: int
+
+    @property
+    def sentence(self) -> str:
+        """The condition and the counts in one phrase."""
+        there = f"in {self.failing} of {self.having} cases"
+        return f"{self.words}: {there}, in {self.failing_others} of {self.others} others" if self.others else self.words
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What one check says about a target, over all cases.
 
-    `counts` maps outcomes to numbers of cases; `case` is the replay id of the exhibited case; `boundary` tells in words
-    where failing begins; `follows_from` is the code of the finding that this one is a consequence of.
+    `counts` maps outcomes to numbers of cases; `case` is the replay id of the exhibited case; `condition` tells which
+    cases fail, `place` which elements of a tensor are wrong ("only in the last channel"), `boundary` in words where
+    failing begins; `follows_from` is the code of the finding that this one is a consequence of.
     """
 
     code: str
@@ -72,6 +118,8 @@ class Finding:
     want: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
     boundary: str = ""
+    condition: Condition | None = None
+    place: str = ""
     follows_from: str | None = None
     expected: str = ""
 

@@ -64,13 +64,19 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A failing check's smallest case: the exhibit, the judgement there, and where failing begins, in words."""
+    """A failing check's smallest case: the exhibit, the judgement there, and where failing begins, in words.
+
+    `tried` are the cases that were run to find it, and whether the check fails there; `place` tells which elements of
+    the tensor are wrong, where they are not all.
+    """
 
     code: str
     exhibit: Exhibit
     judgement: Judgement | None
     boundary: str
     evaluations: int
+    tried: tuple[tuple[str, bool], ...] = ()
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ FLOORS = {
     "errors": 0, "registry": 0, "model": 0, "case": 0, "report": 0, "codec": 0,
     "settings": 1, "guard": 1, "core": 1, "reporters": 1,
     "cases": 2, "adapters": 2, "experiments": 2, "checks": 2, "bugs": 2,
-    "diagnose": 3, "verdict": 3, "tasks": 3,
+    "condition": 3, "diagnose": 3, "location": 3, "verdict": 3, "tasks": 3,
     "driver": 4,
     "executors": 5,
     "pipeline": 6,
@@ -90,7 +90,8 @@ def test_heavy_libraries_stay_where_they_belong(unit, path):
     assert not roots & frameworks or path.name.endswith("_code.py"), "frameworks only inside their adapter"
     assert "pytest" not in roots or unit == "pytest_plugin"
     assert not roots & {"rich", "rich_click"} or unit in ("reporters", "cli", "options")
-    computes = FLOORS[unit] in (1, 2, 4) or unit == "diagnose"  # it compares arrays, where user code runs
+    # On floor 3 these compare arrays, where user code runs.
+    computes = FLOORS[unit] in (1, 2, 4) or unit in ("diagnose", "location")
     assert "numpy" not in roots or computes, "floors 0 and 3 and the fronts hold plain data"
 
 

@@ -33,6 +33,10 @@ DY_OFFSETS = tuple(((3 * c + 5) % 8 - 3.5) / 8 for c in range(8))
 # |u| <= 2 and |offset| <= 7/8, times the largest spread.
 X_PEAK = (2 + max(X_OFFSETS)) * max(SPREADS)
 DY_PEAK = 1 + max(DY_OFFSETS)
+# Plain numbers are doubled and rounded, x to whole ones and dy to halves, so that few are alike: 2 7/8 becomes 6, and
+# 1 7/16 becomes 3.
+PLAIN_X_PEAK = 6 * max(SPREADS)
+PLAIN_DY_PEAK = 3
 # gamma by 11 bits: odd 512ths (2k + 1)/512 in (1/4, 2), never 1 in magnitude (gamma = 1 hides a lost gamma); k in
 # [64, 512) by multiply and shift of the lower 10 bits, the sign by the highest.
 _K = 64 + (np.arange(1024) * (512 - 64) >> 10)
@@ -64,6 +68,9 @@ def build(spec: CaseSpec) -> Case:
     # u = (k - 1024)/512 in [-2, 2) with k of 11 bits; x = mean + sd spread (u + offset)
     x = (x_bits >> 5).reshape(spec.shape) * (1 / 512)
     x += x_offset
+    plain = spec.numbers == "plain"
+    if plain:
+        x = np.rint(2 * x) + 0.0  # never -0
     x *= spread * spec.sd
     x += spec.mean
     if spec.constant:
@@ -72,11 +79,15 @@ def build(spec: CaseSpec) -> Case:
     # v = (k - 1024)/1024 in (-1, 1) with odd k, which no even offset makes 0; dy = dy_scale (v + offset)
     dy = (dy_bits >> 5 | 1).reshape(spec.shape) * (1 / 1024)
     dy += dy_offset
+    if plain:
+        dy = np.rint(4 * dy) / 2 + 0.0
     dy *= spec.dy_scale
-    gamma = _gamma(gamma_bits, spec.gamma)
+    gamma = _gamma(gamma_bits, spec.gamma, plain)
     # odd 512ths in (-1, 1), never 0
     beta = (beta_bits >> 6 | 1) * (1 / 512)
     beta -= 1
+    if plain:
+        beta = np.copysign(0.5, beta)
     if spec.dtype == "float64":
         return Case(spec, x, gamma, beta, dy)
     return Case(spec, *(array.astype(dtype_of(spec.dtype)) for array in (x, gamma, beta, dy)))
@@ -84,10 +95,17 @@ def build(spec: CaseSpec) -> Case:
 
 def largest(spec: CaseSpec) -> float:
     """Return a bound on the magnitude of every element of x and dy."""
-    return max(abs(spec.mean) + X_PEAK * spec.sd, DY_PEAK * abs(spec.dy_scale))
+    x_peak, dy_peak = (PLAIN_X_PEAK, PLAIN_DY_PEAK) if spec.numbers == "plain" else (X_PEAK, DY_PEAK)
+    return max(abs(spec.mean) + x_peak * spec.sd, dy_peak * abs(spec.dy_scale))
 
 
-def _gamma(bits: NDArray[np.uint16], kind: str) -> Floats:
+def gamma_of(spec: CaseSpec) -> Floats:
+    """Return gamma alone, in float64."""
+    elements = spec.m * spec.c
+    return _gamma(streams(spec.seed, elements, elements, spec.c, spec.c)[2], spec.gamma, spec.numbers == "plain")
+
+
+def _gamma(bits: NDArray[np.uint16], kind: str, plain: bool) -> Floats:
     """Return gamma of every channel, the first one of the given kind.
 
     The first channel of a random gamma is positive, the others have a random sign: so a failure that takes a negative
@@ -96,6 +114,8 @@ def _gamma(bits: NDArray[np.uint16], kind: str) -> Floats:
     if kind == "one":
         return np.ones(bits.size)
     gamma: Floats = _GAMMA[bits >> 5]
+    if plain:  # 1/2 or 3/2, still never 1
+        gamma = np.copysign(np.floor(np.abs(gamma)) + 0.5, gamma)
     first = abs(float(gamma[0]))
     gamma[0] = {"random": first, "negative": -first, "zero": 0.0}[kind]
     return gamma

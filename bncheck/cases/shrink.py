@@ -13,33 +13,22 @@ from functools import partial
 from typing import Any
 
 from bncheck.case import CaseSpec
+from bncheck.cases.boundaries import Boundary, Value
 from bncheck.cases.fit import fit, least_eps
-
-Value = int | float | str | tuple[int, ...]
 
 # Two neighbouring values of a real parameter are near enough: closer ones say no more in one significant digit.
 NEAR = 1.5
 # N = 2 is simpler than N = 1, where var = 0 and most formulas agree.
 LEAST = {"n": 2, "c": 1, "constant": 0}
 STEPS_UP = ("n", "c")
+# Sizes of blocks, in which code is unrolled or vectorised.
+BLOCKS = (4, 8, 16, 32, 64)
 # Where the search in logarithms begins when the passing value is 0 (or the failing one, for eps and sd): below it the
 # parameter cannot be told from 0 beside a spread of 1 and an ordinary eps.
 TINY = {"mean": 1e-3, "sd": 1e-9, "dy_scale": 1e-9, "eps": 1e-15}
 # Tries kept back to check the boundaries of a search that ran out of tries: one for each parameter, but at most a
 # quarter of all.
 KEPT_BACK = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Boundary:
-    """With the other parameters as in the shrunk case, `parameter` was seen to pass at one value and fail at the other.
-
-    The failing value is the shrunk case's. It need not be the larger one: a case may fail at C = 1 and pass at C = 2.
-    """
-
-    parameter: str
-    passes: Value
-    fails: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +142,46 @@ class _Search:
             noted = [value for name, value in reversed(self.passed) if name == parameter]
             if now == LEAST.get(parameter) and parameter in STEPS_UP:
                 noted.append(now + 1)
-            value = next((value for value in noted if self._passing(parameter, value)), None)
+            value = next((value for value in noted if self._fails_at(parameter, value) is False), None)
             if value is not None:
                 found.append(Boundary(parameter, value, now))
-        return tuple(found)
+        # Only now: tries may run out, and boundaries are worth more.
+        return tuple(replace(b, nearby=self._nearby(b)) if b.parameter in STEPS_UP else b for b in found)
+
+    def _nearby(self, boundary: Boundary) -> tuple[tuple[int, bool], ...]:
+        """Try further sizes: what fails from one on, and what fails for odd ones or beside whole blocks, differ there.
+
+        Three in a row show odd and even; multiples of the blocks that code is unrolled or vectorised by show the block,
+        and three times such a one that it need be no power of two.
+        """
+        at = getattr(self.spec, boundary.parameter)
+        tried: dict[int, bool] = {}
+
+        def passing(size: int) -> bool:
+            failed = self._fails_at(boundary.parameter, size)
+            if failed is not None and size != boundary.passes:
+                tried[size] = failed
+            return failed is False
+
+        for size in range(at + 1, at + 4):
+            passing(size)
+        whole = [size for size in (block * (at // block + 1) for block in BLOCKS) if passing(size)]
+        if whole:
+            passing(3 * min(whole))
+        return tuple(sorted(tried.items()))
 
     def _fit(self, spec: CaseSpec) -> bool:
         return fit(spec, spec.dtype, self.ranks, self._eps) == spec
 
-    def _passing(self, parameter: str, value: Value) -> bool:
+    def _fails_at(self, parameter: str, value: Value) -> bool | None:
+        """Return whether the case fails with this value; None where its dtype cannot hold it, or no tries are left."""
+        changed = replace(self.spec, **{parameter: value})  # type: ignore[arg-type]
+        if self._keep_fit and not self._fit(changed):
+            return None
         try:
-            return not self.failing(replace(self.spec, **{parameter: value}))  # type: ignore[arg-type]
+            return self.failing(changed)
         except _OutOfTries:
-            return False
+            return None
 
 
 def _try_simplest(search: _Search, parameter: str) -> None:
@@ -180,6 +196,14 @@ def _lower_integer(search: _Search, parameter: str) -> None:
         search.move(**{parameter: least})
     else:
         _lower(least, start, lambda value: search.move(**{parameter: value}))
+
+
+def _lower_channels(search: _Search, parameter: str) -> None:
+    """Move to one channel, if need be to one whose gamma is negative: among those of many channels some are."""
+    if search.spec.c == 1 or search.move(c=1):
+        return
+    if search.spec.gamma != "random" or not search.move(c=1, gamma="negative"):
+        _lower_integer(search, parameter)
 
 
 def _lower(least: int, start: int, move: Callable[[int], bool]) -> None:
@@ -245,6 +269,20 @@ def _resize(search: _Search, axis: int, size: int) -> bool:
     return search.move(spatial=(*sizes[:axis], size, *sizes[axis + 1 :]))
 
 
+def by_hand(spec: CaseSpec) -> list[CaseSpec]:
+    """Return cases like a shrunk one that can be followed with a pencil, the plainest first.
+
+    At N = 2 xhat is 1 and -1 and dx is 0 but for eps: of three values a reader sees more.
+    """
+    if spec.dtype == "float16" or spec.m * spec.c > _MOST_BY_HAND:
+        return []
+    plain = replace(spec, numbers="plain")
+    return [replace(plain, n=3), plain] if spec.m == 2 and not spec.spatial else [plain]
+
+
+# More numbers than these nobody works out by hand.
+_MOST_BY_HAND = 24
+
 _SCHEMA = CaseSpec()
 _DEFAULTS: dict[str, Any] = {
     name: getattr(_SCHEMA, name) for name in ("seed", "gamma", "memory", "eps", "momentum", "mean", "sd", "dy_scale")
@@ -254,7 +292,7 @@ _DEFAULTS: dict[str, Any] = {
 _SIMPLIFY: dict[str, Callable[[_Search, str], None]] = {
     "seed": _try_simplest,
     "spatial": _lower_spatial,
-    "c": _lower_integer,
+    "c": _lower_channels,
     "n": _lower_integer,
     "constant": _lower_integer,
     "mean": _lower_real,

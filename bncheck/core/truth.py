@@ -48,6 +48,26 @@ def allowances(case: Case, *, one_pass: bool = False) -> Bounds:
         )
 
 
+# Below so many roundings of its terms a tensor is a sum that cancels to nothing.
+_NOTHING = 1e3
+
+
+def is_nothing(case: Case, tensor: str) -> bool:
+    """Tell whether all that is to be computed of a tensor cancels, so that most wrong formulas give it, too.
+
+    So dx and dgamma where every channel has one value, dx at gamma = 0, and y but for beta in these cases.
+    """
+    right, dy = truth(case), np.abs(case.dy).astype(np.float64)
+    gamma = np.abs(case.gamma).astype(np.float64)
+    value, scale = right.tensor(tensor), float(dy.sum(axis=case.axes).max())
+    if tensor == "y":
+        beta = case.beta.astype(np.float64).reshape(-1, *[1] * (case.x.ndim - 2))
+        value, scale = value - beta, float(gamma.max()) + float(np.abs(beta).max())
+    elif tensor == "dx":
+        scale = float(dy.max() * gamma.max() * right.forward.inv_std.max())
+    return bool(np.abs(value).max() <= _NOTHING * UNIT_ROUNDOFF[case.spec.dtype] * scale)
+
+
 def lost_in_one_pass(case: Case, tensor: str) -> NDArray[np.bool_]:
     """Tell for every element of a tensor whether a variance ``mean(x**2) - mean(x)**2`` leaves no digit of it.
 

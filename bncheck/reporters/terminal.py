@@ -288,7 +288,8 @@ def _finding_line(finding: Finding, style: Style) -> RenderableType:
 
 
 def _finding_message(finding: Finding, style: Style) -> Iterator[RenderableType]:
-    said = (finding.message, finding.boundary) if finding.outcome is not Outcome.PASS else ()
+    condition = finding.condition.sentence if finding.condition else ""
+    said = (finding.message, finding.place, condition, finding.boundary) if finding.outcome is not Outcome.PASS else ()
     parts = [clean(text, style.ascii) for text in said if text]
     if parts:
         yield indented(Text("; ".join(parts)), 4)
