@@ -13,7 +13,6 @@ from bncheck.checks.pooling import pooled_variances
 from bncheck.checks.running import NO_STATISTICS, fraction_kept
 from bncheck.core.reference import forward
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
-from bncheck.core.truth import allowances, truth
 from bncheck.model import Conventions, Evidence, Judgement, Outcome
 
 if TYPE_CHECKING:
@@ -173,63 +172,6 @@ def eval_ignores_batch(case: Case, seen: Seen) -> Judgement:
     return Judgement(outcome, "y in eval mode depends on the batch", "y", *figures, float(want[worst]))
 
 
-@check("BN310", "eval-agrees-with-training", needs=("training", "agreement"), follows=("BN101", "BN301", "BN302"))
-def eval_agrees_with_training(case: Case, seen: Seen) -> Judgement:
-    """With the batch's own statistics as the running ones, eval mode gives the y of training mode.
-
-    Promise
-    -------
-    Training and inference are one formula with two sources of mean and variance.
-
-    Why it matters
-    --------------
-    A model that is good in training and bad in inference is the complaint about Batch Normalization; another eps, power
-    or order of the affine part in one of the two branches is one reason.
-
-    Evidence
-    --------
-    Training on one batch with a momentum that forgets all others (or until they are forgotten), then that batch in eval
-    mode, against y of training. Statistics of the unbiased variance scale y - beta by a factor that is known.
-
-    Typical causes
-    --------------
-    Two branches with two formulas: eps outside the root in one; gamma forgotten in one; the standard deviation kept.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithms 1 and 2.
-    """
-    evidence, trained = seen["agreement"], seen["training"].arrays.get("y")
-    y = evidence.arrays.get("y")
-    if y is None or trained is None:
-        return Judgement(Outcome.SKIP, evidence.facts.get("fault") or "not tried on this case")
-    beta = wide(case, case.beta)
-    if evidence.facts["variance"] not in ("biased", "unbiased", "pooled"):
-        return Judgement(Outcome.SKIP, "which variance the statistics hold is not known (see BN301)")
-    var, m = truth(case).forward.var, case.spec.m
-    unbiased = wide(case, np.sqrt((var + case.spec.eps) / (var * m / (m - 1) + case.spec.eps)))
-    # Algorithm 2 averages biased variances, and takes m / (m - 1) of them in inference.
-    factors = [unbiased] if evidence.facts["variance"] == "unbiased" else [np.ones(1), unbiased]
-    judged = [_agreement(case, y, beta + (trained - beta) * factor) for factor in factors]
-    return next((judgement for judgement in judged if judgement.outcome is not Outcome.FAIL), judged[0])
-
-
-def _agreement(case: Case, y: Array, want: Array) -> Judgement:
-    var = truth(case).forward.var
-    # Statistics in float32 beside float64 data carry y to 1e-6 of its size, and the bound of training adds to it.
-    size = np.abs(want).max(axis=case.axes, keepdims=True)
-    condition = np.abs(case.x).max(axis=case.axes) / np.sqrt(var + case.spec.eps)
-    u = max(UNIT_ROUNDOFF[case.spec.dtype], UNIT_ROUNDOFF["float32"])
-    size = size + np.abs(wide(case, case.beta))
-    allowed = 2 * allowances(case, one_pass=True).y + 64 * u * size * (1 + wide(case, condition))
-    outcome, worst = within(y, want, np.broadcast_to(allowed, y.shape))
-    if outcome is not Outcome.FAIL:
-        return Judgement(outcome, "eval mode gives the y of training")
-    figures = (float(abs(y[worst] - want[worst])), float(np.broadcast_to(allowed, y.shape)[worst]), worst)
-    message = "eval mode with the batch's own statistics does not give the y of training"
-    return Judgement(outcome, message, "y", *figures, float(y[worst]), float(want[worst]))
-
-
 class Used(NamedTuple):
     """The statistics that eval mode normalises with; `y` by the formula, how far it may err, and whether it fits."""
 
@@ -253,24 +195,11 @@ def statistics_used(case: Case, evidence: Evidence) -> Used | None:
 
     None where the variance has no root.
     """
-    found = evidence.arrays
     if evidence.facts["conventions"].momentum_sense == "finished":
         return _averages_used(case, evidence)
-    held = [(found["mean"][-1], found["var"][-1])]
-    if "eval_mean" in found and "eval_var" in found:  # an average may be finished when inference begins
-        held.append((found["eval_mean"], found["eval_var"]))
-    conventions = evidence.facts["conventions"]
-    if conventions.running_start == "0, 0" and conventions.momentum_sense in ("kept", "new", "fixed"):
-        left = fraction_kept(case, conventions, 1) ** len(
-            evidence.facts["m"]
-        )  # of the zeros that the averages start from
-        held += [(mean / (1 - left), var / (1 - left)) for mean, var in held[:1] if left < 1]
-    factors = [1.0]
-    if evidence.facts["conventions"].running_var != "unbiased":  # to an unbiased variance it was applied already
-        factors += [m / (m - 1) for m in set(evidence.facts["m"]) if m > 1]
     first: Used | None = None
-    for (mean, var), factor in product(held, factors):
-        total = factor * var + case.spec.eps
+    for mean, var in statistics_held(case, evidence):
+        total = var + case.spec.eps
         if not (total > 0).all():
             continue
         used = _used(case, evidence, mean, 1 / np.sqrt(total))
@@ -278,6 +207,22 @@ def statistics_used(case: Case, evidence: Evidence) -> Used | None:
         if used.fits:
             return used
     return first
+
+
+def statistics_held(case: Case, evidence: Evidence) -> list[tuple[Array, Array]]:
+    """Return what mean and variance eval mode may rightly use, of what the code holds; as they are held first."""
+    found, conventions = evidence.arrays, evidence.facts["conventions"]
+    held = [(found["mean"][-1], found["var"][-1])]
+    if "eval_mean" in found and "eval_var" in found:  # an average may be finished when inference begins
+        held.append((found["eval_mean"], found["eval_var"]))
+    if conventions.running_start == "0, 0" and conventions.momentum_sense in ("kept", "new", "fixed"):
+        # of the zeros that the averages start from
+        left = fraction_kept(case, conventions, 1) ** len(evidence.facts["m"])
+        held += [(mean / (1 - left), var / (1 - left)) for mean, var in held[:1] if left < 1]
+    factors = [1.0]
+    if conventions.running_var != "unbiased":  # to an unbiased variance it was applied already
+        factors += [m / (m - 1) for m in set(evidence.facts["m"]) if m > 1]
+    return [(mean, factor * var) for (mean, var), factor in product(held, factors)]
 
 
 def _averages_used(case: Case, evidence: Evidence) -> Used | None:

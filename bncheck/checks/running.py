@@ -228,6 +228,8 @@ def momentum_is_heeded(case: Case, seen: Seen) -> Judgement:
     conventions: Conventions | None = seen["running"].facts.get("conventions")
     if conventions is None or not conventions.momentum_sense:
         return NO_STATISTICS
+    if conventions.momentum_sense == "last":
+        return Judgement(Outcome.SKIP, "nothing of the old statistics stays (see BN301)")
     measured = conventions.momentum_sense == "fixed" or conventions.momentum is not None
     if conventions.unread and measured:
         kept = "" if conventions.momentum is None else f": {conventions.momentum:g} of the old statistics stay"

@@ -5,7 +5,6 @@ Long scripts, for a few small cases: statistics follow their rule on any.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.running import roundoff
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Conventions, Evidence, Fault, Target
+from bncheck.model import Evidence, Fault, Target
 
 _STEPS = 50
 _ELEMENTS = 64
@@ -68,47 +67,59 @@ def long_run(target: Target, case: Case, seen: Seen) -> Evidence:
 
 @experiment("agreement", needs=("training",))
 def agreement(target: Target, case: Case, seen: Seen) -> Evidence:
-    """Train on the batch with a momentum that keeps nothing of the old statistics, then run it in eval mode: ``y``.
+    """Train on the batch, make another one whose own statistics are those then held, and run it in either mode.
 
-    Where momentum cannot be set, statistics are trained on the one batch until nothing else is left in them.
+    So it needs neither a momentum nor a rule: whatever training has left behind is what eval mode is to use. Arrays:
+    that batch ``x``, its ``trained`` in a fresh layer and its ``y`` in eval mode, and as in "running" what was held
+    (``mean``, ``var``, a row each) and what is held after inference (``eval_mean``, ``eval_var``). Statistics that are
+    worked out when inference begins are those of the one batch trained on, which then is x.
     """
     conventions = target.conventions
-    steps, momentum = _steps_to_forget(conventions)
-    if not conventions.mode_switch or steps is None or not tries_long_runs(case):
-        return Evidence("agreement")
-    faults: list[Fault] = []
+    facts: dict[str, Any] = {"conventions": conventions, "m": [case.spec.m], "evaluations": 0}
+    if not conventions.momentum_sense or not conventions.mode_switch or not tries_long_runs(case):
+        return Evidence("agreement", facts=facts)
     arrays: dict[str, Any] = {}
+    faults: list[Fault] = []
     with faults_of("forward", faults):
-        opened = setup(case)
-        session = target.open(opened if momentum is None else replace(opened, momentum=momentum))
-        for _ in range(steps):
-            session.forward(case.x.copy())
-        y = session.forward(case.x.copy(), "eval")
-        if is_tensor(y, case.x.shape):
-            arrays["y"] = np.asarray(y, dtype=np.float64)
-    facts = {"evaluations": steps + 1, "fault": str(faults[0]) if faults else "", "variance": conventions.running_var}
-    return Evidence("agreement", arrays, facts)
+        session = target.open(setup(case))
+        session.forward(case.x.copy())
+        if conventions.momentum_sense == "finished":
+            own = forward(case.x, case.gamma, case.beta, 1.0, case.axes)
+            x: Any = case.x
+            held: tuple[Any, Any] | None = (own.mu, own.var)
+            finished = own.mu, own.var * case.spec.m / (case.spec.m - 1)
+        else:
+            held, finished = session.running_stats(), None
+            x = None if held is None else batch_with(case, *held)
+        if held is None or x is None:
+            facts["fault"] = "the statistics held are those of no batch"
+            return Evidence("agreement", facts=facts | {"evaluations": 1})
+        trained = target.open(setup(case)).forward(x.copy())
+        y = session.forward(x.copy(), "eval")
+        if is_tensor(y, x.shape) and is_tensor(trained, x.shape):
+            arrays = {"x": x, "y": y, "trained": trained, "mean": np.array([held[0]]), "var": np.array([held[1]])}
+            arrays |= _named("eval", session.running_stats() if finished is None else finished)
+            arrays["precision"] = np.array([max(roundoff(np.asarray(value)) for value in held)])
+    facts |= {"evaluations": 3, "fault": str(faults[0]) if faults else ""}
+    return Evidence("agreement", {name: np.asarray(value, np.float64) for name, value in arrays.items()}, facts)
 
 
-# Nothing is left of the start once ``kept**steps`` is below the unit roundoff of float64; a fraction that stays of more
-# than 0.9 would take too many steps.
-_FORGOTTEN = 2.0**-53
-_MOST_STEPS = 400
-# Keeps nothing that float64 could tell, and is not 0, which some code takes for "not given".
-_NOTHING = 2.0**-60
+# The golden ratio's multiples, modulo 1, are spread evenly, and no two of them are equal.
+_GOLDEN = 0.6180339887498949
 
 
-def _steps_to_forget(conventions: Conventions) -> tuple[int | None, float | None]:
-    """Return after how many steps the statistics are the batch's alone, and with which momentum, if it can be set."""
-    sense, kept = conventions.momentum_sense, conventions.momentum
-    if sense in ("cumulative", "finished"):
-        return 1, None
-    if sense in ("kept", "new") and kept is None:
-        return 1, _NOTHING if sense == "kept" else 1.0
-    if sense in ("kept", "new", "fixed") and kept is not None and 0 < kept < 1:
-        steps = int(np.ceil(np.log(_FORGOTTEN) / np.log(kept)))
-        return (steps, None) if steps <= _MOST_STEPS else (None, None)
-    return None, None
+def batch_with(case: Case, mean: Any, var: Any) -> Any:
+    """Return a batch of the case's shape and dtype with that mean and variance, but for rounding; None if none has."""
+    mean, var = (np.asarray(value, np.float64) for value in (mean, var))
+    wide = (-1, *[1] * (case.x.ndim - 2))
+    if mean.shape != case.gamma.shape or var.shape != case.gamma.shape or not np.isfinite(mean).all():
+        return None
+    if not (var > 0).all() or not np.isfinite(var).all():
+        return None
+    spread = (_GOLDEN * np.arange(case.x.size).reshape(case.x.shape)) % 1.0
+    spread = spread - spread.mean(axis=case.axes, keepdims=True)
+    spread = spread / np.sqrt((spread * spread).mean(axis=case.axes, keepdims=True))
+    return (mean.reshape(wide) + np.sqrt(var).reshape(wide) * spread).astype(case.x.dtype)
 
 
 def _named(prefix: str, found: tuple[Any, Any] | None) -> dict[str, Any]:

@@ -295,20 +295,56 @@ def test_two_branches_of_two_formulas_disagree(var, sense):
     assert "does not give the y of training" in judgement.message
 
 
-def test_a_fixed_momentum_is_waited_for():
-    def fixed(old, batch, momentum, step):
-        return 0.8 * old + 0.2 * batch
-
+@pytest.mark.parametrize("kept", [0.2, 0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("start", [(0.0, 1.0), (0.0, 0.0)])
+def test_agreement_waits_for_no_momentum(kept, start):
     def layer(evaluate):
-        return Keeping(update=fixed, evaluate=evaluate).told(momentum_sense="fixed", momentum=0.8)
+        fixed = Keeping(start=start, update=lambda old, batch, momentum, step: kept * old + (1 - kept) * batch)
+        fixed.evaluate = evaluate
+        return fixed.told(momentum_sense="fixed", momentum=kept)
 
     assert judged("BN310", layer(normalise)).outcome is Outcome.PASS
     assert judged("BN310", layer(eps_outside)).outcome is Outcome.FAIL
-    assert judged("BN310", layer(eps_outside).told(momentum=0.999)).outcome is Outcome.SKIP
+    assert judged("BN310", layer(another_eps)).outcome is Outcome.FAIL
 
 
-def test_an_unknown_variance_is_skipped():
-    assert judged("BN310", Keeping(evaluate=eps_outside).told(running_var="undecided")).outcome is Outcome.SKIP
+def test_a_rule_that_is_not_known_leaves_agreement_to_be_judged():
+    """Whatever training left behind, eval mode is to use it as training uses its own."""
+
+    def layer(evaluate):
+        return Keeping(update=lambda old, batch, momentum, step: old + batch, evaluate=evaluate)
+
+    assert judged("BN310", layer(normalise).told(momentum_sense="unknown")).outcome is Outcome.PASS
+    assert judged("BN310", layer(eps_outside).told(momentum_sense="unknown")).outcome is Outcome.FAIL
+
+
+def test_averages_corrected_for_their_start_in_inference_agree():
+    def corrected(x, mean, var, setup):
+        left = setup.momentum
+        return normalise(x, mean / (1 - left), var / (1 - left), setup)
+
+    layer = Keeping(start=(0.0, 0.0), evaluate=corrected).told(running_start="0, 0")
+    assert judged("BN310", layer).outcome is Outcome.PASS
+    assert judged("BN310", layer.told(running_start="0, 1")).outcome is Outcome.FAIL
+
+
+def test_agreement_is_judged_to_the_last_digits():
+    def nearly(x, mean, var, setup):
+        return normalise(x, mean, var * (1 + 1e-12), setup)
+
+    assert judged("BN310", Keeping(evaluate=nearly)).outcome is Outcome.FAIL
+
+
+def test_statistics_that_no_batch_has_are_skipped():
+    def negative(old, batch, momentum, step):
+        return -batch
+
+    judgement = judged("BN310", Keeping(update=negative, evaluate=lambda x, mean, var, setup: x))
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, "the statistics held are those of no batch")
+
+
+def test_statistics_of_which_the_variance_is_none_are_skipped():
+    assert judged("BN310", Keeping(evaluate=eps_outside).told(running_var="")).outcome is Outcome.SKIP
 
 
 # ------------------------------------------------------------------------------------------------------- right, skipped

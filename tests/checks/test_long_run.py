@@ -121,6 +121,13 @@ def test_a_momentum_that_is_accepted_and_ignored_fails_alone():
     assert roots(layer) == {"BN309"}
 
 
+def test_where_nothing_stays_no_momentum_is_heeded_and_it_is_told_once():
+    last = Keeping(update=lambda old, batch, momentum, step: batch)
+    layer = last.told(momentum_sense="last", momentum=0.0, unread="momentum")
+    assert judged("BN309", layer).outcome is Outcome.SKIP
+    assert roots(layer) == {"BN301"}
+
+
 @pytest.mark.parametrize("told", [{"momentum_sense": "fixed", "momentum": 0.9}, {"unread": "momentum"}])
 def test_a_momentum_that_is_hard_coded_or_moves_the_statistics_is_heeded(told):
     """Nothing accepted, nothing ignored; and what moves the statistics is read, whatever the source looks like."""
