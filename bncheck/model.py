@@ -233,6 +233,14 @@ class Saving(Protocol):
 
 
 @runtime_checkable
+class Adding(Protocol):
+    """A session of a layer that may add gradients up until they are cleared."""
+
+    def added(self, dy: Array) -> Gradients | None:
+        """Run backward once more without clearing; None where the code offers no way to clear its gradients."""
+
+
+@runtime_checkable
 class Differentiable(Protocol):
     """A session of code that a library differentiates; either word returns None, or raises, where it is not offered."""
 

@@ -8,7 +8,7 @@ training loop clears those. A layer without either that adds up is left alone, a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,17 @@ def clearing(layer: Any) -> list[Callable[[], Any]]:
     held = [value for value in getattr(layer, "__dict__", {}).values() if hasattr(value, "__dict__")]
     inner = [method for value in held for method in list(_methods(value, clears_gradients))[:1]]
     return inner or [_emptier(place) for place in parts_of(layer).gradients.values() if _is_parameter(place, layer)]
+
+
+def clear(methods: Iterable[Callable[[], Any]]) -> None:
+    """Call what sets gradients to zero."""
+    for method in methods:
+        try:
+            method()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # it wants gradients that are not there yet
+            continue
 
 
 def _methods(holder: Any, reads: Callable[[str], bool]) -> Iterator[Callable[[], Any]]:
@@ -62,11 +73,11 @@ def _emptier(place: Place) -> Callable[[], Any]:
     """Return what sets a gradient to what it started from: zeros, or None."""
     empty = place.get() is None
 
-    def clear() -> None:
+    def emptied() -> None:
         value = place.get()
         if empty:
             place.put(None)
         elif is_array(value):
             place.put(np.zeros_like(value))
 
-    return clear
+    return emptied

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.adapters.clearing import clearing
+from bncheck.adapters.clearing import clear, clearing
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import is_array, shape_of
 from bncheck.adapters.handed import handed_over
@@ -266,6 +266,11 @@ class LayerRun(CallRun):
             if ledger is not None:
                 ledger.restore()
 
+    def added(self, dy: Any) -> Results | None:
+        """Call the layer's backward once more without clearing; None where it has no way to clear its gradients."""
+        self._stepped = False
+        return self.backward(dy) if self._clearing else None
+
     @property
     def _learns(self) -> bool:
         """Whether the layer may change its parameters in its backward, with a rate or an optimizer of bncheck's."""
@@ -287,13 +292,7 @@ class LayerRun(CallRun):
             # Fresh layers of one reading are made alike: where one had nothing to clear, no other has.
             self._clearing = [] if self._maker.never_clears else clearing(self._layer)
             self._maker.never_clears = not self._clearing and self._maker.proven
-        for method in self._clearing:
-            try:
-                method()
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # it wants gradients that are not there yet
-                continue
+        clear(self._clearing)
         if self._clearing:
             for key, place in self._places.items():
                 if place.get() is not self._held[key]:  # a reset of more than the gradients

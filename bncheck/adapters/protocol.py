@@ -95,6 +95,14 @@ class Differentiating(Protocol):
 
 
 @runtime_checkable
+class Clearing(Protocol):
+    """A run that clears the gradients of a layer before each step, where the layer offers a way to."""
+
+    def added(self, dy: Any) -> Results | None:
+        """Call the user's backward without clearing; None where there is nothing to clear with."""
+
+
+@runtime_checkable
 class Starting(Protocol):
     """A run that knows what the layer itself had for its parameters."""
 

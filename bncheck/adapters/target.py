@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
-from bncheck.adapters.protocol import Differentiating, Parameters, Reading, Run
+from bncheck.adapters.protocol import Clearing, Differentiating, Parameters, Reading, Results, Run
 from bncheck.core.precision import kind
 from bncheck.model import Conventions, Gradients, SavedStatistic, Saving, Setup
 
@@ -107,18 +107,29 @@ class FoundSession:
 
     def backward(self, dy: Array) -> Gradients:
         """Run the user's backward; return dx in the canonical layout and the parameters' gradients as (C,)."""
-        run = self._run
-        if run is None:
+        if self._run is None:
             raise RuntimeError("backward was called before forward")
-        place = self._way.layout
-        given = in_memory(place.user(dy), self._setup.memory)
+        given = self._handed(dy)
+        return self._gradients(self._run, dy, self._run.backward(given))
+
+    def added(self, dy: Array) -> Gradients | None:
+        """Run the user's backward once more without clearing gradients; None where the code cannot clear them."""
+        found = self._run.added(self._handed(dy)) if isinstance(self._run, Clearing) else None
+        return None if found is None or self._run is None else self._gradients(self._run, dy, found)
+
+    def _handed(self, dy: Array) -> Any:
+        given = in_memory(self._way.layout.user(dy), self._setup.memory)
         self._given["dy"] = (dy, given)
-        dx, dgamma, dbeta = run.backward(given)
-        size = self._setup.gamma.size
+        return given
+
+    def _gradients(self, run: Run, dy: Array, found: Results) -> Gradients:
+        """Return what a backward handed over in the canonical layout."""
+        dx, dgamma, dbeta = found
+        place, size = self._way.layout, self._setup.gamma.size
         misfit = grown("gamma", run.gamma, dgamma, size) or grown("beta", run.beta, dbeta, size)
         scale = dy.size // size if self._hints.averaged else 1
         dgamma, dbeta = (summed(per_channel(gradient, size), scale) for gradient in (dgamma, dbeta))
-        return Gradients(canonical(dx, place, given.shape), dgamma, dbeta, misfit)
+        return Gradients(canonical(dx, place, place.user(dy).shape), dgamma, dbeta, misfit)
 
     def second(self, dy: Array, v: Array) -> Any:
         """Return the gradient of ``sum(v * dx)`` with respect to x, after a forward; None if none is offered."""

@@ -12,23 +12,32 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import tries_more
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault, Target
+from bncheck.model import GRADIENTS, TENSORS, Adding, Evidence, Fault, Gradients, Target
 
 
 @experiment("backward-twice", needs=("training",))
 def backward_twice(target: Target, case: Case, seen: Seen) -> Evidence:
-    """Forward, backward, and the same backward again: the second one's gradients, or the fault of it."""
+    """Forward, backward, and the same backward again: the second one's gradients, or the fault of it.
+
+    A layer that can clear its gradients has done so in between; ``added_*`` are those of a third backward, without.
+    """
     if not tries_more(target, case):
         return Evidence("backward-twice")
     faults: list[Fault] = []
     found: dict[str, Any] = {}
+    added: Gradients | None = None
     with faults_of("backward", faults):
         session = target.open(setup(case))
         session.forward(case.x.copy())
         session.backward(case.dy.copy())
         found = dict(zip(GRADIENTS, session.backward(case.dy.copy())[:3], strict=True))
-    facts = {"evaluations": 3, "tried": True, "raised": str(faults[0]) if faults else ""}
-    return Evidence("backward-twice", _tensors(found, case), facts)
+        added = session.added(case.dy.copy()) if isinstance(session, Adding) else None
+    facts = {"evaluations": 3 + (added is not None), "tried": True, "raised": str(faults[0]) if faults else ""}
+    arrays = _tensors(found, case)
+    if added is not None:
+        more = _tensors(dict(zip(GRADIENTS, added[:3], strict=True)), case)
+        arrays |= {f"added_{name}": value for name, value in more.items()}
+    return Evidence("backward-twice", arrays, facts)
 
 
 @experiment("poisoned", needs=("training",))
