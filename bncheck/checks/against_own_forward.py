@@ -54,11 +54,14 @@ def dgamma_matches_numeric(case: Case, seen: Seen) -> Judgement:
 
     Why it matters
     --------------
-    gamma learns from it like any weight; many textbooks lose the sum.
+    gamma learns from it like any weight, ``gamma -= lr * dgamma``; many textbooks lose the sum. A dgamma that is right
+    where gamma is 1 is not yet right: layers start there, and do not stay.
 
     Evidence
     --------
-    As BN201, with gamma moving alone.
+    The line probe of BN201, along a line in x, gamma and beta at once: what is left of the slope once all three
+    gradients are taken off. A failure is confirmed by the reference where the forward is right, else along fresh lines
+    that move gamma alone: once all channels, and once the most suspicious one.
 
     Typical causes
     --------------
@@ -81,11 +84,14 @@ def dbeta_matches_numeric(case: Case, seen: Seen) -> Judgement:
 
     Why it matters
     --------------
-    beta learns from it like any bias.
+    beta learns from it like any bias, and takes the place of the bias before the layer: averaged over the batch, it
+    learns N times slower than the weights around it.
 
     Evidence
     --------
-    As BN201, with beta moving alone.
+    The line probe of BN201, along a line in x, gamma and beta at once: what is left of the slope once all three
+    gradients are taken off. A failure is confirmed by the reference where the forward is right, else along fresh lines
+    that move beta alone: once all channels, and once the most suspicious one.
 
     Typical causes
     --------------

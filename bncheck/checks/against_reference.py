@@ -67,7 +67,8 @@ def dx_matches_reference(case: Case, seen: Seen) -> Judgement:
 
     Typical causes
     --------------
-    See BN201; or the forward is not Batch Normalization (BN101).
+    The path through the mean or the variance dropped, or with the wrong sign; statistics as constants; gamma or a
+    factor 1/m missing; another eps in the backward. Or the forward is not Batch Normalization (BN101).
 
     References
     ----------
@@ -93,7 +94,8 @@ def dgamma_matches_reference(case: Case, seen: Seen) -> Judgement:
 
     Why it matters
     --------------
-    See BN211.
+    Together with BN202 it tells a wrong backward from a forward with another xhat, whose backward is consistent with
+    it.
 
     Evidence
     --------
@@ -101,7 +103,8 @@ def dgamma_matches_reference(case: Case, seen: Seen) -> Judgement:
 
     Typical causes
     --------------
-    See BN202; or the forward's xhat is another one (BN101).
+    Averaged over the batch; times gamma; x, y or x - mu in the place of xhat; swapped with dbeta. Or the forward's xhat
+    is another one (BN101).
 
     References
     ----------
@@ -122,7 +125,7 @@ def dbeta_matches_reference(case: Case, seen: Seen) -> Judgement:
 
     Why it matters
     --------------
-    See BN211.
+    Together with BN203 it tells a wrong dbeta from a forward that adds beta in another place, before the scaling say.
 
     Evidence
     --------
@@ -130,7 +133,7 @@ def dbeta_matches_reference(case: Case, seen: Seen) -> Judgement:
 
     Typical causes
     --------------
-    See BN203.
+    Averaged over the batch; times gamma; summed over the batch alone where there are spatial axes; swapped with dgamma.
 
     References
     ----------

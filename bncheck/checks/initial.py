@@ -46,15 +46,16 @@ def beta_starts_at_zero(case: Case, seen: Seen) -> Judgement:
 
     Why it matters
     --------------
-    See BN701.
+    A random shift sends some channels to the flat side of the nonlinearity from the start; one number for the whole
+    layer, or one per element, cannot learn what each channel needs.
 
     Evidence
     --------
-    As BN701.
+    beta of two fresh layers, read before bncheck puts another in its place. Skipped where it is handed over.
 
     Typical causes
     --------------
-    See BN701; ones in both.
+    Ones in gamma and beta alike; ``np.random.randn`` as for weights; ``np.zeros_like(x)``, a full matrix.
 
     References
     ----------

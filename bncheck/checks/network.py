@@ -41,7 +41,8 @@ def gradient_of_weights(case: Case, seen: Seen) -> Judgement:
 
     Typical causes
     --------------
-    See BN201 and BN101.
+    A path of dx dropped (BN201); a forward that is another function (BN101); a gradient that is right for a dy which
+    sums to 0, or has nothing to do with y, and for no other.
 
     References
     ----------
