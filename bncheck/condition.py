@@ -8,7 +8,7 @@ failing begins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -63,10 +63,8 @@ def condition_of(
         if finding.code in result.judgements
     ]
     known = {case: outcome is finding.outcome for case, outcome in judged if outcome in (finding.outcome, Outcome.PASS)}
-    words = _LATER_CALLS.get(finding.code)
-    if words and all(known.values()):
-        # The check compares a later call with the first one of a fresh layer, which is right where nothing else fails.
-        return Condition(words, len(known), len(known), 0, 0)
+    if finding.code in _LATER_CALLS:
+        return _of_later_calls(finding.code, known, results)
     swept = [_seen(case, failed, finding.tensor, True) for case, failed in known.items()]
     if len({case.failed for case in swept if case}) < 2:
         return None
@@ -74,7 +72,17 @@ def condition_of(
     return separating([case for case in [*swept, *beside] if case is not None])
 
 
+# Checks that compare a later call with the first one of a fresh layer.
 _LATER_CALLS = {"BN508": "from the second call on"}
+_OF_FIRST_CALLS = ("BN1", "BN2")
+
+
+def _of_later_calls(code: str, known: Mapping[str, bool], results: Sequence[CaseResult]) -> Condition | None:
+    """Return the condition that lies in what the check looks at, where first calls were judged, and none is wrong."""
+    first = [j.outcome for r in results for other, j in r.judgements.items() if other.startswith(_OF_FIRST_CALLS)]
+    if Outcome.PASS not in first or Outcome.FAIL in first:
+        return None
+    return Condition(_LATER_CALLS[code], sum(known.values()), len(known), 0, 0)
 
 
 def _seen(case_id: str, failed: bool, tensor: str | None, swept: bool) -> Seen | None:

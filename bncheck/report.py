@@ -91,8 +91,8 @@ class Condition:
     @property
     def sentence(self) -> str:
         """The condition and the counts in one phrase."""
-        there = f"in {self.failing} of {self.having} cases"
-        return f"{self.words}: {there}, in {self.failing_others} of {self.others} others" if self.others else self.words
+        others = f", in {self.failing_others} of {self.others} others" if self.others else ""
+        return f"{self.words}: in {self.failing} of {self.having} cases{others}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,7 +210,8 @@ def _lower(least: int, start: int, move: Callable[[int], bool]) -> None:
     """Move from `start` down towards `least`, to a value next to one that passes.
 
     From below, at 2**k and 2**k + 1: small values are cheap to try, and even and odd ones are met early. Then bisection
-    between the last that passes and the first that fails.
+    between the last that passes and the first that fails. Where only odd or only even ones fail, that may end anywhere:
+    if the second next below fails, too, it goes on in steps of two.
     """
     near_powers = {2**k + d for k in range(start.bit_length()) for d in (0, 1)}
     passes, failing = None, start
@@ -225,6 +226,17 @@ def _lower(least: int, start: int, move: Callable[[int], bool]) -> None:
             failing = middle
         else:
             passes = middle
+    if passes is not None and failing - 2 >= least and move(failing - 2):
+        failing -= 2
+        steps = (failing - least) // 2 + 1  # so many times two below, nothing is to be tried
+        while steps > 1:
+            half = steps // 2
+            if move(failing - 2 * half):
+                failing, steps = failing - 2 * half, steps - half
+            else:
+                steps = half
+    if passes is not None and failing - 1 >= least:
+        move(failing - 1)  # known by now: the neighbour is what is told of
 
 
 def _lower_real(search: _Search, parameter: str) -> None:

@@ -1,0 +1,213 @@
+"""The condition under which code fails: faults planted under each kind of condition, and none where there is none."""
+
+import hashlib
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+from targets import backward, forward
+
+from bncheck import pipeline
+from bncheck.api import verify
+from bncheck.case import CaseSpec
+from bncheck.condition import Seen, separating
+from bncheck.model import Gradients, Outcome
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_names():
+    """Leave the search for the bug's name out: it is no part of this, and takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline._Job, "_diagnosed", lambda *_: [])
+        yield
+
+
+def planted(spoil):
+    """Return forward and backward of which the gradients go through ``spoil(gradients, x, gamma, eps)``."""
+
+    def bn_forward(x, gamma, beta, eps=1e-5):
+        y, cache = forward(x, gamma, beta, eps)
+        return y, (cache, x, gamma, eps)
+
+    def bn_backward(dy, cache):
+        inner, x, gamma, eps = cache
+        return tuple(spoil(backward(dy, inner), x, gamma, eps)[:3])
+
+    return bn_forward, bn_backward
+
+
+@cache
+def findings(spoil):
+    """Return what the two oracles say of a planted fault."""
+    return verify(*planted(spoil), select=("BN1", "BN2"), cases=140).targets[0].findings
+
+
+def found(spoil, code):
+    return next(finding for finding in findings(spoil) if finding.code == code)
+
+
+def with_dx(dx, g):
+    return Gradients(dx, g.dgamma, g.dbeta)
+
+
+def odd(g, x, gamma, eps):
+    return Gradients(g.dx, g.dgamma * (0.5 if len(x) % 2 else 1.0), g.dbeta)
+
+
+def above_64(g, x, gamma, eps):
+    return with_dx(g.dx * (2 if len(x) > 64 else 1), g)
+
+
+def negative_gamma(g, x, gamma, eps):
+    wide = gamma.reshape(1, -1, *[1] * (x.ndim - 2))
+    return with_dx(np.where(wide < 0, -g.dx, g.dx), g)
+
+
+def large_eps(g, x, gamma, eps):
+    return with_dx(g.dx * (1.5 if eps >= 0.1 else 1), g)
+
+
+def with_gaps(g, x, gamma, eps):
+    return with_dx(g.dx * (1 if x.flags.c_contiguous else 1.5), g)
+
+
+def tail(g, x, gamma, eps):
+    dx = g.dx.copy()
+    dx[len(x) // 8 * 8 :] *= 2
+    return with_dx(dx, g)
+
+
+def one_channel(g, x, gamma, eps):
+    return with_dx(g.dx * (2 if x.shape[1] == 1 else 1), g)
+
+
+def large_mean(g, x, gamma, eps):
+    return with_dx(g.dx * (2 if abs(x.mean()) > 500 else 1), g)
+
+
+def odd_and_large(g, x, gamma, eps):
+    return with_dx(g.dx * (2 if len(x) % 2 and len(x) > 20 else 1), g)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "words", "boundary"),
+    [
+        (odd, "BN202", "N odd", "fails at N = 3, 5"),
+        (above_64, "BN201", "N > 64", "fails from N = 65 on (passes at 64)"),
+        (negative_gamma, "BN201", "gamma < 0", "fails with gamma < 0, passes with gamma > 0"),
+        (large_eps, "BN201", "eps ≥ 0.1", "fails from eps = 0.1 on (passes at 0.07)"),
+        (with_gaps, "BN201", "non-contiguous x", "passes with contiguous arrays"),
+        (tail, "BN201", "N not a multiple of 8", ""),
+        (one_channel, "BN201", "C = 1", "fails at C = 1 and passes at 2"),
+        (large_mean, "BN201", r"\|mean\| ≥", "passes at"),
+        (odd_and_large, "BN201", r"N (> 20|≥ 21) and N odd", "fails at N = 21, 23"),
+    ],
+)
+def test_the_condition_of_a_planted_fault_is_named(spoil, code, words, boundary):
+    finding = found(spoil, code)
+    assert finding.outcome is Outcome.FAIL
+    assert re.match(words, finding.condition.words)
+    assert finding.condition.failing == finding.condition.having > 0 == finding.condition.failing_others
+    assert finding.condition.others > 20
+    assert boundary in finding.boundary
+
+
+def doubled(g, x, gamma, eps):
+    return with_dx(2 * g.dx, g)
+
+
+def halved(g, x, gamma, eps):
+    return Gradients(g.dx, g.dgamma / 2, g.dbeta)
+
+
+def last_channel(g, x, gamma, eps):
+    dx = g.dx.copy()
+    dx[:, -1] *= 2
+    return with_dx(dx, g)
+
+
+def first_channel(g, x, gamma, eps):
+    dgamma = g.dgamma.copy()
+    dgamma[0] *= 2
+    return Gradients(g.dx, dgamma, g.dbeta)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "place"),
+    [
+        (last_channel, "BN201", "only in the last channel"),
+        (first_channel, "BN202", "only in channel 0"),
+        (negative_gamma, "BN201", "only in channels with gamma < 0"),
+        (tail, "BN201", "only in rows beyond the last multiple of 8"),
+        (doubled, "BN201", ""),
+    ],
+)
+def test_elements_that_alone_are_wrong_are_named(spoil, code, place):
+    assert found(spoil, code).place == place
+
+
+def chance(g, x, gamma, eps):
+    return with_dx(g.dx * (2 if hashlib.sha256(x.tobytes()).digest()[0] % 3 == 0 else 1), g)
+
+
+@pytest.mark.parametrize("spoil", [doubled, halved, last_channel, chance])
+def test_no_condition_is_said_where_there_is_none(spoil):
+    assert {finding.outcome for finding in findings(spoil)} > {Outcome.FAIL}
+    assert not [finding for finding in findings(spoil) if finding.condition is not None]
+
+
+class Layer:
+    """From its second batch on, a layer doubles dx."""
+
+    def __init__(self, gamma, beta, eps=1e-5):
+        self.gamma, self.beta, self.eps, self.calls = gamma, beta, eps, 0
+
+    def forward(self, x):
+        self.calls += 1
+        y, self.cache = forward(x, self.gamma, self.beta, self.eps)
+        return y
+
+    def backward(self, dy):
+        dx, dgamma, dbeta, _ = backward(dy, self.cache)
+        return dx * min(self.calls, 2), dgamma, dbeta
+
+
+def test_what_fails_from_the_second_call_on_is_said():
+    (target,) = verify(Layer, select=("BN1", "BN2", "BN508"), cases=20).targets
+    finding = next(f for f in target.findings if f.code == "BN508")
+    assert finding.outcome is Outcome.FAIL
+    assert finding.condition.words == "from the second call on"
+
+
+# ------------------------------------------------------------------------------------------------------------ counting
+
+
+def cases(fails, sizes):
+    return [Seen(CaseSpec(seed=i, n=n), fails(n), (1.0, 2.0)) for i, n in enumerate(sizes)]
+
+
+def test_the_simplest_of_equal_properties_wins():
+    assert separating(cases(lambda n: n % 2 == 1, range(2, 60))).words == "N odd"
+    assert separating(cases(lambda n: n > 30, range(2, 60))).words == "N > 30"
+    assert separating(cases(lambda n: n < 9, range(2, 60))).words == "N < 9"
+    assert separating(cases(lambda n: n % 2 == 1 and n > 30, range(2, 60))).words == "N > 30 and N odd"
+
+
+def test_nothing_is_said_of_too_few_or_of_all():
+    assert separating(cases(lambda n: True, range(2, 60))) is None
+    assert separating(cases(lambda n: n == 59, range(2, 60))) is None
+    assert separating(cases(lambda n: n > 3, range(2, 60))) is None
+    assert separating(cases(lambda n: n > 4, range(2, 8))) is None, "five cases are too few for so many properties"
+
+
+def test_chance_patterns_have_no_condition():
+    for key in range(200):
+        generator = np.random.default_rng(key)
+        failing = set(generator.choice(200, size=generator.integers(3, 12), replace=False).tolist())
+        sizes = generator.choice([2, 3, 4, 8, 16, 31, 64, 65, 100, 129, 1000], size=200)
+        seen = [
+            Seen(CaseSpec(seed=i, n=int(n), c=i % 7 + 1, eps=10.0 ** -(i % 5)), i in failing, (1.0,))
+            for i, n in enumerate(sizes)
+        ]
+        assert separating(seen) is None
