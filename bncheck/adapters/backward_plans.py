@@ -8,7 +8,8 @@ from typing import Any
 from bncheck.adapters.named_caches import entries, entries_for
 from bncheck.adapters.plans import ALWAYS, Argument, Plan, arguments, build, key_of, packed_key, same
 from bncheck.adapters.protocol import ArityError
-from bncheck.adapters.results import cache_names, indexed, takes_first
+from bncheck.adapters.results import cache_names
+from bncheck.adapters.sources import indexed, takes_first
 from bncheck.adapters.unread import never_read
 from bncheck.adapters.words import Role, aside, says_gradient, upstream_like, words
 
@@ -64,7 +65,8 @@ def backward_plans(
         named = {a.name: f"item{held.index(a.name)}" for a in found if a.required and a.name in held}
         if named and all(a.name in named or (keys | more).get(a.name) for a in found if a.required):
             yield build(found, keys | more | named)
-        entry = entries_for((a.name for a in open_), entries(forward)) if len(open_) > 1 else {}
+        several = len(open_) > 1 or any(a.keyword_only for a in open_)
+        entry = entries_for((a.name for a in open_), entries(forward)) if several else {}
         if entry and all(a.name in entry or a.role is Role.X for a in open_):
             yield build(found, keys | more | {a.name: entry.get(a.name, "x") for a in open_})
         yield from _with_cache(found, keys | more, rest, open_, returned)

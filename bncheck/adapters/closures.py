@@ -27,6 +27,7 @@ from bncheck.adapters.function_pair import (
     is_function,
     plain,
 )
+from bncheck.adapters.generators import pulling
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_class import LayerClass, LayerReading, method_pairs
 from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
@@ -214,9 +215,9 @@ class _Closures:
         return next(iter(self._candidate(name, plain(objects[0]), declared)), None)
 
     def _candidate(self, name: str, function: Callable[..., Any], declared: Declared) -> list[Candidate]:
-        pulling = PulledFunction(name, function, declared)
-        if _pulls(pulling):
-            return [pulling]
+        pulled_function = PulledFunction(name, pulling(function), declared)
+        if _pulls(pulled_function):
+            return [pulled_function]
         if any(names_of(_made(function, plan)) for plan in _plans(function)):
             return [Factory(name, function, declared)]
         return []

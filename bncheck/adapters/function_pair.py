@@ -26,9 +26,10 @@ from bncheck.adapters.protocol import (
     Reading,
     Run,
 )
-from bncheck.adapters.results import cache_names, declared_order, gradient_order, keys_of, returned_names
+from bncheck.adapters.results import cache_names, declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.separate_gradients import joined, separate
+from bncheck.adapters.sources import attributes_of, keys_of
 from bncheck.adapters.stems import match
 from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, says_train_or_test, stem
@@ -191,6 +192,7 @@ class FunctionPair:
                         switches=switches,
                         inference=inference,
                         held=held,
+                        record=bool(record_keys(self._forward, forward)),
                     )
                     yield FunctionReading(self._forward, self._backward, calling)
         # A backward that is told nothing but dy and x knows of no gamma: it is that of a call without.
@@ -232,6 +234,8 @@ def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[
     keys = [key for known in reachable(function) for key in keys_of(known)]
     own = {t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in (Role.EPS, Role.MOMENTUM)}
     own_dict = [key for name in _dicts(function, plan) for key in keys_of(function, name)]
+    keys += (read := record_keys(function, plan))
+    own_dict += read
     affine = {
         t: role.value
         for t in (*texts, *own_dict)
@@ -246,6 +250,13 @@ def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[
     }
     full = plain | {"running_mean": "running_mean", "running_var": "running_var"} | running
     return [tuple(plain.items()), tuple(full.items())]
+
+
+def record_keys(function: Function, plan: Plan | None = None) -> list[str]:
+    """Return what a function reads as attributes of its options, which are an object then: ``params.gamma``."""
+    read = [key for name in _dicts(function, plan) for key in attributes_of(function, name)]
+    roles = {key: role for key in read if (role := argument_role(key)) is not None}
+    return list(roles) if _AFFINE <= {*roles.values()} else []
 
 
 def _dicts(function: Function, plan: Plan | None) -> list[str]:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator
 from functools import cache
 
-from bncheck.adapters.results import source_tree
+from bncheck.adapters.sources import source_tree
 
 
 @cache

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from bncheck.adapters.results import source_tree
+from bncheck.adapters.sources import source_tree
 from bncheck.adapters.words import Role, argument_role
 
 _FILLING = frozenset({"append", "extend"})

@@ -10,14 +10,16 @@ import numpy as np
 
 from bncheck.adapters.clearing import clear, clearing
 from bncheck.adapters.construction import Maker
-from bncheck.adapters.frameworks import is_array, shape_of
+from bncheck.adapters.frameworks import shape_of
 from bncheck.adapters.handed import handed_over
 from bncheck.adapters.modes import Switch
+from bncheck.adapters.parameter_gradients import parameter_gradients
 from bncheck.adapters.places import Parts, Place, Trail, doubtful, parts_of, put
 from bncheck.adapters.protocol import Results
 from bncheck.adapters.recording import Ledger
 from bncheck.adapters.results import attribute_names
 from bncheck.adapters.runs import Calling, CallRun
+from bncheck.adapters.seeking import acting, proven
 from bncheck.adapters.words import Role, argument_role, output_like
 from bncheck.model import GRADIENTS
 
@@ -131,24 +133,12 @@ class LayerRun(CallRun):
     def _prove(self, x: Any) -> tuple[Trail, ...]:
         """Return the places of a gamma or beta in a state or a cache that y depends on; the layer is made anew."""
         parts = self._parts()
-        found = doubtful(parts) if {"gamma", "beta"} - self._absent - parts.parameters.keys() else []
-        if not found:
+        if not {"gamma", "beta"} - self._absent - parts.parameters.keys() or not doubtful(parts):
             return ()
-        try:
-            acting = tuple(place.trail for place in found if self._acts(parts, place, x))
-        except Exception:  # a forward that wants more than the constructor made says nothing about its state
-            acting = ()
+        forward = super().forward
+        found = proven(lambda: forward(x.copy(), True), parts)
         self._make(x)
-        return acting
-
-    def _acts(self, parts: Parts, place: Place, x: Any) -> bool:
-        """Tell whether y follows a change of what is in a place."""
-        own = place.get()
-        before = np.array(super().forward(x.copy(), True))
-        put(parts, place, own + 1.0)
-        after = np.asarray(super().forward(x.copy(), True))
-        put(parts, place, own)
-        return after.shape == before.shape and not np.allclose(before, after)
+        return found
 
     @property
     def _wanted(self) -> int:
@@ -169,22 +159,14 @@ class LayerRun(CallRun):
         super().forward(x.copy(), True)
 
     def acting(self, x: Any) -> str:
-        """Change one array per channel after the other, and see whether y follows: it may be a gamma of another name.
+        """Return the place of an array that y follows, though nothing says that it is a gamma; "" if there is none."""
 
-        One that holds several values per channel may be gamma and beta together. What a forward computes anew has no
-        effect, and running statistics have their own checks.
-        """
-        parts = self._parts()
-        known = {place.trail for place in self._places.values()}
-        for place in parts.places:
-            own = place.get()
-            running = argument_role(str(place.trail[-1])) in _RUNNING
-            size = np.size(self._taken(own)) if is_array(own) else 0
-            if running or place.trail in known or size == 0 or size % np.size(self.gamma):
-                continue
-            if self._acts(parts, place, x):
-                return place.spelled
-        return ""
+        def channels(array: Any) -> int:
+            several, rest = divmod(np.size(self._taken(array)), np.size(self.gamma))
+            return 0 if rest else several
+
+        known, forward = {place.trail for place in self._places.values()}, super().forward
+        return acting(lambda: forward(x.copy(), True), self._parts(), known, channels)
 
     # --------------------------------------------------------------------------------------------------- parameters
 
@@ -283,6 +265,10 @@ class LayerRun(CallRun):
                 if of not in found and (value := place.get()) is not None:
                     found[of] = value
                     self._attributes[of] = place.spelled
+        if not {"dgamma", "dbeta"} & found.keys():
+            made, name = parameter_gradients(self._layer, self._names, self._values)
+            found |= made
+            self._attributes |= {of: f"{of} ({name})" for of in made}
         return found
 
     def _clear(self) -> None:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from bncheck.adapters.results import source_tree
+from bncheck.adapters.sources import source_tree
 from bncheck.adapters.words import Role, argument_role, words
 
 _ENTRY = "entry:"

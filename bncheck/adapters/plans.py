@@ -16,7 +16,7 @@ from bncheck.adapters.hidden import revealed
 from bncheck.adapters.mode_values import argument_key, is_mode_key
 from bncheck.adapters.mode_values import mode_values as mode_values
 from bncheck.adapters.protocol import ArityError
-from bncheck.adapters.results import keys_of, unpacked
+from bncheck.adapters.sources import keys_of, needed_keys, unpacked
 from bncheck.adapters.unread import never_read
 from bncheck.adapters.words import Role, argument_role, aside, clarity, size_like, words
 
@@ -138,8 +138,8 @@ def packed_key(function: Callable[..., Any], name: str) -> str | None:
 def arguments(function: Callable[..., Any], mode: str | None = None) -> list[Argument] | None:
     """Return the arguments of a callable; None if it does not tell, or takes anything (``*args``).
 
-    What the code reads out of its ``**kwargs`` counts as an argument that may be left out. `mode` is the name of the
-    argument that the user says is the mode.
+    What the code reads out of its ``**kwargs`` counts as an argument, one that may be left out where the code looks
+    first. `mode` is the name of the argument that the user says is the mode.
     """
     function = revealed(function)
     try:
@@ -154,7 +154,8 @@ def arguments(function: Callable[..., Any], mode: str | None = None) -> list[Arg
     found = [(p.name, p.default, p.kind) for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     for rest in (p.name for p in parameters if p.kind is p.VAR_KEYWORD):
         known = [key for key in keys_of(function, rest) if key not in [name for name, _, _ in found]]
-        found += [(key, None, kinds.KEYWORD_ONLY) for key in known]
+        needed = needed_keys(function, rest)
+        found += [(key, kinds.empty if key in needed else None, kinds.KEYWORD_ONLY) for key in known]
     return [_argument(*one, function, mode) for one in found]
 
 

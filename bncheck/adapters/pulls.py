@@ -58,7 +58,8 @@ def pull_back(rest: Any, values: dict[str, Any], declared: Order) -> tuple[Any, 
     function = pulled(rest)
     if function is None:
         raise TypeError("the forward returned no backward")
-    key = getattr(function, "__code__", None) or getattr(getattr(function, "__func__", None), "__code__", None)
+    inner = inspect.unwrap(function)  # the generator that a backward goes on with
+    key = getattr(inner, "__code__", None) or getattr(getattr(inner, "__func__", None), "__code__", None)
     if key is None or key not in _known:
         plan = _first_plan(function)
         if key is None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bncheck.adapters.frameworks import shape_of
-from bncheck.adapters.hidden import revealed
+from bncheck.adapters.sources import source_tree
 from bncheck.adapters.words import gradient_hinted, gradient_name, normalized_like, output_like
 from bncheck.model import GRADIENTS, Declared
 
@@ -53,7 +52,7 @@ def read_gradients(result: Any, order: Order, shape: tuple[int, ...]) -> dict[st
             return {"dx": result}
         if len(result) not in order and _is_history(result, shape):
             return {"dx": result[-1]}
-        result = _flat(result, order)
+        result = [_opened(item) for item in _flat(result, order)]
         names = order.get(len(result)) or _by_shape(result, shape)
         found = {name: item for name, item in zip(names, result, strict=False) if name and item is not None}
         inner = _inner(result)
@@ -78,7 +77,7 @@ def describe_gradients(result: Any, order: Order, shape: tuple[int, ...], attrib
     elif isinstance(result, list) and len(result) not in order and _is_history(result, shape):
         words = "list of dx, one for each forward: the last is taken"
     elif isinstance(result, tuple | list) and not _is_numbers(result):
-        result = _flat(result, order)
+        result = [_opened(item) for item in _flat(result, order)]
         names = order.get(len(result)) or _by_shape(result, shape)
         keys = [f"dict ({', '.join(_keys(i).values())})" if isinstance(i, Mapping) else "" for i in result]
         words = f"tuple ({', '.join(key or name or '...' for key, name in zip(keys, names, strict=False))})"
@@ -91,6 +90,12 @@ def describe_gradients(result: Any, order: Order, shape: tuple[int, ...], attrib
 def _inner(result: tuple[Any, ...] | list[Any]) -> list[Mapping[str, Any]]:
     """Return the dicts of gradients among the things returned: ``return dx, grads``."""
     return [item for item in result if isinstance(item, Mapping) and _keys(item)]
+
+
+def _opened(item: Any) -> Any:
+    """Return an object that names gradients as a mapping, anything else as it is: ``return dx, Grads(gamma, beta)``."""
+    keyed = _keyed(item)
+    return keyed if keyed is not None and {"dgamma", "dbeta"} <= _keys(keyed).keys() else item
 
 
 def _is_history(result: tuple[Any, ...] | list[Any], shape: tuple[int, ...]) -> bool:
@@ -242,70 +247,6 @@ def _returned(function: Callable[..., Any], depth: int) -> Iterator[tuple[tuple[
                 yield from _returned(called, depth + 1)
 
 
-def source_tree(function: Callable[..., Any]) -> ast.AST | None:
-    """Return the syntax tree of a function, None where its source is not at hand."""
-    function = getattr(function, "func", function)  # a functools.partial
-    try:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(revealed(function))))
-        tree = ast.parse(source)
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return None
-    return next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)), None)
-
-
-def keys_of(function: Callable[..., Any], variable: str = "") -> list[str]:
-    """Return the texts that a function uses as keys of a dict: ``d["k"]``, ``d.get("k")``, ``"k" in d``.
-
-    With `variable` only those of the dict of that name.
-    """
-    tree = source_tree(function)
-    found: dict[str, None] = {}
-    for node in ast.walk(tree) if tree is not None else ():
-        holder, key = _keyed_access(node)
-        if isinstance(key, ast.Constant) and isinstance(key.value, str) and key.value.isidentifier():
-            if not variable or (isinstance(holder, ast.Name) and holder.id == variable):
-                found[key.value] = None
-    return list(found)
-
-
-def _keyed_access(node: ast.AST) -> tuple[ast.AST | None, ast.AST | None]:
-    """Return the dict and the key of an expression that looks something up, (None, None) of any other."""
-    if isinstance(node, ast.Subscript):
-        return node.value, node.slice
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-        return (node.func.value, node.args[0]) if node.func.attr in ("get", "pop", "setdefault") else (None, None)
-    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
-        return node.comparators[0], node.left
-    return None, None
-
-
-def unpacked(function: Callable[..., Any], name: str) -> list[str]:
-    """Return the names that a variable is taken apart into (``x, gamma, beta = inputs``), nothing if it is not."""
-    tree = source_tree(function)
-    for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == name:
-            target = node.targets[0]
-            if isinstance(target, ast.Tuple | ast.List):
-                return [getattr(element, "id", getattr(element, "attr", "")) for element in target.elts]
-    return []
-
-
-def takes_first(function: Callable[..., Any], name: str) -> bool:
-    """Tell whether a variable is a tuple of which the first is taken: ``gy, = grads`` or ``grads[0]``."""
-    return 0 in indexed(function, name) or len(unpacked(function, name)) == 1
-
-
-def indexed(function: Callable[..., Any], name: str) -> frozenset[int]:
-    """Return the numbers by which a function takes single things out of a variable: ``inputs[0]``, ``inputs[1]``."""
-    tree = source_tree(function)
-    found = set()
-    for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
-            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
-                found.add(node.slice.value)
-    return frozenset(found)
-
-
 def _return_values(tree: ast.AST) -> list[ast.expr]:
     """Return what the function itself returns, leaving out functions defined inside it."""
     if isinstance(tree, ast.Lambda):
@@ -314,7 +255,7 @@ def _return_values(tree: ast.AST) -> list[ast.expr]:
     waiting: list[ast.AST] = list(ast.iter_child_nodes(tree))
     while waiting:
         node = waiting.pop(0)
-        if isinstance(node, ast.Return) and node.value is not None:
+        if isinstance(node, ast.Return | ast.Yield) and node.value is not None:
             found.append(node.value)
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             waiting.extend(ast.iter_child_nodes(node))

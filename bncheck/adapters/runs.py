@@ -17,6 +17,7 @@ from bncheck.adapters.plans import Plan, parts_of_key
 from bncheck.adapters.protocol import Parameters, Results
 from bncheck.adapters.pulls import pull_back
 from bncheck.adapters.recording import learning_rate
+from bncheck.adapters.records import Record
 from bncheck.adapters.results import Order, describe_gradients, read_gradients, split_forward
 from bncheck.adapters.returned_statistics import is_pair, statistics_inside
 from bncheck.adapters.saved import saved_among
@@ -28,16 +29,8 @@ _MODE_OPTION = [("mode", "mode:train")]
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # Values of arguments that have nothing to do with Batch Normalization, by key.
 _BESIDE = {
-    "none": None,
-    "yes": True,
-    "step": 1,
-    "zero": 0.0,
-    "seed": 0,
-    "label": "bn",
-    "axis0": 0,
-    "axis1": 1,
-    "axis-1": -1,
-}
+    "none": None, "yes": True, "step": 1, "zero": 0.0, "seed": 0, "label": "bn", "axis0": 0, "axis1": 1, "axis-1": -1,
+}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -67,6 +60,8 @@ class Calling:
         Global flags that say whether this is training.
     inference : Inference or None
         What is called instead of the forward where this is not training.
+    record : bool
+        Whether the options are an object, whose attributes are read.
 
     """
 
@@ -82,6 +77,7 @@ class Calling:
     switches: tuple[Switch, ...] = ()
     inference: Inference | None = None
     held: tuple[str, ...] = ()
+    record: bool = False
 
     def __post_init__(self) -> None:  # what the values need, worked out once
         self.backward = self.backward.like(self.forward)
@@ -156,7 +152,8 @@ class Calling:
         values["running_mean"], values["running_var"] = map(give, start)
         if self._params:
             modes = {name: values[key] for name, key in self.option_modes}
-            values["params"] = modes | {name: values[key] for name, key in self.dict_keys}
+            options = modes | {name: values[key] for name, key in self.dict_keys}
+            values["params"] = Record(options) if self.record else options
         return values
 
 

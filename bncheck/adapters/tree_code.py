@@ -25,7 +25,8 @@ from bncheck.adapters.layer_class import unbound
 from bncheck.adapters.plans import spelled
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, EpsPlace, Namespace, Parameters, Reading
 from bncheck.adapters.pure_layers import Arrays, PureLayer, PureReading, derives
-from bncheck.adapters.results import split_forward, unpacked
+from bncheck.adapters.results import split_forward
+from bncheck.adapters.sources import unpacked
 from bncheck.adapters.trees import Leaf, flat, is_row, learns, named_arrays, renewed, trees_in, value_of
 from bncheck.adapters.words import Kind, Role, argument_role, composite, train_is_true, words
 from bncheck.model import Declared

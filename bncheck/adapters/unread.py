@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bncheck.adapters.results import source_tree
+from bncheck.adapters.sources import source_tree
 from bncheck.adapters.words import Role, argument_role, words
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -44,7 +44,9 @@ def never_read(function: Callable[..., Any], names: Iterable[str]) -> frozenset[
     body = getattr(tree, "body", [])
     if not isinstance(body, list) or not any(isinstance(node, ast.Return) for node in ast.walk(ast.Module(body, []))):
         return frozenset()
-    read = {node.id for part in body for node in ast.walk(part) if isinstance(node, ast.Name)}
+    nodes = [node for part in body for node in ast.walk(part)]
+    read = {node.id for node in nodes if isinstance(node, ast.Name)}
+    read |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}  # **named
     return frozenset() if read & {"locals", "vars", "exec", "eval"} else frozenset(names) - read
 
 

@@ -40,34 +40,13 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-_GAMMA = {
-    "gamma": 3,
-    "gam": 3,
-    "gama": 3,
-    "scale": 2,
-    "scaler": 2,
-    "scaling": 2,
-    "multiplier": 2,
-    "weight": 2,
-    "weights": 2,
-    "gain": 2,
-    "bw": 2,
-    "g": 1,
-    "w": 1,
-}
-_BETA = {
-    "beta": 3,
-    "bet": 3,
-    "shift": 2,
-    "intercept": 2,
-    "shifter": 2,
-    "translation": 2,
-    "bias": 2,
-    "biases": 2,
-    "offset": 2,
-    "bb": 2,
-    "b": 1,
-}
+def _ranked(clear: str, fair: str, vague: str) -> dict[str, int]:
+    """Return how clearly each word says what it is for: 3, 2 or 1."""
+    return {word: rank for rank, said in ((3, clear), (2, fair), (1, vague)) for word in said.split()}
+
+
+_GAMMA = _ranked("gamma gammas gam gama", "scale scales scaler scaling multiplier weight weights gain gains bw", "g w")
+_BETA = _ranked("beta betas bet", "shift shifts intercept shifter translation bias biases offset offsets bb", "b")
 _X = frozenset(
     "x xs a z h u v data input inputs inp in images image img fmap features activations activation act prev "
     "batch".split()
@@ -93,7 +72,7 @@ _SIZE = frozenset(
     "shape hidden neurons nodes layer input inputs output outputs".split()
 )
 # Words that say nothing about the role beside them ("bn_gamma", "gamma_vec").
-_NEUTRAL = frozenset("bn vec vector param parameter value the batchnorm".split())
+_NEUTRAL = frozenset("bn vec vector param parameter value the batchnorm wrt".split())
 _GRADIENT_MARKS = frozenset(
     "d dl ld dloss grad grads gradient gradients delta deltas deriv derivative der partial nabla adjoint adj bar "
     "cotangent sens sensitivity".split()

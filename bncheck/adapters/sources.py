@@ -1,0 +1,95 @@
+"""What the source of a function says of its variables: which keys, places and attributes it takes out of them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from bncheck.adapters.hidden import revealed
+
+
+def source_tree(function: Callable[..., Any]) -> ast.AST | None:
+    """Return the syntax tree of a function, None where its source is not at hand."""
+    function = getattr(function, "func", function)  # a functools.partial
+    try:
+        source = textwrap.dedent(inspect.getsource(inspect.unwrap(revealed(function))))
+        tree = ast.parse(source)
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
+    return next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)), None)
+
+
+def keys_of(function: Callable[..., Any], variable: str = "") -> list[str]:
+    """Return the texts that a function uses as keys of a dict: ``d["k"]``, ``d.get("k")``, ``"k" in d``.
+
+    With `variable` only those of the dict of that name.
+    """
+    tree = source_tree(function)
+    found: dict[str, None] = {}
+    for node in ast.walk(tree) if tree is not None else ():
+        holder, key = _keyed_access(node)
+        if isinstance(key, ast.Constant) and isinstance(key.value, str) and key.value.isidentifier():
+            if not variable or (isinstance(holder, ast.Name) and holder.id == variable):
+                found[key.value] = None
+    return list(found)
+
+
+def needed_keys(function: Callable[..., Any], variable: str) -> list[str]:
+    """Return the keys that a function takes out of a dict and can only do with: ``d["k"]``, and no ``d.get("k")``."""
+    tree = source_tree(function)
+    sure: dict[str, bool] = {}
+    for node in ast.walk(tree) if tree is not None else ():
+        holder, key = _keyed_access(node)
+        named = isinstance(holder, ast.Name) and holder.id == variable
+        if named and isinstance(key, ast.Constant) and isinstance(key.value, str):
+            plain = isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load)
+            sure[key.value] = sure.get(key.value, True) and plain
+    return [key for key, plain in sure.items() if plain]
+
+
+def attributes_of(function: Callable[..., Any], variable: str) -> list[str]:
+    """Return the attributes that a function reads of a variable: ``params.gamma``."""
+    tree = source_tree(function)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)] if tree is not None else []
+    return list(dict.fromkeys(n.attr for n in nodes if isinstance(n.value, ast.Name) and n.value.id == variable))
+
+
+def _keyed_access(node: ast.AST) -> tuple[ast.AST | None, ast.AST | None]:
+    """Return the dict and the key of an expression that looks something up, (None, None) of any other."""
+    if isinstance(node, ast.Subscript):
+        return node.value, node.slice
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+        return (node.func.value, node.args[0]) if node.func.attr in ("get", "pop", "setdefault") else (None, None)
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        return node.comparators[0], node.left
+    return None, None
+
+
+def unpacked(function: Callable[..., Any], name: str) -> list[str]:
+    """Return the names that a variable is taken apart into (``x, gamma, beta = inputs``), nothing if it is not."""
+    tree = source_tree(function)
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id == name:
+            target = node.targets[0]
+            if isinstance(target, ast.Tuple | ast.List):
+                return [getattr(element, "id", getattr(element, "attr", "")) for element in target.elts]
+    return []
+
+
+def takes_first(function: Callable[..., Any], name: str) -> bool:
+    """Tell whether a variable is a tuple of which the first is taken: ``gy, = grads`` or ``grads[0]``."""
+    return 0 in indexed(function, name) or len(unpacked(function, name)) == 1
+
+
+def indexed(function: Callable[..., Any], name: str) -> frozenset[int]:
+    """Return the numbers by which a function takes single things out of a variable: ``inputs[0]``, ``inputs[1]``."""
+    tree = source_tree(function)
+    found = set()
+    for node in ast.walk(tree) if tree is not None else ():
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
+                found.add(node.slice.value)
+    return frozenset(found)
