@@ -130,6 +130,8 @@ class Conventions:
         "" if there is none, or if it fits neither.
     running_start : str
         Where the statistics start: "0, 1", "0, 0", "first batch"; "" if there are none.
+    updated_by : str
+        What updates the running statistics in training: "forward", or "backward".
     mode_switch : str
         How the code is told whether this is training: "argument train_flg", "key mode", "methods train() and eval()",
         "attribute training"; "" if it cannot be told.
@@ -160,6 +162,7 @@ class Conventions:
     momentum: float | None = None
     running_var: str = ""
     running_start: str = ""
+    updated_by: str = "forward"
     mode_switch: str = ""
     profile: str = ""
     misfit: str | None = None

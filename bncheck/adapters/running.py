@@ -39,7 +39,7 @@ _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 class Statistics(NamedTuple):
     """The convention, in the words of :class:`bncheck.model.Conventions`; `kept` as its momentum.
 
-    `places` say where the statistics are among what the code keeps, if their names do not.
+    `places` say where the statistics are among what the code keeps, if their names do not; `by` is what updates them.
     """
 
     sense: str = ""
@@ -48,6 +48,7 @@ class Statistics(NamedTuple):
     start: str = ""
     note: str = ""
     places: tuple[str, str] | None = None
+    by: str = "forward"
 
 
 NONE = Statistics()
@@ -80,11 +81,12 @@ def fits_profile(found: Statistics, name: str) -> bool:
 
 
 class _Trying(NamedTuple):
-    """Code to walk with, in one way, with one eps."""
+    """Code to walk with, in one way, with one eps; whole steps of it where each forward has its backward."""
 
     reading: Reading
     way: Way
     eps: float
+    whole: bool = False
 
     def walk(self, momentum: float, places: tuple[str, str] | None) -> Walk | None:
         """Train on three batches; return what the statistics at `places` did, None if they cannot be read."""
@@ -143,6 +145,14 @@ class _Trying(NamedTuple):
         last = "" if known.sense else of_last(found, batches, self.eps)
         return Statistics("last", 0.0, last) if last else known
 
+    def by_backward(self, known: Statistics, places: tuple[str, str] | None) -> Statistics:
+        """Return the convention of statistics that no forward moves, by what whole steps do; `known` if nothing."""
+        first, second = (self.walk(momentum, places) for momentum in _MOMENTA)
+        found = NONE if first is None or second is None else _convention(first, second)
+        if found.sense in ("", "unknown"):
+            return known
+        return found._replace(by="backward", note="; ".join(filter(None, (found.note, _BY_BACKWARD))))
+
     @property
     def channels(self) -> int:
         return _SIZES[len(self.way.layout.name)][1]
@@ -158,7 +168,10 @@ class _Trying(NamedTuple):
         axes = (0, *range(2, len(sizes)))
         for scale in (1.0, 2.0, 3.0):
             x = random.normal(0.7 * scale, scale, sizes)
-            run.forward(np.ascontiguousarray(self.way.layout.user(x)), True)
+            given = np.ascontiguousarray(self.way.layout.user(x))
+            run.forward(given, True)
+            if self.whole:
+                run.backward(given.copy())
             yield run, (x.mean(axis=axes), x.var(axis=axes), x.size // sizes[1])
 
 
@@ -175,6 +188,8 @@ def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics
                 first = None if places is None else trying.walk(_MOMENTA[0], places)
             second = None if first is None else trying.walk(_MOMENTA[1], places)
             known = NONE if first is None or second is None else _convention(first, second)
+            if known.note.endswith(_STILL):
+                known = trying._replace(whole=True).by_backward(known, places)
             if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
                 known = trying.by_inference(known, first)
         except KeyboardInterrupt:
@@ -294,6 +309,7 @@ def _convention(walk: Walk, other: Walk) -> Statistics:
 
 _UNKNOWN = "fit no known update rule"
 _STILL = "do not change in training"
+_BY_BACKWARD = "the backward updates the running statistics, and the forward leaves them: judged after whole steps"
 # No check of a running variance is meant for it.
 _DEVIATION = "a running standard deviation is kept in the place of a variance: it is not judged"
 _FINISHED = "the running statistics are worked out when inference begins: averages over all batches"

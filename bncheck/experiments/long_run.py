@@ -12,7 +12,7 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.core.reference import forward
 from bncheck.experiments.catalogue import Seen, experiment
-from bncheck.experiments.running import roundoff
+from bncheck.experiments.running import roundoff, take_in
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
 from bncheck.model import Evidence, Fault, Target
@@ -42,16 +42,17 @@ def long_run(target: Target, case: Case, seen: Seen) -> Evidence:
     arrays: dict[str, Any] = {}
     batches = (case.x, -2 * case.x)
     faults: list[Fault] = []
-    with faults_of("forward", faults):
-        session = target.open(setup(case))
-        session.forward(case.x.copy())
-        arrays |= _named("forward", session.running_stats())
-        session.backward(case.dy.copy())
-        arrays |= _named("backward", session.running_stats())
+    if conventions.updated_by == "forward":
+        with faults_of("forward", faults):
+            session = target.open(setup(case))
+            session.forward(case.x.copy())
+            arrays |= _named("forward", session.running_stats())
+            session.backward(case.dy.copy())
+            arrays |= _named("backward", session.running_stats())
     with faults_of("forward", faults):
         session = target.open(setup(case))
         for step in range(_STEPS):
-            session.forward(batches[step % 2].copy())
+            take_in(session, batches[step % 2], conventions)
             if step == 0:
                 arrays |= _named("first", session.running_stats())
         arrays |= _named("last", session.running_stats())
@@ -82,7 +83,7 @@ def agreement(target: Target, case: Case, seen: Seen) -> Evidence:
     faults: list[Fault] = []
     with faults_of("forward", faults):
         session = target.open(setup(case))
-        session.forward(case.x.copy())
+        take_in(session, case.x, conventions)
         if conventions.momentum_sense == "finished":
             own = forward(case.x, case.gamma, case.beta, 1.0, case.axes)
             x: Any = case.x

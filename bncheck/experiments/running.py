@@ -12,7 +12,7 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
 from bncheck.experiments.training import is_numeric, is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import GRADIENTS, Evidence, Fault, Session, Target
+from bncheck.model import GRADIENTS, Conventions, Evidence, Fault, Session, Target
 
 
 @experiment("running")
@@ -35,7 +35,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
         session = target.open(setup(case))
         readings = [session.running_stats()]
         for x in batches:
-            session.forward(x.copy())
+            take_in(session, x, conventions)
             readings.append(session.running_stats())
     if faults:
         return Evidence("running", facts=facts, fault=faults[0])
@@ -45,6 +45,13 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
         arrays |= _eval(session, case, faults, facts, more=interpreted(target, case))
     facts |= {"eval_fault": str(faults[0]) if faults else "", "eval_fault_kind": faults[0].kind if faults else ""}
     return Evidence("running", arrays, facts)
+
+
+def take_in(session: Session, x: Any, conventions: Conventions) -> None:
+    """Train on a batch as far as it takes to update the running statistics."""
+    session.forward(x.copy())
+    if conventions.updated_by == "backward":
+        session.backward(x.copy())
 
 
 def _batches(case: Case) -> list[Any]:
@@ -103,7 +110,8 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
     facts["evaluations"] += 1
     if not faults:
         arrays |= _eval_gradients(session, case.dy, facts)
-        if not facts["eval_backward_fault"]:
+        # What updates them in training is no backward of eval mode.
+        if not facts["eval_backward_fault"] and facts["conventions"].updated_by == "forward":
             arrays |= zip(("backward_mean", "backward_var"), session.running_stats() or (), strict=False)
     return {name: np.asarray(value, dtype=np.float64) for name, value in arrays.items() if is_numeric(value)}
 
