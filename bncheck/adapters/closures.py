@@ -146,20 +146,32 @@ def _values(shape: tuple[int, ...], parameter: tuple[int, ...]) -> dict[str, Any
     return values | shape_values(x, size) | {"x": x, "optimizer": None, "rng": np.random.default_rng(0)}
 
 
+def first_calls(function: Callable[..., Any]) -> Iterator[tuple[Plan, BaseException | None]]:
+    """Call a function as a factory is called, and as a forward; yield each way, and what it raised, if it did."""
+    plans = _plans(function)
+    try:
+        plans += list(forward_plans(function, own=True))[:_MOST_PLANS]
+    except ArityError:
+        pass
+    for plan in plans:
+        yield plan, _called(plan, function)[1]
+
+
 def _made(function: Callable[..., Any], plan: Plan) -> Any:
     """Return what a factory makes, None if it raises."""
-    return bundled(_quietly(plan, function, _values(*_SHAPES[0])))
+    return bundled(_called(plan, function)[0])
 
 
-def _quietly(plan: Plan, function: Callable[..., Any], values: dict[str, Any]) -> Any:
+def _called(plan: Plan, function: Callable[..., Any]) -> tuple[Any, BaseException | None]:
+    """Return what a call returned, and what it raised: a factory that cannot be called so makes no pair."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            return plan.call(function, values)
+            return plan.call(function, _values(*_SHAPES[0])), None
         except KeyboardInterrupt:
             raise
-        except BaseException:  # a factory that cannot be called so makes no pair
-            return None
+        except BaseException as error:
+            return None, error
 
 
 def _layers(name: str, cls: type, declared: Declared) -> Iterator[LayerClass]:

@@ -91,6 +91,11 @@ class Maker:
         return frozenset() if self._plan is None else self._plan.keys
 
     @property
+    def unmade(self) -> bool:
+        """Whether objects are made without their constructor."""
+        return self._plan is None
+
+    @property
     def eps_attribute(self) -> str:
         """The attribute that holds eps where no argument does, once a layer has been seen; "" if there is none."""
         return self._eps_names[0] if self._eps_names else ""

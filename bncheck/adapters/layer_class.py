@@ -86,6 +86,11 @@ class LayerReading:
         called = [s for s in called if not (own and is_inference(s))]
         return [*(s for s in called if not s.lasting), *own, *(s for s in called if s.lasting)]
 
+    @property
+    def unmade(self) -> bool:
+        """Whether the layer is an object made without its constructor."""
+        return self._maker.unmade
+
     def choose(self, switch: Switch) -> None:
         """Take one of the switches as the one to report."""
         self._chosen = switch

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from bncheck.adapters.backward_plans import backward_plans
-from bncheck.adapters.plans import arguments
-from bncheck.adapters.results import gradient_order, read_gradients
+from bncheck.adapters.plans import Plan, arguments
+from bncheck.adapters.results import Order, gradient_order, read_gradients
 from bncheck.adapters.words import upstream_like, words
 
 _GRADIENTS = frozenset("grad grads gradient gradients".split())
@@ -32,21 +33,29 @@ def parameter_gradients(layer: Any, names: tuple[str, str], values: Mapping[str,
         What calls are given, by key.
 
     """
-    for name in dict.fromkeys(n for base in type(layer).__mro__[:-1] for n in vars(base)):
-        method = getattr(layer, name, None) if _reads_so(name) and name not in names else None
-        if method is None or not inspect.isroutine(method):
-            continue
-        if not any(upstream_like(a.name) for a in arguments(method) or ()):
-            continue
+    for name, plan, order in _methods(type(layer), names):  # type: ignore[arg-type]  # classes are hashable
         try:
-            plan = next(iter(backward_plans(method, getattr(layer, names[0]), None)))
-            made = plan.call(method, {**values, "cache": None})
+            made = plan.call(getattr(layer, name), {**values, "cache": None})
         except Exception:  # what its name promises is not certain: a method that raises makes no gradients
             continue
-        order = gradient_order(method) or {2: ("dgamma", "dbeta")}
         found = read_gradients(made, order, ())
         return {of: value for of, value in found.items() if of != "dx"}, f"{name}()"
     return {}, ""
+
+
+@cache
+def _methods(cls: type, names: tuple[str, str]) -> tuple[tuple[str, Plan, Order], ...]:
+    """Return the names of such methods of a class, with the call and the order of results of each."""
+    found: list[tuple[str, Plan, Order]] = []
+    for name in dict.fromkeys(n for base in cls.__mro__[:-1] for n in vars(base)):
+        method = getattr(cls, name) if _reads_so(name) and name not in names else None
+        if not inspect.isfunction(method):
+            continue
+        bound = method.__get__(object())
+        if any(upstream_like(a.name) for a in arguments(bound) or ()):
+            plan = next(backward_plans(bound, getattr(cls, names[0]).__get__(object()), None), None)
+            found += [(name, plan, gradient_order(method) or {2: ("dgamma", "dbeta")})] if plan is not None else []
+    return tuple(found)
 
 
 def _reads_so(name: str) -> bool:

@@ -12,6 +12,7 @@ from bncheck.adapters.affine import NOTES
 from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.initial import find_initial
 from bncheck.adapters.loading import Source, load, parse
+from bncheck.adapters.near_misses import near_miss, near_misses
 from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace, Reading
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
 from bncheck.adapters.target import FoundTarget, Hints
@@ -190,6 +191,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         momentum=kept.kept,
         running_var=kept.var,
         running_start=kept.start,
+        updated_by=kept.by,
         profile=profile_of(kept, eps.value),
         misfit=misfit(kept, declared, getattr(candidate, "base", "")),
         mode_switch=found.reading.mode_switch,
@@ -255,7 +257,7 @@ def _chosen(namespace: Namespace, source: Source) -> list[Candidate]:
     primary = [c for c in others if "." not in c.name]
     if len(primary) == 1 or len({c.forward_name for c in others}) == 1:
         return others
-    raise TargetError(_nothing_found(namespace, found))
+    raise _nothing_found(namespace, found)
 
 
 def _place(candidate: Candidate, order: list[str]) -> int:
@@ -274,20 +276,30 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
             if inspect.isclass(namespace.things[name])
             else ("a function beside it that is its other half, named alike (batchnorm_forward, batchnorm_backward)")
         )
-        raise TargetError(f"{label}: {name} is there, but it makes no pair of forward and backward: it needs {needed}.")
+        missed = near_miss(name, namespace.things[name])
+        why = f"{missed}." if missed.raised else f"it needs {needed}."
+        text = f"{label}: {name} is there, but it makes no pair of forward and backward: {why}"
+        raise TargetError(text, (str(missed),))
     known = sorted({c.name for c in found}) or list(namespace.things)
     raise TargetError(f"{label} has no {name!r}. {did_you_mean(name, known)}" if known else f"{label} is empty.")
 
 
-def _nothing_found(namespace: Namespace, found: list[Candidate]) -> str:
+def _nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
     """Return what to say when nothing in a module reads as batch norm."""
     label = namespace.label.rstrip(":")
     things = list(namespace.things)
     if not things:
-        return f"{label}: nothing in it looks like batch normalization: it defines no function and no class."
+        return TargetError(
+            f"{label}: nothing in it looks like batch normalization: it defines no function and no class."
+        )
     listed = ", ".join(things[:_MAX_LISTED]) + (", ..." if len(things) > _MAX_LISTED else "")
     if len(found) > 1:
         advice = f"Say which one to verify: {namespace.label}{found[0].name}."
     else:
         advice = "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods."
-    return f"{label}: nothing in it looks like batch normalization. Found: {listed}. {advice}"
+    missed = near_misses(namespace) if not found else []
+    trace = (*(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in found), *map(str, missed))
+    tried = next((miss for miss in missed if miss.raised), None)
+    if tried:
+        return TargetError(f"{label}: nothing in it could be called. {tried}.", trace)
+    return TargetError(f"{label}: nothing in it looks like batch normalization. Found: {listed}. {advice}", trace)

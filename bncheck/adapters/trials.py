@@ -39,6 +39,7 @@ class Log:
 
     lines: list[str] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
+    of_unmade: list[BaseException] = field(default_factory=list)  # raised by objects made without their constructor
     stubs: list[str] = field(default_factory=list)
     shape: str | None = None  # the one parameter shape to try
 
@@ -53,17 +54,18 @@ class Log:
         else:
             self.lines.append(f"{head}{spell_shape(shape, -1)}{tail}")
 
-    def add(self, error: BaseException) -> None:
+    def add(self, error: BaseException, *, unmade: bool = False) -> None:
         """Keep an exception; NotImplementedError says "stub"."""
         if isinstance(error, NotImplementedError):
             self.stubs.append("raises NotImplementedError")
-        self.errors.append(error)
+        (self.of_unmade if unmade else self.errors).append(error)
 
     def telling(self) -> BaseException:
         """Return the exception that tells most: one that is not about shapes, or else the one that got furthest."""
         shapes = (ValueError, TypeError, IndexError, AssertionError)
-        others = [e for e in self.errors if not isinstance(e, shapes)]
-        return max(others or self.errors, key=lambda e: max((line for _, line in guard.user_lines(e)), default=0))
+        errors = self.errors or self.of_unmade
+        others = [e for e in errors if not isinstance(e, shapes)]
+        return max(others or errors, key=lambda e: max((line for _, line in guard.user_lines(e)), default=0))
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,7 @@ def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> 
                 if fit is None or not fit.holds >= needed:
                     break
         except RaisedError as raised:
-            log.add(raised.error)
+            log.add(raised.error, unmade=getattr(reading, "unmade", False))
             log.tried(place, shape, f"forward raised {type(raised.error).__name__}: {guard.one_line(raised.error)}")
             continue
         if fit is None:
@@ -308,7 +310,7 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
     """Return what to say when no reading of a candidate worked."""
     if log.stubs:
         return StubError(f"not implemented yet: {candidate.forward_name} {log.stubs[0]}")
-    if not log.errors:
+    if not log.errors and not log.of_unmade:
         return TargetError(f"{candidate.forward_name} could not be called.")
     error = log.telling()
     place = f" ({where})" if (where := guard.where(error)) else ""

@@ -120,6 +120,13 @@ def test_an_attribute_that_nothing_reads(write, right):
     assert (found.eps_source, found.eps) == ("fixed", 1e-6)
 
 
+@pytest.mark.parametrize("kept", ["eps", "1e-3"])
+def test_an_argument_of_a_constructor_that_is_ignored(write, right, kept):
+    source = LAYER.format(eps="1e-6").replace("num_features):", "num_features, eps=1e-3):", 1)
+    found = right(write(source.replace("1e-3\n", f"{kept}\n")))
+    assert (found.eps_source, found.eps) == ("ignored", 1e-6)
+
+
 def test_channels_first_and_maps(write, right):
     source = """
     def bn_forward(x, gamma, beta):

@@ -193,3 +193,47 @@ def test_no_such_file_of_a_near_name(tmp_path):
     text = message(TargetSpec(str(tmp_path / "batch_norm.py")))
     says(text, "batch_norm.py: no such file. Did you mean", "batchnorm.py?")
     assert "other.py" not in text
+
+
+FACTORY = """
+def make_batchnorm(n, schedule):
+    rate = schedule.rate_for("bn")
+    return (lambda x: x), (lambda dy: dy)
+
+def halve(x):
+    return x / 2
+
+class Box:
+    pass
+"""
+
+
+def test_a_factory_that_raises_is_named_with_what_it_raised(write):
+    called = "make_batchnorm(n=C, schedule=C) it raised AttributeError: 'int' object has no attribute 'rate_for'"
+    says(message(write(FACTORY)), "nothing in it could be called", called, "my_bn.py:")
+    says(message(write(FACTORY, "make_batchnorm")), "makes no pair", called)
+
+
+def test_the_trace_says_of_each_thing_why_it_is_no_candidate(write):
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(write(FACTORY))
+    said = dict(line.split(": ", 1) for line in caught.value.trace)
+    assert list(said) == ["make_batchnorm", "halve", "Box"]
+    says(said["halve"], "reads as unknown", "no other half")
+    says(said["Box"], "reads as unknown", "no forward-like and backward-like methods")
+
+
+def test_a_constructor_that_raises_is_told_before_what_an_unmade_object_lacks(write):
+    source = """
+class Layer:
+    def __init__(self, n, schedule):
+        self.rate = schedule.rate
+        self.gamma, self.beta = np.ones(n), np.zeros(n)
+    def forward(self, x):
+        return self.gamma * x + self.beta
+    def backward(self, dy):
+        return dy
+"""
+    text = message(write(source))
+    says(text, "'int' object has no attribute 'rate'")
+    assert "has no attribute 'gamma'" not in text
