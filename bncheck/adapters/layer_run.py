@@ -128,7 +128,7 @@ class LayerRun(CallRun):
         return super()._called(values)
 
     def _parts(self, given: dict[str, Any] | None = None) -> Parts:
-        return parts_of(self._layer, given, self._maker.proven_places or ())
+        return parts_of(self._layer, given, self._maker.proven_places or (), self._places)
 
     def _prove(self, x: Any) -> tuple[Trail, ...]:
         """Return the places of a gamma or beta in a state or a cache that y depends on; the layer is made anew."""

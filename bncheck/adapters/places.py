@@ -1,7 +1,8 @@
 """Where a layer keeps gamma, beta and their gradients: attributes, entries of dicts and lists, objects with .data.
 
 A layer is walked from its attributes downward. Every number or array on the way is a place, and the names on its trail
-(``params``, ``gamma``, ``data``) say whose it is; in lists, where no name does, the position does.
+(``params``, ``gamma``, ``data``) say whose it is; in lists, where no name does, the position does. An array of two rows
+that is called parameters is a list of two.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ _DEPTH = 3  # self.params["gamma"].data
 _LONGEST = 16  # a list of more entries holds data, not parameters
 VALUE = frozenset("data value val array values".split())
 GRADIENT = frozenset("grad gradient g d diff derivative".split())
-_GRADIENTS = frozenset("grads gradients grad gradient gs d deltas dparams dparam dparameters dps dweights".split())
+_GRADIENTS = frozenset("grads gradients grad gradient gs d deltas".split())
 _PARAMETERS = frozenset("params param parameters weights ps p theta thetas trainable learnable variables vars".split())
+_GRADIENTS |= {f"d{name}" for name in _PARAMETERS}
 _FILLER = frozenset("get all list named bn my trainable learnable layer collect the".split())
 # What optimizers and moving averages keep under the names of the parameters.
 _NOT_PARAMETERS = frozenset(
@@ -38,22 +40,27 @@ Trail = tuple[str | int, ...]
 
 
 class Place(NamedTuple):
-    """One number or array in a layer: what holds it, under which key, and the names that lead there."""
+    """One number or array in a layer: what holds it, under which key, the names that lead there; or one row of it."""
 
     holder: Any
     key: Any
     trail: Trail
+    row: int | None = None
 
     def get(self) -> Any:
         """Return what is there now."""
         if isinstance(self.holder, Mapping | list | tuple):
-            return self.holder[self.key]
-        return getattr(self.holder, self.key, None)
+            value = self.holder[self.key]
+        else:
+            value = getattr(self.holder, self.key, None)
+        return value if self.row is None or value is None else value[self.row]
 
     def put(self, value: Any) -> None:
         """Put something else there; a tuple or a property without a setter stays as it is."""
         try:
-            if isinstance(self.holder, dict | list):
+            if self.row is not None:
+                self.get()[...] = value
+            elif isinstance(self.holder, dict | list):
                 self.holder[self.key] = value
             elif not isinstance(self.holder, Mapping | tuple):
                 setattr(self.holder, self.key, value)
@@ -66,7 +73,8 @@ class Place(NamedTuple):
         first, *rest = self.trail
         inner = [f".{p}" if p in VALUE | GRADIENT else f"[{p!r}]" for p in rest]
         if rest:
-            inner[-1] = f"[{rest[-1]!r}]" if isinstance(self.holder, Mapping | list | tuple) else f".{rest[-1]}"
+            keyed = self.row is not None or isinstance(self.holder, Mapping | list | tuple)
+            inner[-1] = f"[{rest[-1]!r}]" if keyed else f".{rest[-1]}"
         return f"{first}{''.join(inner)}"
 
 
@@ -78,15 +86,22 @@ class Parts(NamedTuple):
     places: list[Place]
 
 
-def parts_of(layer: Any, given: Mapping[str, Any] | None = None, proven: Collection[Trail] = ()) -> Parts:
+def parts_of(
+    layer: Any,
+    given: Mapping[str, Any] | None = None,
+    proven: Collection[Trail] = (),
+    known: Mapping[str, Place] | None = None,
+) -> Parts:
     """Return where a layer keeps gamma, beta and their gradients; names decide, and positions where there are none.
 
     `given` holds the arrays that stand for gamma and beta, once the layer has them: in a list of gradients the order is
     that of the list which holds these. `proven` are trails that were seen to be those of parameters, though what holds
-    them is called otherwise.
+    them is called otherwise, and `known` the places where gamma and beta were put.
     """
     places = list(_places(layer))
     parameters, gradients = _by_name(places, proven)
+    if not parameters:
+        places += [row for place in places for row in _rows(place)]
     listed = [place for place in places if _is_listed(place)]
     if len(parameters) < len(_ORDER):
         for key, place in zip(_ORDER, _ordered(listed), strict=False):
@@ -94,6 +109,8 @@ def parts_of(layer: Any, given: Mapping[str, Any] | None = None, proven: Collect
     for position, key in enumerate(_ORDER):
         value = (given or {}).get(key)
         index = next((_position(p)[1] for p in listed if value is not None and p.get() is value), position)
+        if known and key in known and known[key].row is not None:
+            index = known[key].row
         for place in places:
             name, own, gradient = _position(place)
             if own == index and (gradient or _is_gradients(name)):
@@ -298,6 +315,15 @@ def _position(place: Place) -> tuple[str | int, int | None, bool]:
     if len(bare) > 1 and isinstance(bare[-1], int):
         return bare[-2], bare[-1], gradient
     return "", None, gradient
+
+
+def _rows(place: Place) -> list[Place]:
+    """Return the two rows of an array that is called parameters or gradients, nothing for any other."""
+    name, value = place.trail[-1], place.get()
+    if not (_is_parameters(name) or _is_gradients(name)) or not isinstance(value, np.ndarray):
+        return []
+    two = value.ndim > 1 and len(value) == len(_ORDER)
+    return [place._replace(trail=(*place.trail, row), row=row) for row in range(len(_ORDER)) if two]
 
 
 def _is_listed(place: Place) -> bool:
