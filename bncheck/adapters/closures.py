@@ -37,7 +37,7 @@ from bncheck.adapters.pulls import pulled
 from bncheck.adapters.results import declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.stems import NO_TRAINING, match
-from bncheck.adapters.words import Kind, composite, kind, stem, words
+from bncheck.adapters.words import Kind, Role, argument_role, composite, kind, stem, words
 from bncheck.errors import TargetError
 from bncheck.model import Declared
 
@@ -147,13 +147,14 @@ def _values(shape: tuple[int, ...], parameter: tuple[int, ...]) -> dict[str, Any
 
 
 def first_calls(function: Callable[..., Any]) -> Iterator[tuple[Plan, BaseException | None]]:
-    """Call a function as a factory is called, and as a forward; yield each way, and what it raised, if it did."""
-    plans = _plans(function)
+    """Call a function as a forward and as a factory, likelier first; yield each way, and what it raised, if it did."""
     try:
-        plans += list(forward_plans(function, own=True))[:_MOST_PLANS]
+        forwards = list(forward_plans(function, own=True))[:_MOST_PLANS]
     except ArityError:
-        pass
-    for plan in plans:
+        forwards = []
+    takes_data = any(argument_role(name) is Role.X for plan in forwards for name, key in plan.bound if key == "x")
+    plans = _plans(function)
+    for plan in [*forwards, *plans] if takes_data else [*plans, *forwards]:
         yield plan, _called(plan, function)[1]
 
 

@@ -17,7 +17,7 @@ from bncheck.adapters.affine import AffineRun, mentioned
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import NUMPY, Framework, shape_of, spoken_by
 from bncheck.adapters.function_pair import dict_keys, eps_argument, is_function
-from bncheck.adapters.plans import Plan, forward_plans, mode_values, parts_of_key, spelled
+from bncheck.adapters.plans import Plan, arguments, forward_plans, mode_values, parts_of_key, spelled
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -226,7 +226,8 @@ def differentiable_plans(function: Callable[..., Any], name: str, guessing: bool
     plans: list[Plan] = []
     for own in (False, True):
         try:
-            plans = [plan for plan in forward_plans(function, own=own) if guessing or _is_understood(plan)]
+            possible = [_without_rate(plan, function) for plan in forward_plans(function, own=own)]
+            plans = [plan for plan in possible if guessing or _is_understood(plan)]
         except ArityError:
             continue
         if plans and not own:
@@ -240,6 +241,13 @@ def differentiable_plans(function: Callable[..., Any], name: str, guessing: bool
             "gamma and beta."
         )
     return plans
+
+
+def _without_rate(plan: Plan, function: Callable[..., Any]) -> Plan:
+    """Leave an optional ``eta`` at its default: nothing learns in a forward that a library differentiates."""
+    optional = {argument.name for argument in arguments(function) or () if not argument.required}
+    rated = any(name in optional and key == "lr" for name, key in plan.bound)
+    return plan.without(frozenset({"lr"})) if rated else plan
 
 
 def _is_understood(plan: Plan) -> bool:

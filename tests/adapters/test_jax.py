@@ -207,3 +207,12 @@ def test_only_what_is_no_rounding_makes_two_functions(shift, raises):
 @pytest.mark.parametrize("x", [X + 1e6, np.ones((7, 3)), X[:1], X[:, :1]])
 def test_batches_on_which_rounding_is_large_decide_nothing(x):
     same_forward(x, x + 1.0, x)
+
+
+def test_a_forward_learns_nothing_so_that_its_eta_is_left_alone(tmp_path):
+    source = "import jax.numpy as jnp\ndef batch_normalization(activations, eta=1e-3):\n"
+    source += "    return (activations - activations.mean(axis=0)) / jnp.sqrt(activations.var(axis=0) + eta)\n"
+    (tmp_path / "my_bn.py").write_text(source)
+    spec = TargetSpec(str(tmp_path / "my_bn.py"))
+    (card,) = resolve.cards(spec)
+    assert (card.conventions.eps_source, card.conventions.eps) == ("fixed", 1e-3)

@@ -214,6 +214,11 @@ def test_a_factory_that_raises_is_named_with_what_it_raised(write):
     says(message(write(FACTORY, "make_batchnorm")), "makes no pair", called)
 
 
+def test_a_forward_that_raises_is_shown_as_a_forward(write):
+    text = message(write("def batch_norm(x, gamma, beta, momentum):\n    return Function()(x, gamma, beta)\n"))
+    says(text, "called as batch_norm(x, gamma, beta, momentum) it raised NameError: name 'Function' is not defined")
+
+
 def test_the_trace_says_of_each_thing_why_it_is_no_candidate(write):
     with pytest.raises(TargetError) as caught:
         resolve.cards(write(FACTORY))
