@@ -133,10 +133,10 @@ def worked(case: Case, tensor: str, channel: int, found: Any) -> Worked:
     steps: list[tuple[str, str, Any]] = [
         ("x", "", x),
         ("mu", "sum(x) / m", mu),
-        ("x - mu", "", x - mu),
-        ("var", "sum((x - mu)^2) / m", var),
+        ("xc", "x - mu", x - mu),
+        ("var", "sum(xc xc) / m", var),
         ("inv_std", "1 / sqrt(var + eps)", inv_std),
-        ("xhat", "(x - mu) inv_std", xhat),
+        ("xhat", "xc inv_std", xhat),
     ]
     if tensor == "y":
         steps.append(("y", "gamma xhat + beta", of(right.y)))
@@ -145,12 +145,12 @@ def worked(case: Case, tensor: str, channel: int, found: Any) -> Worked:
     if tensor in ("dx", "dbeta"):
         steps.append(("dbeta", "sum(dy)", dbeta))
     if tensor in ("dx", "dgamma"):
-        steps += [("dy xhat", "", dy * xhat), ("dgamma", "sum(dy xhat)", dgamma)]
+        steps += [("p", "dy xhat", dy * xhat), ("dgamma", "sum(p)", dgamma)]
     if tensor == "dx":
         steps += [
-            ("dy - dbeta/m", "", dy - dbeta / m),
-            ("xhat dgamma/m", "", xhat * dgamma / m),
-            ("dx", "gamma inv_std (dy - dbeta/m - xhat dgamma/m)", of(truth(case).gradients.dx)),
+            ("a", "dy - dbeta / m", dy - dbeta / m),
+            ("b", "xhat dgamma / m", xhat * dgamma / m),
+            ("dx", "gamma inv_std (a - b)", of(truth(case).gradients.dx)),
         ]
     given = np.asarray(found, dtype=np.float64)
     yours = given[:, channel].ravel() if tensor in ("y", "dx") else given[channel]

@@ -125,10 +125,20 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A statement of the user's source: the file as the user names it, the first line's number, the text."""
+
+    file: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """A named bug that explains what was seen, and how well it does.
 
-    `explanation` says how to mend it; `wrong` and `right` are the line with the fault and as it should be.
+    `explanation` says how to mend it; `wrong` and `right` are the line with the fault and as it should be; `line` is
+    where it probably is in the source, None where that is not plain.
     """
 
     code: str
@@ -141,6 +151,7 @@ class Diagnosis:
     replay: str = ""
     wrong: str = ""
     right: str = ""
+    line: SourceLine | None = None
 
 
 @dataclass(frozen=True, slots=True)

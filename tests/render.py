@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bncheck.model import Outcome
-from bncheck.report import ArrayData, Diagnosis, Exhibit, Finding, OracleTable, Report, TargetReport, Verdict
+from bncheck.report import ArrayData, Condition, Diagnosis, Exhibit, Finding, OracleTable, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.specimen import CASE, CONVENTIONS, compare, misprinted, passed, right
 
@@ -124,11 +124,12 @@ def large() -> TargetReport:
     )
     exhibit = Exhibit(CASE.id, 1e-5, {"x": ArrayData(shape, want), "gamma": ArrayData((30,), want[:30])}, (comparison,))
     return TargetReport(
-        "large.py::bn", Verdict.FAIL, CONVENTIONS, None, (found,), (), (exhibit,), 1, replay="bncheck x"
+        "large.py::bn", Verdict.FAIL, CONVENTIONS, None, (found,), (), (exhibit,), 2, replay="bncheck x"
     )
 
 
 def diagnosed() -> TargetReport:
+    condition = Condition("N odd", 41, 41, 0, 156)
     diagnosis = Diagnosis(
         "BUG07",
         "dvar-for-dmu",
@@ -136,9 +137,11 @@ def diagnosed() -> TargetReport:
         "The last term is dmu / m.",
         "dx",
         1.0,
-        "fails for every N > 1",
+        condition.sentence,
     )
-    return replace(misprinted(), diagnoses=(diagnosis,))
+    made = misprinted()
+    findings = tuple(replace(f, condition=condition) if f.code == "BN201" else f for f in made.findings)
+    return replace(made, diagnoses=(diagnosis,), findings=findings)
 
 
 REPORTS = {

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.model import Outcome
-from bncheck.report import Comparison, Exhibit, Finding
+from bncheck.report import Comparison, Exhibit, Finding, Worked
 from bncheck.reporters import Style
+from bncheck.reporters.heat import LEGEND, heat_map
 from bncheck.reporters.matrices import LARGEST, Pane, how_many_differ, inline, panes
 from bncheck.reporters.wording import case_in_words, clean, number, several
 
@@ -20,6 +21,8 @@ ROOMY = 76
 # More matrices than these push the verdict off the screen; --verbose shows them all.
 MOST_MATRICES = 2
 ORACLES = {"reference": "Batch Normalization", "numeric": "derivative of your forward"}
+# Lines of a picture of the error; more of them push the rest off the screen.
+FEW_CHANNELS, MOST_CHANNELS = 4, 16
 # Beside a value that is off, so that no colour is needed to see it.
 MARK = "◀"
 SHORT_ORACLES = {"reference": "reference", "numeric": "derivative"}
@@ -30,19 +33,26 @@ def indented(part: RenderableType, by: int = 2) -> Padding:
     return Padding(part, (0, 0, 0, by))
 
 
-def show_exhibit(exhibit: Exhibit, findings: Sequence[Finding], style: Style) -> Iterator[RenderableType]:
-    """Yield the case in words, its inputs, what was expected and found, and the worst element."""
+def show_exhibit(
+    exhibit: Exhibit, findings: Sequence[Finding], style: Style, in_full: bool = False
+) -> Iterator[RenderableType]:
+    """Yield the case in words, its inputs, what was expected and found, and the worst element.
+
+    In full, the picture of the error, all digits, and the formula worked out step by step come with it.
+    """
     finding = next((f for f in findings if f.case == exhibit.case and f.follows_from is None), None)
-    titles = {Outcome.FAIL: "Smallest failing case: ", Outcome.WARN: "Smallest case that warns: "}
+    titles = {Outcome.FAIL: "A small failing case: ", Outcome.WARN: "A small case that warns: "}
     title = titles.get(finding.outcome, "The case: ") if finding is not None else "The case: "
     yield Text()
     yield indented(Text.assemble((title, "bold"), clean(case_in_words(exhibit), style.ascii)))
     yield from _inputs(exhibit, style)
     differing = [c for c in exhibit.comparisons if how_many_differ(c)]
-    shown = exhibit.comparisons if style.verbose else differing[:MOST_MATRICES]
+    shown = exhibit.comparisons if in_full else differing[:MOST_MATRICES]
     for comparison in shown:
         yield Text()
         yield indented(_comparison(comparison, style), 4)
+        if comparison in differing and (in_full or not _fits(comparison)):
+            yield from _heat(comparison, style, MOST_CHANNELS if in_full else FEW_CHANNELS)
     agreeing = several([c.tensor for c in exhibit.comparisons if c not in differing])
     hidden = several([c.tensor for c in differing if c not in shown])
     legend = (
@@ -54,6 +64,51 @@ def show_exhibit(exhibit: Exhibit, findings: Sequence[Finding], style: Style) ->
         yield indented(Text("; ".join(filter(None, legend)), style="dim"), 4)
     if finding is not None and finding.error is not None and finding.allowed is not None:
         yield indented(_worst(finding), 4)
+        if in_full and finding.got is not None and finding.want is not None:
+            yield indented(Text(f"in all digits: {finding.got!r}, and should be {finding.want!r}", style="dim"), 4)
+    if in_full and exhibit.worked is not None:
+        yield from _worked(exhibit.worked, exhibit.eps, style)
+
+
+def _fits(comparison: Comparison) -> bool:
+    """Tell whether every element stands in the matrices."""
+    shape = comparison.expected.shape
+    return len(shape) < 3 and all(size <= LARGEST for size in shape)
+
+
+def _heat(comparison: Comparison, style: Style, most: int) -> Iterator[RenderableType]:
+    lines = list(heat_map(comparison, style.width - 6, most))
+    if len(comparison.expected.values) > 1 and lines:
+        along = ", the batch along the line" if len(comparison.expected.shape) > 1 else ""
+        yield Text()
+        yield indented(Text(f"error of {clean(comparison.tensor, style.ascii)} by channel{along}", style="dim"), 4)
+        yield from (indented(line, 4) for line in lines)
+        yield indented(Text(LEGEND, style="dim"), 4)
+
+
+# Five digits can be followed with a pencil; "-1.234e-05" is as long as they get.
+WIDEST = 9
+
+
+def _worked(worked: Worked, eps: float, style: Style) -> Iterator[RenderableType]:
+    """Yield the formulas line by line, so that the numbers can be followed by hand."""
+    given = f"m = {worked.m}, gamma = {number(worked.gamma, 5)}, beta = {number(worked.beta, 5)}, eps = {number(eps)}"
+    widest = max(len(quantity.name) + len(quantity.formula) for quantity in worked.quantities)
+    most = max((style.width - 14 - widest) // (WIDEST + 1), 1)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for quantity in worked.quantities:
+        values = [f"{value:>{WIDEST}.5g}" for value in quantity.values[:most]]
+        more = " …" if len(quantity.values) > most else ""
+        yours = "bold red" if quantity.name.startswith("your ") else ""
+        name, formula = (clean(text, style.ascii) for text in (quantity.name, quantity.formula))
+        line = Text(" ".join(values) + more, style=yours)
+        grid.add_row(Text(name, style=yours), Text(f"= {formula}" if formula else "", style="dim"), line)
+    yield Text()
+    yield indented(Text.assemble((f"Worked out for channel {worked.channel}", "bold"), f" ({given})"), 4)
+    yield indented(grid, 4)
 
 
 def _inputs(exhibit: Exhibit, style: Style) -> Iterator[RenderableType]:

@@ -41,7 +41,7 @@ def panes(comparison: Comparison, columns: int = LARGEST) -> tuple[Pane, Pane]:
     expected, found = comparison.expected, comparison.found
     if expected.shape != found.shape:  # nothing can be told about single elements
         return _lone_pane(expected, comparison.tensor, columns), _lone_pane(found, comparison.tensor, columns)
-    ratios = [_ratio(comparison, at) for at in range(len(expected.values))]
+    ratios = [ratio(comparison, at) for at in range(len(expected.values))]
     worst = max(range(len(ratios)), key=ratios.__getitem__, default=0)
     title, places = _window(expected.shape, worst, columns)
     title = comparison.tensor + title
@@ -59,7 +59,7 @@ def how_many_differ(comparison: Comparison) -> int:
     """Return the number of elements further from their expected value than allowed; all, if the shapes differ."""
     if comparison.expected.shape != comparison.found.shape:
         return len(comparison.found.values) or 1
-    return sum(_ratio(comparison, at) > 1 for at in range(len(comparison.expected.values)))
+    return sum(ratio(comparison, at) > 1 for at in range(len(comparison.expected.values)))
 
 
 def inline(array: ArrayData, limit: int) -> str:
@@ -75,7 +75,7 @@ def inline(array: ArrayData, limit: int) -> str:
     return f"shape {array.shape}{extent}" + (f", {odd} not finite" if odd else "")
 
 
-def _ratio(comparison: Comparison, at: int) -> float:
+def ratio(comparison: Comparison, at: int) -> float:
     """Return the error of one element over what is allowed; inf for a NaN on one side only."""
     want, got = comparison.expected.values[at], comparison.found.values[at]
     if want == got or (math.isnan(want) and math.isnan(got)):

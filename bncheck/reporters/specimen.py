@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from bncheck.case import CaseSpec
 from bncheck.model import Conventions, Outcome
-from bncheck.report import ArrayData, Comparison, Exhibit, Finding, OracleTable, Report, TargetReport, Verdict
+from bncheck.report import (
+    ArrayData,
+    Comparison,
+    Exhibit,
+    Finding,
+    OracleTable,
+    Quantity,
+    Report,
+    TargetReport,
+    Verdict,
+    Worked,
+)
 
 CASE = CaseSpec(recipe="plain", seed=1, n=3, c=2)
 CONVENTIONS = Conventions(
@@ -115,6 +126,19 @@ def exhibit() -> Exhibit:
             compare("dx", "numeric", (3, 2), expected, found),
             compare("dgamma", "reference", (2,), dgamma, dgamma),
             compare("dbeta", "reference", (2,), dbeta, dbeta),
+        ),
+        worked=Worked(
+            channel=0,
+            m=3,
+            gamma=1.5,
+            beta=0.25,
+            quantities=(
+                Quantity("x", "", (0.5, 2.0, -0.375)),
+                Quantity("mu", "sum(x) / m", (0.7083333333333334,)),
+                Quantity("xc", "x - mu", (-0.2083333333333334, 1.2916666666666665, -1.0833333333333335)),
+                Quantity("dx", "gamma inv_std (a - b)", expected[::2]),
+                Quantity("your dx", "", found[::2]),
+            ),
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from io import StringIO
-from itertools import accumulate, groupby
+from itertools import accumulate
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -14,11 +14,10 @@ from bncheck.model import TENSORS, Outcome
 from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
+from bncheck.reporters.findings import show_findings
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     DASH,
-    TIMES,
-    cases_in_words,
     clean,
     conventions_in_words,
     count,
@@ -33,11 +32,8 @@ from bncheck.reporters.wording import (
 
 # Only the terminal's own sixteen colours, and no yellow or white: they follow the reader's light or dark theme.
 VERDICT_COLORS = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "bold magenta"}
-OUTCOME_SIGNS = {Outcome.PASS: "✔", Outcome.FAIL: "✘", Outcome.WARN: "!", Outcome.INCONCLUSIVE: "?", Outcome.SKIP: DASH}
-OUTCOME_COLORS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.WARN: "magenta", Outcome.INCONCLUSIVE: "magenta"}
-LOUD = (Outcome.FAIL, Outcome.WARN, Outcome.INCONCLUSIVE)
-# More messages, notes or findings than these push the verdict off the screen; --verbose shows them all.
-MOST_MESSAGES, MOST_NOTES, MOST_FINDINGS = 3, 2, 8
+# More notes than these push the verdict off the screen; --verbose shows them all.
+MOST_NOTES = 2
 
 
 @REPORTERS.register("rich")
@@ -94,21 +90,24 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
         yield indented(Text(f"Stopped after {count(target.cases, 'case')}; nothing is known about the others."))
     if target.verdict is Verdict.FAIL and not any(f.outcome is Outcome.FAIL for f in target.findings):
         yield indented(Text("Nothing is wrong, but --strict asks that nothing is warned of either."))
+    for diagnosis in target.diagnoses:
+        beside = [d.code for d in target.diagnoses if d.tensor == diagnosis.tensor and d is not diagnosis]
+        yield from _diagnosis(diagnosis, beside, style)
     if target.conventions is not None:
+        if target.diagnoses:
+            yield Text()
         yield from _conventions(target, style)
     if target.discovery and (style.verbose or (target.verdict is Verdict.ERROR and not target.stub)):
         yield from _discovery(target, style)
     if target.oracles is not None and target.verdict is not Verdict.PASS:
         yield from _oracles(target, style)
-    for diagnosis in target.diagnoses:
-        beside = [d.code for d in target.diagnoses if d.tensor == diagnosis.tensor and d is not diagnosis]
-        yield from _diagnosis(diagnosis, beside, style)
     if target.findings:
-        yield from _findings(target, style)
+        yield from show_findings(target, style)
     if target.verdict is Verdict.INCONCLUSIVE:
         yield from _what_helps(target, report)
+    in_full = style.verbose or target.cases == 1  # one case alone was asked for
     for exhibit in target.exhibits if style.verbose else target.exhibits[:1]:
-        yield from show_exhibit(exhibit, target.findings, style)
+        yield from show_exhibit(exhibit, target.findings, style, in_full)
     if target.replay:
         yield from _replay(target, style)
 
@@ -224,75 +223,26 @@ def _tensor_cell(findings: Sequence[Finding], tensor: str, oracle: str) -> Text:
     return Text("?" if outcome is Outcome.INCONCLUSIVE else DASH, style="dim")
 
 
-# -------------------------------------------------------------------------------------------------- diagnoses, findings
+# ----------------------------------------------------------------------------------------------------------- diagnoses
 
 
 def _diagnosis(diagnosis: Diagnosis, beside: Sequence[str], style: Style) -> Iterator[RenderableType]:
     head = Text(f"{diagnosis.code} {diagnosis.name}: ", style="bold red")
     head.append(clean(diagnosis.title, style.ascii), style="bold")
     share = share_in_words(diagnosis.explained)
-    condition = f"; {clean(diagnosis.condition, style.ascii)}" if diagnosis.condition else ""
     yield Text()
     yield indented(head)
     for word, line, color in (("wrong", diagnosis.wrong, "red"), ("right", diagnosis.right, "green")):
         if line:
             yield indented(Text.assemble((f"{word}: ", color), clean(line, style.ascii)), 4)
+    if diagnosis.line is not None:
+        there = f"{diagnosis.line.file}:{diagnosis.line.number}   {diagnosis.line.text}"
+        yield indented(Text(f"probably here: {clean(there, style.ascii)}", style="bold"), 4)
     who = f"Together with {' and '.join(beside)} it" if beside else "It"
-    yield indented(Text(f"{who} explains {share} of the error in {diagnosis.tensor}{condition}."), 4)
+    yield indented(Text(f"{who} explains {share} of the error in {diagnosis.tensor}."), 4)
+    if diagnosis.condition:
+        yield indented(Text(f"→ {clean(diagnosis.condition, style.ascii)}", style="bold"), 4)
     yield indented(Text(clean(diagnosis.explanation, style.ascii, keep_lines=True)), 4)
-
-
-def _findings(target: TargetReport, style: Style) -> Iterator[RenderableType]:
-    rank = (*LOUD, Outcome.PASS, Outcome.SKIP)
-    roots = [f for outcome in rank for f in target.findings if f.outcome is outcome and f.follows_from is None]
-    shown = roots if style.verbose else [f for f in roots if f.outcome in LOUD][:MOST_FINDINGS]
-    folded = [f for f in target.findings if f.follows_from is not None]
-    if shown or folded or target.verdict is not Verdict.PASS:
-        yield Text()
-    for i, finding in enumerate(shown):
-        yield _finding_line(finding, style)
-        if style.verbose or i < MOST_MESSAGES:
-            yield from _finding_message(finding, style)
-    for root, followers in groupby(sorted(folded, key=lambda f: f.follows_from or ""), lambda f: f.follows_from):
-        names = ", ".join(f"{f.code} {f.name}" for f in followers)
-        yield indented(Text(f"follows from {root}: {names}", style="dim"), 4)
-    rest = _rest_in_words([f for f in roots if f not in shown])
-    if rest and (shown or target.verdict is not Verdict.PASS):
-        yield indented(Text(f"{rest} (-v lists them)", style="dim"))
-
-
-def _rest_in_words(findings: Sequence[Finding]) -> str:
-    words = {Outcome.PASS: ("check passes", "checks pass"), Outcome.SKIP: ("does not apply", "do not apply")}
-    parts = []
-    for outcome, same in groupby(findings, lambda f: f.outcome):  # already in order of outcome
-        n = len(list(same))
-        one, many = words.get(outcome, (f"more {outcome.value}", f"more {outcome.value}"))
-        parts.append(f"{n} {one if n == 1 else many}")
-    return ", ".join(parts)
-
-
-def _finding_line(finding: Finding, style: Style) -> RenderableType:
-    color = OUTCOME_COLORS.get(finding.outcome, "dim")
-    line = Text.assemble((f"{OUTCOME_SIGNS[finding.outcome]} ", color), (clean(finding.code), f"bold {color}"))
-    line.append(f" {clean(finding.name)}")
-    cases = cases_in_words(finding)
-    ratio = excess(finding)
-    figures = [cases if finding.outcome is not Outcome.SKIP else ""]
-    if ratio is not None and style.width >= ROOMY:
-        figures.append(f"error {number(ratio, 2)} {TIMES} allowed")
-    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    grid.add_column(ratio=1, overflow="fold")
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(line, Text(" · ".join(filter(None, figures)), style="dim"))
-    return indented(grid)
-
-
-def _finding_message(finding: Finding, style: Style) -> Iterator[RenderableType]:
-    condition = finding.condition.sentence if finding.condition else ""
-    said = (finding.message, finding.place, condition, finding.boundary) if finding.outcome is not Outcome.PASS else ()
-    parts = [clean(text, style.ascii) for text in said if text]
-    if parts:
-        yield indented(Text("; ".join(parts)), 4)
 
 
 def _what_helps(target: TargetReport, report: Report) -> Iterator[RenderableType]:
