@@ -35,6 +35,7 @@ from bncheck.report import Report, Verdict
 if TYPE_CHECKING:
     from bncheck.bugs.catalogue import Bug
     from bncheck.checks.catalogue import Check
+    from bncheck.pages.catalogue import Page
     from bncheck.report import Progress
     from bncheck.reporters import Style
 
@@ -54,6 +55,7 @@ LISTS = {
     "adapters": ("bncheck.adapters.protocol", "ADAPTERS"),
     "bugs": ("bncheck.bugs.catalogue", "BUGS"),
     "checks": ("bncheck.checks.catalogue", "CHECKS"),
+    "pages": ("bncheck.pages.catalogue", "PAGES"),
     "recipes": ("bncheck.cases.recipes", "RECIPES"),
     "reporters": ("bncheck.reporters", "REPORTERS"),
 }
@@ -255,29 +257,39 @@ def init(target: str, adapter: bool, output: Path | None, **options: Any) -> Non
 
 
 @cli.command()
-@click.argument("codes", nargs=-1, required=True, metavar="CODE...")
+@click.argument("codes", nargs=-1, metavar="CODE...")
 @_examples(
     "bncheck explain BN201",
     "bncheck explain dx-matches-numeric",
     "bncheck explain BUG211",
+    "bncheck explain train-and-eval",
 )
 def explain(codes: tuple[str, ...]) -> None:
-    """Explain a check (what it promises, why that matters, what usually breaks it), or a bug that reports name."""
+    """Explain a check (what it promises, why that matters, what usually breaks it), or a bug that reports name.
+
+    There are pages for beginners too; without CODE they are listed.
+    """
     from bncheck.bugs.catalogue import BUGS
     from bncheck.checks.catalogue import CHECKS
+    from bncheck.pages.catalogue import PAGES
+    from bncheck.reporters.destination import width, write_out
+    from bncheck.reporters.pages import columns, page
 
+    if not codes:
+        rows = [(name, _first_line(item)) for name, item in PAGES.items()]
+        write_out(f"Pages for beginners; checks and bugs have theirs by code.\n\n{columns(rows, width())}")
+        return
     known: list[Check | Bug] = [item for registry in (CHECKS, BUGS) for _, item in registry.items()]
-    by_name = {**{item.name: item for item in known}, **{item.code: item for item in known}}
-    wanted = [code if code in by_name else code.upper() for code in codes]
+    by_name: dict[str, Check | Bug | Page] = {item.name: item for item in known}
+    by_name |= {item.code: item for item in known} | dict(PAGES.items())
+    wanted = [next((name for name in (code, code.upper(), code.lower()) if name in by_name), code) for code in codes]
     for code, name in zip(codes, wanted, strict=True):
         if name not in by_name:
-            near = did_you_mean(name if name[:2] in ("BN", "BU") else code.lower(), by_name)
-            raise UsageError(f"no check or bug is called {code!r}. {near}")
-    from bncheck.reporters.destination import width, write_out
-    from bncheck.reporters.pages import page
-
-    found = [by_name[name] for name in wanted]
-    write_out("\n".join(page(f"{item.code} {item.name}", item.doc, width()) for item in found))
+            near = did_you_mean(code.upper() if code[:2].upper() in ("BN", "BU") else code.lower(), by_name)
+            raise UsageError(f"no check, bug or page is called {code!r}. {near}")
+    items = [by_name[name] for name in wanted]
+    titles = [" ".join(filter(None, (getattr(item, "code", ""), item.name))) for item in items]
+    write_out("\n".join(page(title, item.doc, width()) for title, item in zip(titles, items, strict=True)))
 
 
 @cli.command("list")

@@ -7,10 +7,15 @@ import textwrap
 from collections.abc import Sequence
 
 INDENT = "  "
+# A paragraph that is indented by this is kept as it stands.
+FORMULA = "    "
 
 
 def page(title: str, doc: str, width: int) -> str:
-    """Return a docstring as a page: the title, the summary, then each section under its name, wrapped."""
+    """Return a docstring as a page: the title, the summary, then each section under its name, wrapped.
+
+    Formulas, which are indented, keep their lines.
+    """
     lines = [title]
     for part in re.split(r"\n\s*\n", doc.strip()):
         name, _, rest = part.partition("\n")
@@ -19,8 +24,12 @@ def page(title: str, doc: str, width: int) -> str:
             lines += ["", name]
         else:
             body = part
+        if all(line.startswith(FORMULA) for line in body.splitlines()):
+            lines += ["", *(INDENT + line for line in body.splitlines()), ""]
+            continue
         lines += textwrap.wrap(" ".join(body.split()), width, initial_indent=INDENT, subsequent_indent=INDENT)
-    return "\n".join(lines) + "\n"
+    # A formula and the heading behind it ask for a blank line each: one is enough.
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).rstrip()) + "\n"
 
 
 def paragraph(text: str, width: int) -> str:

@@ -1,0 +1,1 @@
+"""Where in the user's source a named bug is: statements watched while they run, and their values compared."""

@@ -1,0 +1,189 @@
+"""Watching user code statement by statement: the arrays that each reads, and those that it makes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from types import FrameType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from bncheck import guard
+from bncheck.bugs.steps import Array
+from bncheck.lines.statements import Statement, statements_of
+
+# Code that takes more statements than these for a small case is not watched to its end: nothing is said of it.
+_MOST_STATEMENTS = 4000
+_MOST_LEAVES = 300
+_MOST_ELEMENTS = 4096
+_DEPTH = 3
+
+
+class TooLongError(Exception):
+    """User code runs too many statements to be watched."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a statement; of a loop's body, the last.
+
+    Attributes
+    ----------
+    statement : Statement
+        What ran.
+    call : int
+        Which call of a function it belongs to.
+    reads, makes : dict
+        The arrays that it read and those that it set, by path ("x", "self.gamma", "return[0]"), in float64.
+
+    """
+
+    statement: Statement
+    call: int
+    reads: dict[str, Array]
+    makes: dict[str, Array]
+
+
+@dataclass
+class _Frame:
+    call: int
+    before: dict[str, Array]
+    statement: Statement | None = None
+
+
+@dataclass
+class Trace:
+    """Collects executions while it is switched on."""
+
+    executions: list[Execution] = field(default_factory=list)
+    _frames: dict[FrameType, _Frame] = field(default_factory=dict)
+    _steps: int = 0
+    _calls: int = 0
+    too_long: bool = False
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """Return what a call returns; what watched before watches again afterwards."""
+        earlier = sys.gettrace()
+        sys.settrace(self._begin)
+        try:
+            return call()
+        finally:
+            sys.settrace(earlier)
+            self._frames.clear()
+
+    def _begin(self, frame: FrameType, event: str, _: Any) -> Any:
+        code = frame.f_code
+        if self.too_long or code.co_name.startswith("<") or not guard.is_user_file(code.co_filename):
+            return None
+        if not statements_of(code.co_filename):
+            return None
+        self._calls += 1
+        self._frames[frame] = _Frame(self._calls, arrays_of(frame.f_locals))
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, result: Any) -> Any:
+        known = self._frames.get(frame)
+        if known is None or event not in ("line", "return"):
+            return self._step
+        self._steps += 1
+        if self._steps > _MOST_STATEMENTS:
+            self.too_long = True
+            sys.settrace(None)
+            return None
+        coming = statements_of(frame.f_code.co_filename).get(frame.f_lineno) if event == "line" else None
+        if known.statement is not None and (coming is not known.statement or frame.f_lineno == coming.first):
+            self._done(frame, known, result if event == "return" else None)
+        known.statement = coming
+        if event == "return":
+            del self._frames[frame]
+        return self._step
+
+    def _done(self, frame: FrameType, known: _Frame, result: Any) -> None:
+        now = arrays_of(frame.f_locals)
+        makes = {path: a for path, a in now.items() if path not in known.before or not same(a, known.before[path])}
+        makes |= dict(_leaves(result, "return", 0))
+        assert known.statement is not None
+        reads = _read(known.statement.reads, known.before, frame.f_globals)
+        self.executions.append(Execution(known.statement, known.call, reads, makes))
+        known.before = now
+
+
+def last_of_loops(executions: list[Execution]) -> list[Execution]:
+    """Return the last execution of every statement in every call, in their order.
+
+    What a repeated statement adds to, it does not read: a sum that is not complete means nothing.
+    """
+    places: dict[tuple[int, str, int], list[int]] = {}
+    for i, e in enumerate(executions):
+        places.setdefault((e.call, e.statement.file, e.statement.first), []).append(i)
+    found = []
+    for last, times in sorted((all_[-1], len(all_)) for all_ in places.values()):
+        e = executions[last]
+        if times > 1:
+            e = replace(e, reads={path: a for path, a in e.reads.items() if path not in e.makes})
+        found.append(e)
+    return found
+
+
+def same(a: Array, b: Array) -> bool:
+    """Tell whether two arrays are the same bytes."""
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _read(paths: tuple[str, ...], values: dict[str, Array], others: dict[str, Any]) -> dict[str, Array]:
+    """Return the arrays at paths, and those below them; of ``x.mean`` the array x."""
+    found: dict[str, Array] = {}
+    for path in paths:
+        below = {p: a for p, a in values.items() if p == path or p.startswith((f"{path}.", f"{path}["))}
+        owner = path
+        while not below and "." in owner:
+            owner = owner.rpartition(".")[0]
+            below = {owner: values[owner]} if owner in values else {}
+        name = path.partition(".")[0].partition("[")[0]
+        if not below and name in others:
+            below = dict(_leaves(others[name], name, _DEPTH))
+        found |= below
+    return found
+
+
+def arrays_of(values: dict[str, Any]) -> dict[str, Array]:
+    """Return copies of the arrays and numbers in variables, in what they hold too, by path."""
+    found: dict[str, Array] = {}
+    for name, value in list(values.items()):
+        for path, array in _leaves(value, name, 0):
+            found[path] = array
+            if len(found) >= _MOST_LEAVES:
+                return found
+    return found
+
+
+def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Array]]:
+    array = _array(value)
+    if array is not None:
+        yield path, array
+    elif isinstance(value, dict | list | tuple):
+        if depth < _DEPTH and len(value) <= _MOST_LEAVES:
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            for key, item in list(items):
+                yield from _leaves(item, f"{path}[{key!r}]", depth + 1)
+    elif depth < _DEPTH and not isinstance(value, type | ModuleType | FunctionType):
+        held = getattr(value, "__dict__", None)
+        for key, item in list(held.items()) if isinstance(held, dict) else ():
+            yield from _leaves(item, f"{path}.{key}", depth + 1)
+
+
+def _array(value: Any) -> Array | None:
+    """Return a copy of an array, a tensor or a number in float64; None of anything else."""
+    if isinstance(value, bool | str | bytes | type(None) | dict | list | tuple):
+        return None
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu().numpy()
+    if not isinstance(value, int | float | np.ndarray | np.number) and not hasattr(value, "__array__"):
+        return None
+    try:
+        found = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if 0 < found.size <= _MOST_ELEMENTS else None
