@@ -12,6 +12,9 @@ from bncheck.core.precision import BFLOAT16, kind, limits
 from bncheck.core.truth import lost_in_one_pass, truth
 from bncheck.model import TENSORS, Judgement, Outcome
 
+# Characters of the first printed line that a report shows.
+_SHOWN = 60
+
 
 @check("BN501", "shapes-fit")
 def shapes_fit(case: Case, seen: Seen) -> Judgement:
@@ -225,8 +228,9 @@ def prints_nothing(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    How many characters went through sys.stdout and sys.stderr during one training step. What goes past them is not
-    seen: C code, ``os.write``, a stream or a logging handler kept from earlier. Python warnings are not counted.
+    How many characters went through sys.stdout and sys.stderr during one training step, and the first line of them.
+    What goes past these is not seen: C code, ``os.write``, a stream or a logging handler kept from earlier. Python
+    warnings are not counted.
 
     Typical causes
     --------------
@@ -236,9 +240,12 @@ def prints_nothing(case: Case, seen: Seen) -> Judgement:
     ----------
     Python documentation, the logging HOWTO.
     """
-    printed = seen["training"].facts["printed"]
+    facts = seen["training"].facts
+    printed = facts["printed"]
     if printed:
-        return Judgement(Outcome.WARN, f"{printed} characters were printed in one step", error=float(printed))
+        first = facts.get("printed_first", "")[:_SHOWN]
+        shown = f", beginning with {first!r}" if first else ""
+        return Judgement(Outcome.WARN, f"{printed} characters were printed in one step{shown}", error=float(printed))
     return Judgement(Outcome.PASS, "nothing was printed")
 
 

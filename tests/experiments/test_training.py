@@ -8,6 +8,7 @@ import targets
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
+from bncheck.checks.contract import prints_nothing
 from bncheck.experiments.training import large_mean, training_step
 
 CASE = build(CaseSpec(n=4, c=3))
@@ -40,6 +41,16 @@ def test_in_place_changes_are_named(name):
         return result
 
     assert step(targets.Pair(forward)).facts["changed"] == [name]
+
+
+def test_what_is_printed_is_counted_and_its_first_line_is_shown():
+    def backward(dy, cache):
+        print("\nshapes", dy.shape)
+        return targets.backward(dy, cache)
+
+    seen = {"training": step(targets.Pair(backward=backward))}
+    assert seen["training"].facts["printed"] == len("\nshapes (4, 3)\n")
+    assert prints_nothing(CASE, seen).message.endswith("beginning with 'shapes (4, 3)'")
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), BaseException("odd")])
