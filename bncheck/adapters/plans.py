@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -74,8 +75,7 @@ class Plan:
     @property
     def keys(self) -> frozenset[str]:
         """Every key that the plan asks for, those in tuples too."""
-        found = {*self.positional, *(key for _, key in self.named)}
-        return frozenset(found | {part for key in found for part in parts_of_key(key)})
+        return _keys(self.positional, self.named)
 
     @property
     def packed(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Plan:
     def like(self, other: Plan) -> Plan:
         """Return the plan with what another one gives under the same name where it asks for that; see `same`."""
         given = {same(name): key for name, key in other.bound}
-        positional = tuple(given.get(key, key) for key in self.positional)
+        positional = tuple(given.get(k, k) for k in self.positional)
         named, bound = (tuple((n, given.get(k, k)) for n, k in pairs) for pairs in (self.named, self.bound))
         return Plan(positional, named, bound)
 
@@ -110,6 +110,11 @@ class Plan:
     def mode_keys(self) -> tuple[str, ...]:
         """The keys of the arguments that say whether this is training."""
         return tuple(key for _, key in self.bound if is_mode_key(key))
+
+
+@cache  # asked for several times in every call
+def _keys(positional: tuple[str, ...], named: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    return frozenset(part for key in (*positional, *(k for _, k in named)) for part in (key, *parts_of_key(key)))
 
 
 def parts_of_key(key: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ answers to any name and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ class Note(NamedTuple):
     other_value: Any
 
 
+@cache
 def learning_rate(dtype: Any) -> float:
     """Return the learning rate for code that updates its parameters inside backward.
 

@@ -313,11 +313,14 @@ class CallRun:
 
     def _keep_running(self) -> None:
         """Hand running statistics that a forward returned to the next one."""
+        if not self._rest:
+            return
         taken = self._calling.forward.keys | ({role.value for role in _RUNNING} if self._keeps_pair else set())
+        pairs = self._pairs
         for place, name in enumerate(self._calling.returned):
             role = argument_role(name) if name else None
             at = place - (place > self._place)
-            if name in self._pairs and at < len(self._rest) and is_pair(self._rest[at]):
+            if name in pairs and at < len(self._rest) and is_pair(self._rest[at]):
                 self._values["running_mean"], self._values["running_var"] = self._rest[at]
             if role in _RUNNING and role.value in taken and at < len(self._rest):
                 self._values[role.value] = self._rest[at]

@@ -22,19 +22,21 @@ def inputs_untouched(case: Case, seen: Seen) -> Judgement:
 
     Promise
     -------
-    forward and backward do not write into x, gamma, beta or dy.
+    forward and backward do not write into x, gamma, beta or dy, and no result lies in their memory.
 
     Why it matters
     --------------
-    The caller's next layer, or the residual branch, reads the same arrays.
+    The caller's next layer, or the residual branch, reads the same arrays; and a caller may change what it was
+    returned (``dbeta *= lr``, a rectifier in place).
 
     Evidence
     --------
     x, gamma, beta and dy, compared with copies after one training step; x once more after a forward in eval mode.
+    The memory of y, dx, dgamma and dbeta beside theirs.
 
     Typical causes
     --------------
-    ``x -= mu``, ``dout *= gamma``: in-place operators on an argument.
+    ``x -= mu``, ``dout *= gamma``: in-place operators on an argument; a view returned where the sum has one term.
 
     References
     ----------
@@ -45,6 +47,8 @@ def inputs_untouched(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.FAIL, f"{' and '.join(changed)} changed in place", changed[0])
     if seen["running"].facts.get("eval_changed"):
         return Judgement(Outcome.FAIL, "x changed in place in eval mode", "x")
+    for result, given in seen["training"].facts["aliased"]:
+        return Judgement(Outcome.FAIL, f"{result} lies in the memory of {given}: who changes one changes both", result)
     return Judgement(Outcome.PASS, "inputs are untouched")
 
 
@@ -140,6 +144,8 @@ def layers_independent(case: Case, seen: Seen) -> Judgement:
 
 
 def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
+    if second.fault is None and not second.facts:
+        return Judgement(Outcome.SKIP, "not tried on this case")
     if (first.fault is None) != (second.fault is None):
         fault = first.fault or second.fault
         return Judgement(Outcome.FAIL, f"of {which} only one works: {fault}")

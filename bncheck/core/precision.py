@@ -36,6 +36,7 @@ def limits(name: str) -> Any:
     return _ml_dtypes().finfo(dtype) if name == BFLOAT16 else np.finfo(dtype)
 
 
+@cache
 def kind(dtype: Any) -> str:
     """Return NumPy's letter for the kind of a dtype, "f" for bfloat16 too."""
     found = np.dtype(dtype)

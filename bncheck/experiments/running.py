@@ -10,7 +10,7 @@ from bncheck.case import Case
 from bncheck.core.reference import forward
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
-from bncheck.experiments.training import is_numeric, is_tensor, setup
+from bncheck.experiments.training import has_its_turn, is_numeric, is_tensor, setup
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, Conventions, Evidence, Fault, Session, Target
 
@@ -27,7 +27,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     """
     conventions = target.conventions
     facts: dict[str, Any] = {"conventions": conventions, "evaluations": 0}
-    if not conventions.momentum_sense:
+    if not conventions.momentum_sense or not has_its_turn(case, 0):
         return Evidence("running", facts=facts)
     faults: list[Fault] = []
     batches = _batches(case)
