@@ -10,17 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from bncheck.bugs.catalogue import BUGS, Sample, Version
+from bncheck.bugs.catalogue import Version
 from bncheck.bugs.factors import Factor
 from bncheck.bugs.steps import FORWARD, PATHS, Array, Step, Steps
 from bncheck.case import Case
 from bncheck.core.truth import truth
-from bncheck.lines.quantities import Values, backward_quantities, forward_quantities, values_of
+from bncheck.lines.quantities import Values, backward_quantities, forward_quantities, path_quantities, values_of
 from bncheck.lines.statements import Statement
 from bncheck.lines.trace import Execution
 from bncheck.model import TENSORS
@@ -31,22 +32,21 @@ Replaced = Mapping[str, Step]
 
 @dataclass(frozen=True)
 class Seen:
-    """A case, what user code returned for it, and the statements that made it; what it returned for all cases."""
+    """A case, what user code returned for it, and the statements that made it."""
 
     case: Case
     found: Mapping[str, Any]
-    samples: Sequence[Sample]
     executions: Sequence[Execution]
 
 
-def line_of(diagnosis: Diagnosis, others: Sequence[Diagnosis], seen: Seen) -> Statement | None:
+def line_of(diagnosis: Diagnosis, version: Version, others: Sequence[Version], seen: Seen) -> Statement | None:
     """Return the statement where a bug is; None where it is not plain which.
 
     Parameters
     ----------
-    diagnosis : Diagnosis
-        The bug.
-    others : sequence of Diagnosis
+    diagnosis, version : Diagnosis, Version
+        The bug: what it makes wrong, and how.
+    others : sequence of Version
         What else is wrong with the code.
     seen : Seen
         A run of the code on a case where the bug shows.
@@ -54,20 +54,9 @@ def line_of(diagnosis: Diagnosis, others: Sequence[Diagnosis], seen: Seen) -> St
     """
     beside: dict[str, Step] = {}
     for other in others:
-        version = version_of(other, seen)
-        beside |= version.replaced if version else {}
-    version = version_of(diagnosis, seen)
-    sets = None if version is None else _Sets(seen, diagnosis, version, beside)
-    return None if sets is None else _choose(seen.executions, sets)
-
-
-def version_of(diagnosis: Diagnosis, seen: Seen) -> Version | None:
-    """Return the wrong version that a diagnosis stands for; None where its parameter cannot be found again."""
-    bug = BUGS.get(diagnosis.code)
-    for version in bug.versions(seen.samples):
-        if version.title == diagnosis.title and version.fill(bug.wrong) == diagnosis.wrong:
-            return version
-    return None
+        beside |= other.replaced
+    sets = _Sets(seen, diagnosis, version, beside)
+    return None if sets.partial else _choose(seen.executions, sets)
 
 
 class _Sets:
@@ -75,7 +64,7 @@ class _Sets:
 
     def __init__(self, seen: Seen, diagnosis: Diagnosis, version: Version, beside: Replaced) -> None:
         case, found, own = seen.case, seen.found, version.replaced
-        steps = BUGS.get(diagnosis.code).steps
+        steps = version.bug.steps
         self.forward = set(steps) <= set(FORWARD)
         self.fitted = isinstance(version.choice.value, Factor)
         kinds = [forward_quantities] if self.forward else [forward_quantities, backward_quantities]
@@ -101,23 +90,28 @@ class _Sets:
             for path, a in e.makes.items()
             if e.statement.sets and is_count(a) and a.flat[0] != case.spec.m
         }
+        # A number that was worked out, and is no simple one: it is right if it stands in the formulas.
+        self.numbers = {
+            path for e in seen.executions for path, a in e.makes.items() if a.size == 1 and not _is_simple(a, case)
+        }
         self.right, self.wrong = Values(right), Values(wrong)
         tensors = [t for t in diagnosis.tensor.split(", ") if t in found and t in TENSORS]
         sound = {t: np.asarray(a, dtype=np.float64) for t, a in found.items() if is_right(case, t, a)}
         self.returned = Values((_wide(found[t]) for t in tensors if t not in sound), parts=False)
         self.certain = Values(map(_wide, (case.x, case.dy, case.gamma, case.beta, *sound.values())))
+        # Where all that is wrong is 0, the line may be one that does not run: a loop that stops too early.
+        self.partial = any(_is_partial(case, t, found[t]) for t in tensors if t not in sound)
         # Only what is not right in any way tells by itself that it is wrong.
         self.surely = all(a not in self.right for a in (_wide(found[t]) for t in tensors if t not in sound))
 
         made = [(e, _made(e)) for e in seen.executions]
-        # What leads to something right is right, whatever else it might be.
-        self.proven = {
-            key(a)
-            for e, values in made
-            if any(self._is_right(a) for a in values) and not any(self._may_be_wrong(a) for a in values)
-            for a in e.reads.values()
-            if a.size > 1
-        }
+        # What leads to something right is right, whatever else it might be; but a sum may hide what is wrong.
+        self.proven: set[bytes] = set()
+        for e, values in made:
+            sizes = [a.size for a in values if self._is_right(a)]
+            if sizes and not any(self._may_be_wrong(a) for a in values):
+                reads = [a for a in e.reads.values() if 1 < a.size <= max(sizes)]
+                self.proven |= {key(a) for a in reads if a in self.right or a not in self.wrong}
 
     def _is_right(self, value: Array) -> bool:
         return value.size > 1 and not is_blank(value) and value in self.right
@@ -145,6 +139,8 @@ class _Sets:
             return value.size == 1
         if self.is_its_name(path, value):
             return True
+        if value.size == 1 and path in self.numbers:
+            return value in self.right and value not in self.wrong
         # What may be right may be what is wrong of something else: a sum where a mean belongs.
         return value not in self.wrong and (value.size == 1 or value in self.right)
 
@@ -168,6 +164,14 @@ _ROLES = {
 }
 # Steps of the forward whose wrong value is wrong even where it has a place elsewhere.
 _OWN = {"mu", "var", "centred", "xhat"}
+
+
+def _is_partial(case: Case, tensor: str, found: Any) -> bool:
+    right = truth(case).tensor(tensor)
+    if np.shape(found) != right.shape:
+        return False
+    off = ~np.isclose(found, right, rtol=1e-9, atol=1e-9 * np.abs(right).max())
+    return bool((np.asarray(found)[off] == 0).all() and not off.all())
 
 
 def step_values(s: Steps, names: Iterable[str]) -> list[Array]:
@@ -196,6 +200,11 @@ def is_count(value: Array) -> bool:
     return value.size == 1 and float(value.flat[0]).is_integer() and float(value.flat[0]) > 2
 
 
+def _is_simple(value: Array, case: Case) -> bool:
+    number = float(value.flat[0])
+    return (2 * number).is_integer() or number == case.spec.eps or (number != 0 and (1 / number).is_integer())
+
+
 def is_blank(value: Array) -> bool:
     """Tell whether an array holds one whole number throughout: a buffer, a mask of ones."""
     first = value.flat[0]
@@ -214,7 +223,7 @@ def is_right(case: Case, tensor: str, found: Any) -> bool:
 
 
 def _scaled(right: Steps, wrong: Steps, step: str) -> list[Array]:
-    """Return what a backward computes, with the factor that a path of dx has once too often."""
+    """Return what a path of dx is made of, with the factor that it has once too often."""
     if step not in PATHS:
         return []
     with np.errstate(all="ignore"):
@@ -227,7 +236,8 @@ def _scaled(right: Steps, wrong: Steps, step: str) -> list[Array]:
         return []
     if (np.abs(factor - 1) < 1e-9).all():
         return []
-    return [value * factor for value in values_of(backward_quantities, right) if value is not None]
+    alone = values_of(partial(path_quantities, path=step), right)
+    return [value * factor for value in alone if value is not None]
 
 
 def _choose(executions: Sequence[Execution], sets: _Sets) -> Statement | None:
@@ -237,10 +247,12 @@ def _choose(executions: Sequence[Execution], sets: _Sets) -> Statement | None:
     tainted: set[bytes] = set()
     for e, values in made:
         wrong = any(map(sets.is_wrong, values))
-        if any(key(a) in tainted or sets.is_wrong(a) for a in e.reads.values()):
+        given = any(key(a) in tainted or sets.is_wrong(a) for a in e.reads.values())
+        if given or any(key(a) in tainted for a in e.received):
             tainted |= {key(a) for a in values if wrong or a not in sets.right}  # it follows from what it is given
         elif wrong and e.statement not in innocent:
             culprits.setdefault(e.statement, e)
+            tainted |= {key(a) for a in values if sets.is_wrong(a)}
     if len(culprits) != 1:
         return None
     ((statement, execution),) = culprits.items()

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bncheck.bugs.catalogue import Sample
-from bncheck.bugs.steps import Steps
+from bncheck.bugs.catalogue import Version
 from bncheck.case import Case
+from bncheck.cases.arrays import build
 from bncheck.experiments.observation import observed
 from bncheck.lines.choice import Seen, is_right, line_of
 from bncheck.lines.statements import Statement
-from bncheck.lines.trace import Execution, Trace, last_of_loops
+from bncheck.lines.trace import Trace, last_of_loops
 from bncheck.model import Target
 from bncheck.report import Diagnosis, SourceLine
 
 Answers = Sequence[tuple[Case, Mapping[str, Any]]]
+Named = Sequence[tuple[Diagnosis, Version]]
 # Longer lines are cut.
 _WIDEST = 160
 
 
-def pointed(target: Target, answers: Answers, diagnoses: Sequence[Diagnosis], source: str) -> tuple[Diagnosis, ...]:
+def pointed(target: Target, answers: Answers, named: Named, source: str) -> tuple[Diagnosis, ...]:
     """Return the diagnoses with the lines where the bugs are, as far as they are plain to see.
 
     Parameters
@@ -34,33 +35,33 @@ def pointed(target: Target, answers: Answers, diagnoses: Sequence[Diagnosis], so
     target : Target
         The user's code. It runs again, and is watched.
     answers : sequence of pairs
-        Cases that tell bugs apart, in float64, and what the code returned for them.
-    diagnoses : sequence of Diagnosis
-        The bugs that were named.
+        Cases that tell bugs apart, and what the code returned for them.
+    named : sequence of pairs
+        The bugs that were named, and the wrong versions that they are.
     source : str
         What the user called the target; files are named after it.
 
     """
-    watched: dict[int, tuple[Mapping[str, Any], list[Execution]]] = {}
+    watched: dict[int, Seen] = {}
     lines: list[SourceLine | None] = []
-    for diagnosis in diagnoses:
-        others = [other for other in diagnoses if other is not diagnosis]
+    for diagnosis, version in named:
+        others = [other for _, other in named if other is not version]
         try:
-            statement = _statement(target, answers, diagnosis, others, watched)
+            statement = _statement(target, answers, (diagnosis, version), others, watched)
         except Exception:  # a hint is not worth a report: whatever user code holds, it does without
             statement = None
         lines.append(None if statement is None else _shown(statement, source))
-    return tuple(replace(diagnosis, line=line) for diagnosis, line in zip(diagnoses, lines, strict=True))
+    return tuple(dataclasses.replace(diagnosis, line=line) for (diagnosis, _), line in zip(named, lines, strict=True))
 
 
 def _statement(
     target: Target,
     answers: Answers,
-    diagnosis: Diagnosis,
-    others: Sequence[Diagnosis],
-    watched: dict[int, tuple[Mapping[str, Any], list[Execution]]],
+    bug: tuple[Diagnosis, Version],
+    others: Sequence[Version],
+    watched: dict[int, Seen],
 ) -> Statement | None:
-    tensors = diagnosis.tensor.split(", ")
+    tensors = bug[0].tensor.split(", ")
     wrong = [
         (case, found) for case, found in answers if any(t in found and not is_right(case, t, found[t]) for t in tensors)
     ]
@@ -68,15 +69,15 @@ def _statement(
         return None
     case = min((case for case, _ in wrong), key=lambda case: case.x.size)
     if id(case) not in watched:
+        exact = build(dataclasses.replace(case.spec, dtype="float64"))
         trace = Trace()
-        found = trace.run(partial(observed, target, case))
-        watched[id(case)] = found, [] if trace.too_long else last_of_loops(trace.executions)
-    found, executions = watched[id(case)]
-    if not executions:
+        found = trace.run(partial(observed, target, exact))
+        watched[id(case)] = Seen(exact, found, [] if trace.too_long else last_of_loops(trace.executions))
+    seen = watched[id(case)]
+    if not seen.executions:
         return None
-    samples = [Sample(Steps(c, None, f), dict(f)) for c, f in wrong]
     with np.errstate(all="ignore"):
-        return line_of(diagnosis, others, Seen(case, found, samples, executions))
+        return line_of(*bug, others, seen)
 
 
 def _shown(statement: Statement, source: str) -> SourceLine:

@@ -52,6 +52,25 @@ def backward_quantities(s: Steps) -> Iterator[Array]:
     yield from (s.sum(direct + variance), s.mean(direct + variance), s.dx * m, s.dx / b, s.dx / s.gamma)
 
 
+def path_quantities(s: Steps, path: str) -> Iterator[Array]:
+    """Yield what one path of dx is made of, alone: with a factor too many, these are what may have it."""
+    m, b, xc, xh = s.m, s.back_inv_std, s.back_centred, s.back_xhat
+    if path == "direct_path":
+        yield from (b, s.back_gamma * b, s.direct_path, s.dy * b)
+    for a in (s.dy, s.dxhat):
+        along, about = s.sum(a * xh), s.sum(a * xc)
+        for total in (s.sum(a),) if path == "mean_path" else (along, about) if path == "variance_path" else ():
+            for scaled in (total, total * b, total * b**2, total * b**3, total * b**3 / 2):
+                yield from (scaled, scaled / m)
+        if path == "variance_path":
+            yield from (xh * along, xh * along / m, xh * b * along / m, xc * about, xc * about * b**2)
+            yield from (xc * about * b**3, xc * about * b**2 / m, xc * about * b**3 / m)
+    if path == "mean_path":
+        yield from (s.mean_path, s.dmu, s.dmu / m)
+    if path == "variance_path":
+        yield from (s.variance_path, s.dvar, s.dvar * 2, s.dvar / m, s.dvar * 2 / m, s.dvar * xc, s.dvar * xc * 2)
+
+
 Quantities = Callable[[Steps], Iterator[Array]]
 
 

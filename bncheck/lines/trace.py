@@ -37,6 +37,8 @@ class Execution:
         Which call of a function it belongs to.
     reads, makes : dict
         The arrays that it read and those that it set, by path ("x", "self.gamma", "return[0]"), in float64.
+    received : tuple
+        What functions that it called returned.
 
     """
 
@@ -44,6 +46,7 @@ class Execution:
     call: int
     reads: dict[str, Array]
     makes: dict[str, Array]
+    received: tuple[Array, ...] = ()
 
 
 @dataclass
@@ -51,6 +54,7 @@ class _Frame:
     call: int
     before: dict[str, Array]
     statement: Statement | None = None
+    received: list[Array] = field(default_factory=list)
 
 
 @dataclass
@@ -103,11 +107,22 @@ class Trace:
     def _done(self, frame: FrameType, known: _Frame, result: Any) -> None:
         now = arrays_of(frame.f_locals)
         makes = {path: a for path, a in now.items() if path not in known.before or not same(a, known.before[path])}
-        makes |= dict(_leaves(result, "return", 0))
         assert known.statement is not None
+        returned = dict(_leaves(result, "return", 0))
+        caller = self._caller(frame)
+        if caller is not None:
+            caller.received += returned.values()
+        makes |= returned
         reads = _read(known.statement.reads, known.before, frame.f_globals)
-        self.executions.append(Execution(known.statement, known.call, reads, makes))
-        known.before = now
+        self.executions.append(Execution(known.statement, known.call, reads, makes, tuple(known.received)))
+        known.before, known.received = now, []
+
+    def _caller(self, frame: FrameType) -> _Frame | None:
+        """Return the nearest function that is watched and waits for this one."""
+        above = frame.f_back
+        while above is not None and above not in self._frames:
+            above = above.f_back
+        return None if above is None else self._frames[above]
 
 
 def last_of_loops(executions: list[Execution]) -> list[Execution]:
