@@ -17,10 +17,11 @@ from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_class import LayerReading, unbound
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.places import Parts, Place
-from bncheck.adapters.plans import Plan, constructor_plans, forward_plans, spelled
+from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Reading, Results
 from bncheck.adapters.results import returned_names
 from bncheck.adapters.runs import Calling, CallRun
+from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import NO_TRAINING, match
 from bncheck.adapters.tapes import Tape, tapes_in
 from bncheck.adapters.words import Kind, composite, kind, stem, words
@@ -167,7 +168,7 @@ class TapedFunction:
         try:
             plans = list(forward_plans(self._signed, mode=self._declared.mode_switch))
         except ArityError:
-            raise ArityError(f"{self.name}{spelled(self._function)}: expected {self.name}(x, gamma, beta).") from None
+            raise refused(self.name, self._function, f"{self.name}(x, gamma, beta)") from None
         for tape, plan in product(self._tapes, plans):
             for keys in dict_keys(self._function, plan) if "params" in plan.keys else [()]:
                 returned = returned_names(self._function) or ()
@@ -206,7 +207,7 @@ class TapedLayer:
             plans = list(constructor_plans(self._cls))
             forwards = list(forward_plans(signed, own=True, mode=self._declared.mode_switch))
         except ArityError:
-            raise ArityError(f"{self.name}{spelled(self._cls)}: expected {self.name}(size)(x).") from None
+            raise refused(self.name, self._cls, f"{self.name}(size)(x)") from None
         for tape, plan, forward in product(self._tapes, plans, forwards):
             for keys in dict_keys(signed, forward) if "params" in forward.keys else [()]:
                 given = plan.keys | forward.keys

@@ -17,7 +17,7 @@ from bncheck.adapters.affine import AffineRun, mentioned
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import NUMPY, Framework, shape_of, spoken_by
 from bncheck.adapters.function_pair import dict_keys, eps_argument, is_function
-from bncheck.adapters.plans import Plan, arguments, forward_plans, mode_values, parts_of_key, spelled
+from bncheck.adapters.plans import Plan, arguments, forward_plans, mode_values, parts_of_key
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -30,6 +30,7 @@ from bncheck.adapters.protocol import (
 )
 from bncheck.adapters.results import returned_names, split_forward
 from bncheck.adapters.runs import Calling
+from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import match
 from bncheck.adapters.words import Kind, Role, argument_role, kind, stem, words
 from bncheck.model import Declared
@@ -236,9 +237,8 @@ def differentiable_plans(function: Callable[..., Any], name: str, guessing: bool
     if any(key == "gamma" for keys in dict_keys(function) for _, key in keys) and in_dict:
         return in_dict
     if not plans or not any(mentioned(function) <= plan.keys for plan in plans):
-        raise ArityError(
-            f"{name}{spelled(function)}: expected a function like {name}(x, gamma, beta, eps), with a place for x, "
-            "gamma and beta."
+        raise refused(
+            name, function, f"a function like {name}(x, gamma, beta, eps), with a place for x, gamma and beta"
         )
     return plans
 

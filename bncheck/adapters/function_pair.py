@@ -15,7 +15,7 @@ from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.inference import Inference, beside, chosen, keeps_statistics
 from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
 from bncheck.adapters.modes import Switch
-from bncheck.adapters.plans import STATISTICS, Plan, arguments, forward_plans, spelled
+from bncheck.adapters.plans import STATISTICS, Plan, arguments, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -29,6 +29,7 @@ from bncheck.adapters.protocol import (
 from bncheck.adapters.results import cache_names, declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.separate_gradients import joined, separate
+from bncheck.adapters.signatures import refused
 from bncheck.adapters.sources import attributes_of, keys_of
 from bncheck.adapters.stems import match
 from bncheck.adapters.unread import unread_momentum
@@ -161,18 +162,15 @@ class FunctionPair:
         try:
             forwards = self._forward_plans()
         except ArityError:
-            raise ArityError(
-                f"{self.forward_name}{spelled(self._forward)}: expected a forward like {self.forward_name}(x, gamma, "
-                "beta, eps) or (x, gamma, beta, bn_param), with a place for x, gamma and beta."
-            ) from None
+            expected = f"{self.forward_name}(x, gamma, beta, eps) or (x, gamma, beta, bn_param)"
+            expected = f"a forward like {expected}, with a place for x, gamma and beta"
+            raise refused(self.forward_name, self._forward, expected) from None
         returned, held = returned_names(self._forward), tuple(cache_names(self._forward))
         try:
             backwards = list(backward_plans(self._backward, self._forward, returned))
         except ArityError:
-            raise ArityError(
-                f"{self.backward_name}{spelled(self._backward)}: expected a backward like "
-                f"{self.backward_name}(dout, cache)."
-            ) from None
+            expected = f"a backward like {self.backward_name}(dout, cache)"
+            raise refused(self.backward_name, self._backward, expected) from None
         order = self._declared_order or gradient_order(self._backward)
         switches = tuple(global_switches(self._forward, self._backward))
         for framework, forward in product(self._frameworks, [*forwards, *self._with_statistics()]):

@@ -18,7 +18,7 @@ from bncheck.adapters.inference import among, chosen, is_inference
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.modes import Switch
-from bncheck.adapters.plans import Plan, arguments, constructor_plans, forward_plans, spelled
+from bncheck.adapters.plans import Plan, arguments, constructor_plans, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -31,6 +31,7 @@ from bncheck.adapters.protocol import (
 )
 from bncheck.adapters.results import declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling
+from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import Match, match
 from bncheck.adapters.torch_parts import own_bases, torch_base
 from bncheck.adapters.unread import unread_momentum
@@ -211,8 +212,8 @@ class LayerClass:
         except ArityError:
             cls = self._cls.__name__
             if kind(cls) is Kind.BN:
-                expected = f"{cls}(num_features, eps, momentum) or {cls}(gamma, beta, eps)"
-                raise ArityError(f"{cls}{spelled(self._cls)}: expected something like {expected}.") from None
+                expected = f"something like {cls}(num_features, eps, momentum) or {cls}(gamma, beta, eps)"
+                raise refused(cls, self._cls, expected) from None
         methods = kind(self._cls.__name__) is not Kind.BN  # methods inside a larger class may need nothing of it
         return [*found, (None, False)] if methods or not found else found
 
@@ -239,7 +240,7 @@ def _listed(plans: Iterator[Plan], name: str, called: Any, expected: str) -> lis
     try:
         return list(plans)
     except ArityError:
-        raise ArityError(f"{name}{spelled(called)}: expected something like {expected}.") from None
+        raise refused(name, called, f"something like {expected}") from None
 
 
 def _kind_of(cls: type, names: tuple[str, str]) -> Kind:

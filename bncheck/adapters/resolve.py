@@ -163,8 +163,9 @@ def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) ->
         return Entry(name, stub=str(error), trace=tuple(log.lines), sure=sure)
     except TargetError as error:
         text = str(error)
+        told = error.trace  # where nothing was tried
         error = TargetError(text if text.startswith(name) else f"{name}: {text}")
-        trace = log.lines if len(log.lines) > 1 else []  # nothing was tried
+        trace = log.lines if len(log.lines) > 1 else [*log.lines, *told] if told else []
         return Entry(name, error=error, trace=tuple(trace), sure=sure, score=-2)
     target = _found_target(candidate, name, found, namespace)
     return Entry(name, target=target, trace=tuple(log.lines), sure=sure, score=score_of(found))

@@ -16,7 +16,7 @@ from bncheck.adapters.differentiable import differentiating, named_kind
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import Pull
 from bncheck.adapters.function_pair import eps_argument
-from bncheck.adapters.plans import Plan, forward_plans, mode_values, spelled
+from bncheck.adapters.plans import Plan, forward_plans, mode_values
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -30,6 +30,7 @@ from bncheck.adapters.protocol import (
 from bncheck.adapters.results import split_forward
 from bncheck.adapters.running import base_profile
 from bncheck.adapters.runs import Calling
+from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import match
 from bncheck.adapters.torch_code import Torch
 from bncheck.adapters.torch_parts import (
@@ -262,13 +263,13 @@ class TorchModule:
         try:
             constructors = list(dict.fromkeys(self._source.constructors()))
         except ArityError:
-            expected = f"{cls.__name__}(num_features, eps, momentum)"
-            raise ArityError(f"{cls.__name__}{spelled(cls)}: expected something like {expected}.") from None
+            expected = f"something like {cls.__name__}(num_features, eps, momentum)"
+            raise refused(cls.__name__, cls, expected) from None
         forward = MethodType(getattr(cls, _call_name(cls)), object())
         try:
             forwards = list(forward_plans(forward, own=True))
         except ArityError:
-            raise ArityError(f"{self.forward_name}{spelled(forward)}: expected something like forward(x).") from None
+            raise refused(self.forward_name, forward, "something like forward(x)") from None
         for constructor, plan in product(constructors, forwards):
             yield ModuleReading(self._source, constructor, Calling(plan, Plan(), framework=self._framework))
 

@@ -22,10 +22,10 @@ from bncheck.adapters.frameworks import Framework, is_array
 from bncheck.adapters.function_pair import is_function
 from bncheck.adapters.jax_code import Jax
 from bncheck.adapters.layer_class import unbound
-from bncheck.adapters.plans import spelled
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, EpsPlace, Namespace, Parameters, Reading
 from bncheck.adapters.pure_layers import Arrays, PureLayer, PureReading, derives
 from bncheck.adapters.results import split_forward
+from bncheck.adapters.signatures import refused
 from bncheck.adapters.sources import unpacked
 from bncheck.adapters.trees import Leaf, flat, is_row, learns, named_arrays, renewed, trees_in, value_of
 from bncheck.adapters.words import Kind, Role, argument_role, composite, train_is_true, words
@@ -177,7 +177,7 @@ class TreeLayer:
         built = _keys(self._maker, call=False) if self._maker else {}
         pair = Pair(self._maker, self._make, self._call, built, _keys(make, call=False), _keys(call, call=True))
         if "x" not in pair.called.values() or _TREE not in pair.called.values():
-            raise ArityError(f"{self.forward_name}{spelled(call)}: expected something like (params, x).")
+            raise refused(self.forward_name, call, "something like (params, x)")
         given = {*built.values(), *pair.made.values(), *pair.called.values()}
         eps = EpsPlace("argument", True) if "eps" in given else None
         parts: list[tuple[str, Keys]] = [(self._maker.__name__, built)] if self._maker else []

@@ -242,3 +242,11 @@ class Layer:
     text = message(write(source))
     says(text, "'int' object has no attribute 'rate'")
     assert "has no attribute 'gamma'" not in text
+
+
+def test_a_signature_that_is_refused_tells_what_each_argument_was_taken_for(write):
+    source = "GAMMA = 1.0\ndef bn_forward(x, eps=1e-5):\n    return GAMMA * x\ndef bn_backward(dout):\n    return dout\n"
+    with pytest.raises(TargetError, match="with a place for x, gamma and beta") as caught:
+        resolve.cards(write(source))
+    trace = "\n".join(caught.value.trace)
+    says(trace, "x: reads as x; is required", "eps: reads as eps; may be left out", "dropped")
