@@ -245,7 +245,9 @@ class Layer:
 
 
 def test_a_signature_that_is_refused_tells_what_each_argument_was_taken_for(write):
-    source = "GAMMA = 1.0\ndef bn_forward(x, eps=1e-5):\n    return GAMMA * x\ndef bn_backward(dout):\n    return dout\n"
+    source = (
+        "GAMMA = 1.0\ndef bn_forward(x, eps=1e-5):\n    return GAMMA * x\ndef bn_backward(dout):\n    return dout\n"
+    )
     with pytest.raises(TargetError, match="with a place for x, gamma and beta") as caught:
         resolve.cards(write(source))
     trace = "\n".join(caught.value.trace)
