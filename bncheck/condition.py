@@ -106,6 +106,8 @@ def separating(seen: Sequence[Seen]) -> Condition | None:
     failing = sum(case.failed for case in seen)
     if min(failing, len(seen) - failing) < FEWEST:
         return None
+    if all(case.failed == (case.spec.m > 1) for case in seen):
+        return None  # one value is no batch: its sum and its mean are the same, and much that is wrong is right there
     share = failing / len(seen)
     log_chance = failing * math.log(share) + (len(seen) - failing) * math.log(1 - share)
     # Of properties that hold for the same cases the first says it most plainly.
@@ -160,6 +162,7 @@ def _tests(seen: Sequence[Seen]) -> Iterator[tuple[str, Test]]:
         ("N even", lambda case: case.spec.n % 2 == 0),
         ("C odd", lambda case: case.spec.c % 2 == 1),
         ("C even", lambda case: case.spec.c % 2 == 0),
+        ("more than one pixel", lambda case: case.spec.m > case.spec.n),
         ("spatial axes", lambda case: bool(case.spec.spatial)),
         ("no spatial axes", lambda case: not case.spec.spatial),
         *((f"{_axes(rank)}", _of_rank(rank)) for rank in {len(case.spec.spatial) for case in seen}),

@@ -6,7 +6,7 @@ Executors differ only in where they call :func:`perform`.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,7 +70,7 @@ def _run_cases(task: Task, tell: Tell) -> None:
         tell(_diagnosed(target, task))
     else:
         for code, case_id in zip(task.codes, task.cases, strict=True):
-            tell(_show(target, CaseSpec.parse(case_id), code))
+            tell(_show(target, CaseSpec.parse(case_id), code, task.more.get(code, ())))
 
 
 class _Watched:
@@ -167,7 +167,8 @@ _PLAIN = 1e3
 _MEASURED_ELEMENTS = 64
 
 
-def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
+def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ()) -> Shown:
+    """Show a failing case, shrunk; `more` are others that fail, among which an error has to be in the same place."""
     target.begin(spec.id)
     if not code:
         result, case, seen = judge(target, spec, selected((), ()))
@@ -189,20 +190,22 @@ def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
     if original.outcome in (Outcome.FAIL, Outcome.WARN):
         plain = min(original.ratio / 2, _PLAIN)
 
-        def fails(candidate: CaseSpec) -> bool:
+        def fails(candidate: CaseSpec) -> bool | None:
             if candidate == spec:
                 return True  # seen just now; code that draws random numbers may not fail again
             target.begin(candidate.id)
             found = judged(candidate)[0]
             if found.outcome in (original.outcome, Outcome.PASS):
                 tried[candidate.id] = found.outcome is original.outcome
-            return found.outcome is original.outcome and found.ratio >= plain
+            if found.outcome is original.outcome:
+                return True if found.ratio >= plain else None
+            return False if found.outcome is Outcome.PASS else None
 
         conventions = target.conventions
         ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
         shrunk = shrink(spec, fails, ranks, conventions.eps is not None)
-        boundary = ", ".join(found.words for found in shrunk.boundaries)
-        where, steps = _place(target, shrunk.spec, check)
+        boundary = ", ".join(found.words for found in shrunk.boundaries if found.words)
+        where, steps = _place(target, [*location.probes(shrunk.spec), *map(CaseSpec.parse, more)], check)
         evaluations += steps
         shown = next((candidate for candidate in by_hand(shrunk.spec) if fails(candidate)), shrunk.spec)
         again, case, seen = judged(replace(shown, recipe="shrunk"))
@@ -213,14 +216,14 @@ def _show(target: _Watched, spec: CaseSpec, code: str) -> Shown:
     return Shown(code, exhibit, original, boundary, evaluations, tuple(tried.items()), where)
 
 
-def _place(target: _Watched, spec: CaseSpec, check: Check) -> tuple[str, int]:
-    """Return which elements of the check's tensor alone are wrong on cases of several rows and channels; and calls."""
+def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[str, int]:
+    """Return which elements of the check's tensor alone are wrong on cases of several channels; and calls."""
     if check.tensor not in TENSORS or check.oracle not in ("reference", "numeric"):
         return "", 0
     seen = []
-    for probe in location.probes(spec):
-        target.begin(probe.id)
-        case = build(probe)
+    for spec in specs:
+        target.begin(spec.id)
+        case = build(spec)
         found = observed(target, case)
         if check.tensor in found:
             seen.append((case, found[check.tensor]))

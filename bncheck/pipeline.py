@@ -222,7 +222,8 @@ class _Job:
         shown: list[Shown] = []
         if not interrupted:
             wanted = {"": one_case} if one_case else self._exhibited(found)
-            task = Task("exhibit", self.spec, self.settings, card.name, tuple(wanted.values()), tuple(wanted))
+            more = {code: verdict.further(code, self.results) for code in wanted}
+            task = Task("exhibit", self.spec, self.settings, card.name, tuple(wanted.values()), tuple(wanted), more)
             if wanted:
                 self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
         named = [] if interrupted else self._diagnosed(card, found)

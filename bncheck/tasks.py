@@ -5,8 +5,8 @@ Imports nothing heavy, so that a front can start a worker before it loads anythi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from bncheck.model import CaseResult, Judgement, TargetCard, TargetSpec
 from bncheck.report import Diagnosis, Exhibit
@@ -17,8 +17,9 @@ from bncheck.settings import Settings
 class Task:
     """A piece of work on one target. `kind` is "discover", "sweep", "exhibit", "diagnose" or "adapter".
 
-    `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`; an empty code asks for the
-    case as it is, with every tensor shown. For "diagnose" they are cases that fail, beside those that it draws itself.
+    `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`, and `more` others by code; an
+    empty code asks for the case as it is, with every tensor shown. For "diagnose" they are cases that fail, beside
+    those that it draws itself.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Task:
     target: str = ""
     cases: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,18 @@ def representative(code: str, outcome: Outcome, results: Sequence[CaseResult]) -
     return min(cases, key=_size) if cases else None
 
 
+def further(code: str, results: Sequence[CaseResult]) -> tuple[str, ...]:
+    """Return a few failing cases of several channels, from small to large, that differ in what they are about."""
+    failing = [r.case for r in results if code in r.judgements and r.judgements[code].outcome is Outcome.FAIL]
+    fitting = sorted((case for case in failing if 1 < _size(case)[1] and _size(case)[0] <= _LARGEST_FURTHER), key=_size)
+    step = -(-len(fitting) // _MOST_FURTHER)
+    return tuple(fitting[::step]) if fitting else ()
+
+
+# A step of each costs next to nothing beside the sweep.
+_MOST_FURTHER, _LARGEST_FURTHER = 8, 4096
+
+
 def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
     """Return the headline, or None when no oracle was asked."""
     by_code = {finding.code: finding for finding in found}

@@ -41,6 +41,14 @@ def test_the_smallest_failing_case_speaks_for_the_check():
     assert verdict.representative("BN101", F, [result(LARGE, BN101=P)]) is None
 
 
+def test_further_failing_cases_have_several_channels_and_are_few():
+    results = [result(CaseSpec(seed=i, n=3 + i, c=1 + i % 4).id, BN101=F if i % 2 else P) for i in range(100)]
+    cases = [CaseSpec.parse(case) for case in verdict.further("BN101", results)]
+    assert 4 <= len(cases) <= 8
+    assert all(case.c > 1 and case.seed % 2 for case in cases)
+    assert verdict.further("BN211", results) == verdict.further("BN101", results[::2]) == ()
+
+
 def test_consequences_are_folded_under_their_cause_and_come_last():
     found = verdict.findings([result(SMALL, BN101=F, BN211=F, BN201=P, BN212=P)])
     by_code = {f.code: f for f in found}

@@ -29,13 +29,28 @@ class Boundary:
         if self.parameter in _KINDS:
             return f"fails with {_KINDS[self.parameter](self.fails)}, passes with {_KINDS[self.parameter](self.passes)}"
         passes, fails = (_spelled(value) for value in (self.passes, self.fails))
-        larger = [value for value, failed in self.nearby if failed]
+        failing = [value for value, failed in self.nearby if failed]
         passing = [value for value, failed in self.nearby if not failed]
-        if self.nearby and passing and larger and min(larger) < max(passing):
-            return f"fails at {name} = {fails}, {_listed(larger)} and passes at {passes}, {_listed(passing)}"
+        if failing and passing and min(failing) < max(passing):
+            if not self._is_regular(failing, passing):
+                return ""
+            return f"fails at {name} = {fails}, {_listed(failing)} and passes at {passes}, {_listed(passing)}"
         if isinstance(self.passes, int | float) and isinstance(self.fails, int | float) and self.passes < self.fails:
             return f"fails from {name} = {fails} on (passes at {passes})"
         return f"fails at {name} = {fails} and passes at {passes}"
+
+    def _is_regular(self, failing: list[int], passing: list[int]) -> bool:
+        """Tell whether sizes fail by turns: odd or even ones, multiples of something or the others.
+
+        What goes up and down without a rule depends on the numbers of each case, and says nothing about sizes.
+        """
+        passing = [*passing, *([self.passes] if isinstance(self.passes, int) and self.passes > min(failing) else [])]
+        return any(
+            all((size % block == 0) is whole for size in failing)
+            and not any((size % block == 0) is whole for size in passing)
+            for block in _BLOCKS
+            for whole in (True, False)
+        )
 
 
 def _spelled(value: Value) -> str:
@@ -49,6 +64,7 @@ def _listed(values: list[int]) -> str:
 
 
 _MOST_LISTED = 4
+_BLOCKS = (2, 3, 4, 8, 16, 32, 64)
 _LETTERS = {"n": "N", "c": "C", "dy_scale": "scale of dy", "constant": "constant channels", "spatial": "spatial sizes"}
 _GAMMAS = {"random": "gamma > 0", "negative": "gamma < 0", "zero": "gamma = 0", "one": "gamma = 1"}
 _MEMORIES = {

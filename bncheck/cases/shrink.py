@@ -41,7 +41,7 @@ class Shrunk:
 
 
 def shrink(
-    spec: CaseSpec, fails: Callable[[CaseSpec], bool], ranks: tuple[int, ...], eps_fixed: bool, limit: int = 200
+    spec: CaseSpec, fails: Callable[[CaseSpec], bool | None], ranks: tuple[int, ...], eps_fixed: bool, limit: int = 200
 ) -> Shrunk:
     """Return the simplest case that fails like `spec`.
 
@@ -50,7 +50,7 @@ def shrink(
     spec : CaseSpec
         A failing case.
     fails : callable
-        Whether a case fails. It is never asked twice about the same case.
+        Whether a case fails; None if it neither fails like that nor passes. It is never asked twice about a case.
     ranks : tuple of int
         Numbers of spatial axes that the target takes.
     eps_fixed : bool
@@ -94,14 +94,14 @@ class _Search:
     """The failing case found so far, what was tried, and the passing values next to the failing ones."""
 
     def __init__(
-        self, spec: CaseSpec, fails: Callable[[CaseSpec], bool], ranks: tuple[int, ...], eps: float | None
+        self, spec: CaseSpec, fails: Callable[[CaseSpec], bool | None], ranks: tuple[int, ...], eps: float | None
     ) -> None:
         self.spec = spec
         self.ranks = ranks
         self.allowed = 0
         self.passed: list[tuple[str, Value]] = []
         self._fails = fails
-        self._known: dict[CaseSpec, bool] = {}
+        self._known: dict[CaseSpec, bool | None] = {}
         self._eps = eps
         # float16 overflows in correct code, too, if a case is not fit for it.
         self._keep_fit = spec.dtype == "float16" and self._fit(spec)
@@ -110,13 +110,17 @@ class _Search:
     def tries(self) -> int:
         return len(self._known)
 
-    def failing(self, spec: CaseSpec) -> bool:
-        """Return whether `spec` fails, from memory if it was asked before."""
+    def asked(self, spec: CaseSpec) -> bool | None:
+        """Return whether `spec` fails, from memory if it was asked before; None if it neither fails nor passes."""
         if spec not in self._known:
             if self.tries >= self.allowed:
                 raise _OutOfTries
-            self._known[spec] = bool(self._fails(spec))
+            self._known[spec] = self._fails(spec)
         return self._known[spec]
+
+    def failing(self, spec: CaseSpec) -> bool:
+        """Return whether `spec` fails."""
+        return bool(self.asked(spec))
 
     def move(self, **changes: Value) -> bool:
         """Take the changes over if the case still fails, else note a single one as passing; return whether it does."""
@@ -174,12 +178,12 @@ class _Search:
         return fit(spec, spec.dtype, self.ranks, self._eps) == spec
 
     def _fails_at(self, parameter: str, value: Value) -> bool | None:
-        """Return whether the case fails with this value; None where its dtype cannot hold it, or no tries are left."""
+        """Return whether the case fails with this value; None where that is open, or may not be tried."""
         changed = replace(self.spec, **{parameter: value})  # type: ignore[arg-type]
         if self._keep_fit and not self._fit(changed):
             return None
         try:
-            return self.failing(changed)
+            return self.asked(changed)
         except _OutOfTries:
             return None
 
