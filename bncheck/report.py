@@ -209,7 +209,9 @@ class Report:
             return
         lines = [f"{t.name}: {t.verdict.value}" + (f": {t.error}" if t.error else "") for t in self.targets]
         lines += [
-            f"  {f.code} {f.name}: {f.message}" + (f" [{f.case}]" if f.case else "")
+            f"  {f.code} {f.name}: {f.message}"
+            + (f"; {f.condition.sentence}" if f.condition else "")
+            + (f" [{f.case}]" if f.case else "")
             for t in self.targets
             for f in t.findings
             if f.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE) and f.follows_from is None
