@@ -202,7 +202,7 @@ def is_count(value: Array) -> bool:
 
 def _is_simple(value: Array, case: Case) -> bool:
     number = float(value.flat[0])
-    return (2 * number).is_integer() or number == case.spec.eps or (number != 0 and (1 / number).is_integer())
+    return (2 * number).is_integer() or number in (case.spec.eps, 1 / case.spec.m, 1 / 3, 1 / 4)
 
 
 def is_blank(value: Array) -> bool:
