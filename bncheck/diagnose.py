@@ -8,13 +8,16 @@ gradients are judged relative to the user's own forward. What no bug explains ex
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.bugs.catalogue import BUGS, Sample, Version
+from bncheck.bugs.catalogue import BUGS, Bug, Choice, Sample, Version
+from bncheck.bugs.factors import Factors
 from bncheck.bugs.steps import FORWARD, Array, Step, Steps
+from bncheck.bugs.terms import fits_of, readings, readings_of_sum, readings_of_y
 from bncheck.case import Case
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.core.truth import allowances, truth
@@ -31,8 +34,17 @@ class Observed(NamedTuple):
     found: Mapping[str, Any]
 
 
-def diagnose(seen: Sequence[Observed], without: Sequence[str] = ()) -> tuple[Diagnosis, ...]:
-    """Return the bugs that explain what is wrong, in the order of the formulas.
+def diagnose(
+    seen: Sequence[Observed], without: Sequence[str] = (), ignored_eps: float | None = None
+) -> tuple[Diagnosis, ...]:
+    """Return the bugs that explain what is wrong, in the order of the formulas: see :func:`explain`."""
+    return tuple(diagnosis for diagnosis, _ in explain(seen, without, ignored_eps))
+
+
+def explain(
+    seen: Sequence[Observed], without: Sequence[str] = (), ignored_eps: float | None = None
+) -> list[tuple[Diagnosis, Version]]:
+    """Return the bugs that explain what is wrong, in the order of the formulas, and the wrong versions that they are.
 
     Parameters
     ----------
@@ -40,14 +52,20 @@ def diagnose(seen: Sequence[Observed], without: Sequence[str] = ()) -> tuple[Dia
         Cases with enough values per channel, and with spread parameters, to tell the bugs apart.
     without : sequence of str
         Codes of bugs that are left out of the search.
+    ignored_eps : float or None
+        The eps that is used whatever the caller gives, if so; the cases have it too.
 
     """
     search = _Search([item for item in seen if item.found], frozenset(without))
     named: dict[Version, list[str]] = {}
+    if ignored_eps is not None:
+        bug = BUGS.get("BUG113" if ignored_eps else "BUG112")
+        if bug.code not in without:
+            named[Version(bug, Choice(f"{ignored_eps:.3g}", ignored_eps))] = ["y"]
     for tensor in ("y", "dbeta", "dx", "dgamma"):
         for version in search.explain(tensor):
             named.setdefault(version, []).append(tensor)
-    return tuple(_diagnosis(version, tensors) for version, tensors in named.items())
+    return [(_diagnosis(version, tensors), version) for version, tensors in named.items()]
 
 
 def _diagnosis(version: Version, tensors: Sequence[str]) -> Diagnosis:
@@ -63,6 +81,7 @@ class _Search:
 
     def __init__(self, seen: Sequence[Observed], without: frozenset[str]) -> None:
         self.seen = seen
+        self.without = without
         self.bugs = [bug for code, bug in BUGS.items() if code not in without]
         self.own: dict[str, Step] = {}
         self.backward: tuple[Version, ...] = ()
@@ -81,6 +100,7 @@ class _Search:
         if own and all(fits(o, tensor, value) for o, value in zip(wrong, own, strict=True)):
             return ()  # what the user's own forward makes of it
         forms = [{**self.own, **form} for form in _FORMS]
+        forms += [{**self.own, **form} for form in _RECOMPUTED] if self.own else []
         forms += [{**self.own, **form} for form in _from_returned(wrong, tensor)]
         if any(fits_all(wrong, tensor, form) for form in forms):
             return ()  # the formula, with what the forward or another gradient got wrong: that is named
@@ -94,26 +114,72 @@ class _Search:
         return found
 
     def _named(self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]) -> tuple[Version, ...]:
-        """Return the one bug, or else the two, that give every value of a tensor; the simplest of several."""
+        """Return the fewest bugs that give every value of a tensor; the simplest of several."""
         wrong = sorted(wrong, key=lambda o: o.case.x.size)
-        for count in (1, 2):
-            for form in forms if count == 1 else forms[:_FORMS_OF_PAIRS]:
-                samples = [Sample(_steps(o, form), dict(o.found)) for o in wrong]
-                for versions in self._sets(tensor, samples, count):
-                    replaced = {**form, **{name: step for v in versions for name, step in v.replaced.items()}}
-                    concerned = {tensor, *(name for v in versions for name in v.bug.steps if name in TENSORS)}
-                    if all(fits_all(wrong, name, replaced) for name in concerned):
-                        self.named |= concerned
-                        return versions
+        for form, versions in self._candidates(tensor, wrong, forms):
+            if any(version.bug.code in self.without for version in versions):
+                continue
+            replaced = {**form, **{name: step for v in versions for name, step in v.replaced.items()}}
+            concerned = {tensor, *(name for v in versions for name in v.bug.steps if name in TENSORS)}
+            if all(fits_all(wrong, name, replaced) for name in concerned):
+                self.named |= concerned
+                return versions
         return ()
 
-    def _sets(self, tensor: str, samples: Sequence[Sample], count: int) -> Iterator[tuple[Version, ...]]:
+    def _candidates(
+        self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]
+    ) -> Iterator[tuple[Replaced, tuple[Version, ...]]]:
+        """Yield sets of bugs and the forms that they are in: one bug in any form first, then what the terms tell."""
         concerned = [bug for bug in self.bugs if _concerns(tensor, bug.steps)]
-        versions = sorted((v for bug in concerned for v in bug.versions(samples)), key=lambda v: v.choice.cost)
-        if count == 1:
-            yield from ((version,) for version in versions)
-        elif tensor == "dx":
-            yield from _pairs_of_paths(samples, versions)
+        samples = [[Sample(_steps(o, form), dict(o.found)) for o in wrong] for form in forms]
+        told: list[tuple[Replaced, tuple[Version, ...]]] = []
+        factors = Factors([sample.steps for sample in samples[0]])
+        fits = list(fits_of(samples[0])) if tensor == "dx" else []
+        for form, seen in zip(forms, samples, strict=True):
+            if tensor == "dx":
+                told += [(form, versions) for fit in fits for versions in readings(seen, fit, factors)]
+            else:
+                read = readings_of_y(seen, factors) if tensor == "y" else readings_of_sum(tensor, seen, factors)
+                told += [(form, versions) for versions in read]
+        for form, seen in zip(forms, samples, strict=True):
+            ones = [(v,) for bug in concerned for v in bug.versions(seen)]
+            ones += [versions for of, versions in told if of is form and len(versions) == 1]
+            yield from ((form, one) for one in sorted(ones, key=_cost))
+        if tensor != "y":
+            anew = [bug for bug in self.bugs if _concerns("y", bug.steps) and not {"xhat", "y"} & set(bug.steps)]
+            for form, seen in zip(forms[:_FORMS_OF_PAIRS], samples, strict=False):
+                made = [v for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
+                yield from ((form, (replace(version, anew=True),)) for version in made)
+        yield from sorted((item for item in told if len(item[1]) > 1), key=lambda item: _cost(item[1]))
+        if tensor == "y":
+            yield from ((forms[0], pair) for pair in _pairs_of_forward(samples[0], concerned))
+        if tensor == "dx":
+            begun = [v for bug in concerned if bug.steps[0].startswith("back_") for v in bug.versions(samples[0])]
+            for form in forms[:_FORMS_OF_PAIRS]:
+                for version in begun:
+                    seen = [Sample(_steps(o, {**form, **version.replaced}), dict(o.found)) for o in wrong]
+                    for fit in fits:
+                        for versions in readings(seen, fit, factors, plain=True):
+                            if len(versions) == 1:
+                                yield form, (version, *versions)
+
+
+def _cost(versions: Sequence[Version]) -> float:
+    # Each bug more costs as much as anything that may be written down in one.
+    return 10.0 * len(versions) + sum(v.choice.cost for v in versions)
+
+
+def _pairs_of_forward(samples: Sequence[Sample], bugs: Sequence[Bug]) -> Iterator[tuple[Version, ...]]:
+    """Yield the pairs of bugs in different steps that give y on the case with the fewest numbers."""
+    first = samples[0]
+    found = first.found["y"]
+    versions = [v for bug in bugs if bug.code != _OTHER_MODE for v in bug.versions(samples)]
+    for a, b in combinations(versions, 2):
+        if not set(a.bug.steps) & set(b.bug.steps):
+            value = _value(first.steps.also({**a.replaced, **b.replaced}), "y")
+            if value is not None and np.shape(value) == np.shape(found):
+                if np.abs(value - found).max() <= _ROUGHLY * np.abs(found).max():
+                    yield a, b
 
 
 def _concerns(tensor: str, steps: Sequence[str]) -> bool:
@@ -124,39 +190,12 @@ def _concerns(tensor: str, steps: Sequence[str]) -> bool:
     return tensor in steps or (tensor == "dgamma" and steps[0] == "back_inv_std")
 
 
-def _pairs_of_paths(samples: Sequence[Sample], versions: Sequence[Version]) -> Iterator[tuple[Version, ...]]:
-    """Yield the pairs whose changes of dx add up to what is found, on the case with the fewest numbers.
-
-    What a bug of one path changes does not depend on a bug of another: the changes of all bugs are computed once.
-    """
-    first = samples[0]
-    right = _value(first.steps, "dx")
-    found = np.asarray(first.found["dx"])
-    if right is None or found.shape != right.shape:
-        return
-    changes = []
-    for version in versions:
-        value = _value(first.steps.also(version.replaced), "dx")
-        size = float(np.abs(right).max())
-        if value is not None and np.shape(value) == right.shape and np.abs(value - right).max() > _NOTHING * size:
-            changes.append((version, value - right))
-    for (a, of_a), (b, of_b) in combinations(changes, 2):
-        if not set(a.bug.steps) & set(b.bug.steps):
-            left = np.abs(found - right - of_a - of_b).max()
-            if left <= _ROUGHLY * float(np.abs(found).max()):
-                yield a, b
-    for a, _ in changes:  # what the backward begins with, and one path
-        if a.bug.steps[0].startswith("back_"):
-            for b, _ in changes:
-                if not b.bug.steps[0].startswith("back_"):
-                    value = _value(first.steps.also({**a.replaced, **b.replaced}), "dx")
-                    if value is not None and np.abs(found - value).max() <= _ROUGHLY * float(np.abs(found).max()):
-                        yield a, b
-
-
-# A change below this share of dx is none; two that add up to this share of dx are looked at on all cases.
-_NOTHING = 1e-9
-_ROUGHLY = 1e-3
+# Bugs whose parameter is read off y.
+_BY_Y = ("BUG113",)
+# Statistics of the other mode: beside that nothing of the batch's is left to be wrong.
+_OTHER_MODE = "BUG133"
+# Two bugs that give y to this share of it are looked at on all cases.
+_ROUGHLY = 1e-6
 
 
 def _closed(s: Steps) -> Array:
@@ -164,13 +203,35 @@ def _closed(s: Steps) -> Array:
     return found
 
 
-# Right forms of the formulas that differ as soon as one step is wrong: in stages, closed, with xhat computed anew; a
-# variance taken by itself.
+# Right forms of the formulas that differ as soon as one step is wrong: in stages, closed, with xhat computed anew, with
+# the second term of dmu (0 if x is centred); a variance taken by itself.
 _FORMS: tuple[Replaced, ...] = (
     {},
     {"variance_path": _closed},
     {"back_xhat": lambda s: s.back_centred * s.back_inv_std},
     {"variance_path": _closed, "back_xhat": lambda s: s.back_centred * s.back_inv_std},
+    {"mean_path": lambda s: -s.mean(s.direct_path + s.variance_path)},
+    {"mean_path": lambda s: -s.mean(s.direct_path + s.variance_path), "variance_path": _closed},
+)
+
+
+def _anew(power: int) -> Step:
+    """Return the variance path with inv_std**3 of which some powers are made of var and eps anew."""
+
+    def path(s: Steps) -> Array:
+        cubed = s.inv_std ** (3 - power) * (s.var + s.eps) ** (-power / 2)
+        found: Array = s.sum(s.dxhat * s.back_centred) * -0.5 * cubed * 2 * s.back_centred / s.m
+        return found
+
+    return path
+
+
+# Where the forward's inv_std is wrong, a backward that makes its own of var and eps has the right formula.
+_RECOMPUTED: tuple[Replaced, ...] = (
+    {"back_inv_std": lambda s: s.right("inv_std")},
+    {"back_inv_std": lambda s: s.right("inv_std"), "variance_path": _closed},
+    {"back_inv_std": lambda s: s.right("inv_std"), "back_xhat": lambda s: s.back_centred * s.back_inv_std},
+    *({"variance_path": _anew(power)} for power in (1, 2, 3)),
 )
 # Pairs are tried with the first of these alone: they are many.
 _FORMS_OF_PAIRS = 2
@@ -182,11 +243,14 @@ def _from_returned(seen: Sequence[Observed], tensor: str) -> Iterator[dict[str, 
     if tensor != "dx":
         return
     names = ("dgamma", "dbeta")
-    given = {k for k in names if all(k in o.found and np.size(o.found[k]) == o.case.gamma.size for o in seen)}
+    sizes = {k: [np.size(o.found.get(k, ())) for o in seen] for k in names}
+    given = {
+        k for k in names if all(n in (o.case.gamma.size, o.case.x.size) for n, o in zip(sizes[k], seen, strict=True))
+    }
 
     def of(name: str) -> Step:
         def path(s: Steps) -> Array:
-            total = np.reshape(s.returned[name], s.gamma.shape) / s.m
+            total = _as_x(s.returned[name], s) / s.m
             found: Array = -s.back_gamma * s.back_inv_std * (s.back_xhat * total if name == "dgamma" else total)
             return found
 
@@ -196,6 +260,16 @@ def _from_returned(seen: Sequence[Observed], tensor: str) -> Iterator[dict[str, 
     for used in (("dgamma",), ("dbeta",), names):
         if given.issuperset(used):
             yield {paths[name]: of(name) for name in used}
+
+
+def _as_x(value: Any, s: Steps) -> Array:
+    """Return what the user's code returned for dgamma or dbeta as it broadcasts against x; not summed, too."""
+    found: Array = np.asarray(value)
+    if found.size == s.gamma.size:
+        return found.reshape(s.gamma.shape)
+    if found.shape == s.x.shape:
+        return found
+    return np.moveaxis(found.reshape(s.n, *s.x.shape[2:], s.c), -1, 1)
 
 
 def own_gradient(observed: Observed, replaced: Replaced, tensor: str) -> Any:
@@ -247,6 +321,10 @@ def fits(observed: Observed, tensor: str, value: Any) -> bool:
     if value is None or np.iscomplexobj(value):
         return False
     found, value = (np.squeeze(np.asarray(a, dtype=np.float64)) for a in (observed.found[tensor], value))
+    if found.shape != value.shape and found.size == value.size and found.ndim == 2:
+        # Not summed, in the shape that the sum would have been taken of: a row for each value, or for each channel.
+        last = found.shape[1] == value.shape[1]
+        value = np.moveaxis(value, 1, -1 if last else 0).reshape(found.shape)
     if found.shape != value.shape or not (np.isfinite(found).all() and np.isfinite(value).all()):
         return False
     right = truth(observed.case).tensor(tensor)

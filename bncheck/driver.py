@@ -22,10 +22,11 @@ from bncheck.cases.telling import telling
 from bncheck.checks.catalogue import CHECKS, Check, selected
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
-from bncheck.diagnose import Observed, diagnose
+from bncheck.diagnose import Observed, explain
 from bncheck.errors import BncheckError, StubError
 from bncheck.experiments.catalogue import in_order
 from bncheck.experiments.observation import observed
+from bncheck.lines.pointing import pointed
 from bncheck.model import (
     GRADIENTS,
     TENSORS,
@@ -67,7 +68,8 @@ def _run_cases(task: Task, tell: Tell) -> None:
             target.begin(case_id)
             tell(Judged(judge(target, CaseSpec.parse(case_id), checks)[0]))
     elif task.kind == "diagnose":
-        tell(_diagnosed(target, task))
+        source = "" if task.spec.program else task.spec.source
+        tell(diagnosed(target, task.settings.dtype, task.cases, source))
     else:
         for code, case_id in zip(task.codes, task.cases, strict=True):
             tell(_show(target, CaseSpec.parse(case_id), code, task.more.get(code, ())))
@@ -230,17 +232,23 @@ def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[s
     return location.place(check.tensor, seen), 2 * len(seen)
 
 
-def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
-    """Run cases that tell bugs apart, and some that failed, and look for bugs that explain them all."""
+def diagnosed(target: Target, dtype: str = "float64", cases: Sequence[str] = (), source: str = "") -> Diagnosed:
+    """Run cases that tell bugs apart, and these, and look for bugs that explain them all, and for their lines."""
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
-    specs = telling(conventions.dtype or task.settings.dtype, ranks, conventions.eps)
+    specs = telling(conventions.dtype or dtype, ranks, conventions.eps)
     seen = []
-    for spec in [*specs, *(CaseSpec.parse(case) for case in task.cases)]:
-        target.begin(spec.id)
+    for spec in [*specs, *(CaseSpec.parse(case) for case in cases)]:
+        if isinstance(target, _Watched):
+            target.begin(spec.id)
         case = build(spec)
         seen.append(Observed(case, observed(target, case)))
-    return Diagnosed(diagnose(seen), 2 * len(seen))
+    ignored = conventions.eps if conventions.eps_source == "ignored" else None
+    named = explain(seen, ignored_eps=ignored)
+    diagnoses = tuple(diagnosis for diagnosis, _ in named)
+    if named and source and conventions.dtype in ("", "float64"):
+        diagnoses = pointed(target, seen[: len(specs)], named, source)
+    return Diagnosed(diagnoses, 2 * len(seen))
 
 
 def _pointed(judgement: Judgement, shown: Comparison) -> Judgement:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
-from bncheck.bugs.forward import one_eps
+from bncheck.bugs.forward import LEFT, one_eps, untouched
+from bncheck.bugs.quantities import axes_of, other_axes
 from bncheck.bugs.steps import Steps
-from bncheck.bugs.terms import paths_of
+from bncheck.bugs.terms import direct_coefficient
 
 # --------------------------------------------------------------------------------------- what the backward begins with
 
@@ -45,7 +47,7 @@ def gamma_in_backward(s: Steps, value: Any) -> Any:
 
     By hand
     -------
-    Double gamma: dx doubles, dgamma and dbeta stay.
+    Double gamma: dx doubles, dgamma and dbeta stay. Change its sign: dx changes its sign.
 
     References
     ----------
@@ -57,11 +59,7 @@ def gamma_in_backward(s: Steps, value: Any) -> Any:
 
 def _back_eps(samples: Sequence[Sample]) -> list[Choice]:
     """Return an eps that the direct path of dx tells: dx is read off where dy reaches x by itself."""
-    slopes = []
-    for sample in samples:
-        paths = paths_of(sample)
-        slopes.append((sample.steps, None if paths is None else paths.direct / sample.steps.gamma))
-    return one_eps(slopes)
+    return one_eps([(sample.steps, direct_coefficient(sample)) for sample in samples])
 
 
 @bug(
@@ -78,7 +76,7 @@ def eps_hard_coded_in_backward(s: Steps, eps: float) -> Any:
 
     Why it happens
     --------------
-    Eps did not make it into the cache.
+    Eps did not make it into the cache, and a number was written down where the backward needs one.
 
     By hand
     -------
@@ -110,6 +108,20 @@ _INVERSES = [
 ]
 
 
+def _inverses(samples: Sequence[Sample]) -> list[Choice]:
+    """Return other standard deviations: made of other parts, or taken over other axes."""
+    found = list(_INVERSES)
+    for name in other_axes([sample.steps.x.ndim for sample in samples]):
+        if name != "nothing":
+            found.append(Choice(f"1 / sqrt(var over {name} + eps)", partial(_over_axes, axes_of(name))))
+    return found
+
+
+def _over_axes(axes: Callable[[Steps], tuple[int, ...]], s: Steps) -> Any:
+    over = axes(s)
+    return 1 / np.sqrt(s.mean((s.x - s.mean(s.x, over)) ** 2, over) + s.eps)
+
+
 @bug(
     "BUG203",
     "std-in-backward",
@@ -117,7 +129,7 @@ _INVERSES = [
     step="back_inv_std",
     wrong="inv_std = {}",
     mend="use the inv_std of the forward; best of all, keep it in the cache",
-    choices=_INVERSES,
+    choices=_inverses,
 )
 def std_in_backward(s: Steps, value: Any) -> Any:
     """Eps is missing or outside of the root, the variance stands for its root, or it is the unbiased one.
@@ -146,6 +158,8 @@ _CENTRED = [
     Choice("y", lambda s: s.y),
     Choice("mu", lambda s: s.mu + 0 * s.x),
     Choice("dy", lambda s: s.dy),
+    Choice("x - mean(x) over everything", lambda s: s.x - s.x.mean()),
+    Choice("abs(x - mu)", lambda s: np.abs(s.x - s.mu)),
 ]
 
 
@@ -168,7 +182,7 @@ def centred_in_backward(s: Steps, value: Any) -> Any:
 
     By hand
     -------
-    Add 5 to x: dx must not change.
+    Add 5 to x: dx must not change. Here it does, because the mean is still in it.
 
     References
     ----------
@@ -262,6 +276,33 @@ def statistics_as_constants(s: Steps) -> Any:
 
 
 @bug(
+    "BUG229",
+    "variance-path-alone",
+    "only the variance path is left in dx: dy - mean(dy) is missing, or it is dy - dy, with nothing averaged",
+    step="direct_path mean_path",
+    wrong="dx = gamma / sqrt(var + eps) * (dy - dy - xhat * mean(dy * xhat))",
+    right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
+    mend="begin the bracket with dy - mean(dy), the mean taken per channel",
+)
+def variance_path_alone(s: Steps) -> Any:
+    """The direct path and the path through the mean cancel, or neither is there.
+
+    Why it happens
+    --------------
+    The sum of the mean path was lost, so that dy is subtracted from itself; or both were dropped with one term.
+
+    By hand
+    -------
+    With a batch so large that the means vanish, dx is dy * gamma / std.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dx.
+    """
+    return 0 * s.right("direct_path"), 0 * s.right("mean_path")
+
+
+@bug(
     "BUG214",
     "direct-path-dropped",
     "the direct path, dy by itself, is missing in dx",
@@ -329,7 +370,7 @@ def dmu_for_dvar(s: Steps) -> Any:
 
     Why it happens
     --------------
-    Names that differ by a letter or two.
+    dmu and dvar differ by a letter or two, have the same shape, and stand in neighbouring terms.
 
     By hand
     -------
@@ -347,12 +388,7 @@ _MEANS = [
     Choice("mean(dy * x)", lambda s: s.mean(s.dy * s.x)),
     Choice("mean(x)", lambda s: s.mean(s.x)),
     Choice("mean(dx)", lambda s: s.mean(s.direct_path + s.variance_path)),
-    Choice("dy", lambda s: s.dy),
     Choice("mean(dy) xhat", lambda s: s.mean(s.dy) * s.back_xhat),
-    Choice("mean of dy over everything", lambda s: s.dy.mean() + 0 * s.gamma),
-    Choice("mean of dy over C", lambda s: s.mean(s.dy, (1,))),
-    Choice("mean of dy over N", lambda s: s.mean(s.dy, (0,))),
-    Choice("mean of dy over H, W", lambda s: s.mean(s.dy, tuple(range(2, s.dy.ndim)))),
 ]
 
 
@@ -371,7 +407,7 @@ def mean_path_of_something_else(s: Steps, value: Any) -> Any:
 
     Why it happens
     --------------
-    Axes; names that differ by a letter.
+    A mean over other axes has a shape that broadcasts; or another array of the same shape has a similar name.
 
     By hand
     -------
@@ -398,13 +434,6 @@ _VARIANCES = [
     Choice("xhat * mean(xhat)", lambda s: s.back_xhat * s.mean(s.back_xhat)),
     Choice("xhat * mean(dy * y)", lambda s: s.back_xhat * s.mean(s.dy * s.y)),
     Choice("y * mean(dy * xhat)", lambda s: s.y * s.mean(s.dy * s.back_xhat)),
-    Choice("xhat * (mean of dy xhat over everything)", lambda s: s.back_xhat * (s.dy * s.back_xhat).mean()),
-    Choice("xhat * (mean of dy xhat over C)", lambda s: s.back_xhat * s.mean(s.dy * s.back_xhat, (1,))),
-    Choice("xhat * (mean of dy xhat over N)", lambda s: s.back_xhat * s.mean(s.dy * s.back_xhat, (0,))),
-    Choice(
-        "xhat * (mean of dy xhat over H, W)",
-        lambda s: s.back_xhat * s.mean(s.dy * s.back_xhat, tuple(range(2, s.dy.ndim))),
-    ),
 ]
 
 
@@ -462,7 +491,7 @@ def dx_is_something_else(s: Steps, value: Any) -> Any:
 
     Why it happens
     --------------
-    A placeholder; an intermediate that is returned.
+    A placeholder that was never filled in; or an intermediate is returned, and dx is computed and dropped.
 
     By hand
     -------
@@ -473,3 +502,31 @@ def dx_is_something_else(s: Steps, value: Any) -> Any:
     Ioffe & Szegedy 2015, section 3.
     """
     return value(s)
+
+
+@bug(
+    "BUG228",
+    "dx-left-out",
+    "{} of dx is 0: it is left out",
+    step="dx",
+    wrong="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat)), but 0 in {}",
+    right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
+    mend="mind where the loop over rows or channels ends",
+    choices=LEFT,
+)
+def dx_left_out(s: Steps, place: tuple[int, int]) -> Any:
+    """A loop does not reach the end.
+
+    Why it happens
+    --------------
+    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
+
+    By hand
+    -------
+    Look for zeros at the end of dx.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dx.
+    """
+    return untouched(s.right("dx"), place)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
+from bncheck.bugs.derivations import DERIVATIONS
 from bncheck.bugs.steps import STEPS, Step, Steps
 from bncheck.registry import Registry
 
@@ -69,12 +72,15 @@ class Bug:
 
     @property
     def doc(self) -> str:
-        """The page of the bug: what it is, the lines, why it happens, how to test for it by hand, references."""
-        what, _, rest = (inspect.getdoc(self.fault) or "").partition("\n\n")
+        """The page: what it is, the lines, the derivation, why it happens, how to test for it by hand, references."""
+        doc = inspect.getdoc(self.fault) or ""
+        heading = re.search(r"^.+\n-+$", doc, re.M)
+        what, rest = (doc[: heading.start()].strip(), doc[heading.start() :]) if heading else (doc, "")
         written = "..." if self.choices is not None else ""
         lines = [("Wrong", self.wrong), ("Right", self.right), ("To mend it", self.mend)]
         parts = [f"{title}\n{'-' * len(title)}\n{line.replace('{}', written)}" for title, line in lines]
-        return "\n\n".join([what, *parts, rest])
+        derivation = f"Derivation\n----------\n{DERIVATIONS[self.steps[0]]}"
+        return "\n\n".join([what, *parts, derivation, rest])
 
     def versions(self, samples: Sequence[Sample]) -> list[Version]:
         """Return the wrong versions that it stands for; one, unless it has a parameter."""
@@ -85,14 +91,22 @@ class Bug:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A bug with the value of its parameter."""
+    """A bug with the value of its parameter.
+
+    `anew` says that it is a bug of the forward which stands in the backward alone, where the statistics are made anew.
+    """
 
     bug: Bug
     choice: Choice
+    anew: bool = False
 
     @property
     def replaced(self) -> dict[str, Step]:
         """The wrong steps."""
+        if self.anew:
+            forward = Version(self.bug, self.choice).replaced
+            pairs = (("back_centred", "centred"), ("back_inv_std", "inv_std"), ("back_xhat", "xhat"))
+            return {back: partial(_step_of, forward, step) for back, step in pairs}
         steps = self.bug.steps
         if len(steps) == 1:
             return {steps[0]: self._value}
@@ -107,11 +121,16 @@ class Version:
     @property
     def title(self) -> str:
         """The fault in one sentence."""
-        return self.fill(self.choice.said or self.bug.title)
+        told = self.fill(self.choice.said or self.bug.title)
+        return f"in the backward, which makes its own statistics, {told}" if self.anew else told
 
     def fill(self, text: str) -> str:
         """Return a text of the bug with the parameter's value in it."""
         return text.replace("{}", self.choice.text)
+
+
+def _step_of(replaced: dict[str, Step], step: str, s: Steps) -> Any:
+    return getattr(s.also(replaced), step)
 
 
 BUGS: Registry[Bug] = Registry("bug", "bncheck.bugs")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
+from bncheck.bugs.quantities import CUTS, Quantity, axes_of, other_axes
 from bncheck.bugs.steps import Array, Steps
 
 # ------------------------------------------------------------------------------------------------------------ variance
@@ -75,7 +75,10 @@ def _counts(samples: Sequence[Sample]) -> list[Choice]:
         "m C": lambda s: s.m * s.c,
         "1": lambda s: 1,
         "H W": lambda s: s.m // s.n,
+        "(m - 1)": lambda s: s.m - 1,
         "(m - 2)": lambda s: max(s.m - 2, 1),
+        "m**2": lambda s: s.m**2,
+        "N**2": lambda s: s.n**2,
         "(m + 1)": lambda s: s.m + 1,
     }
     return [Choice(text, count) for text, count in counts.items() if any(count(a.steps) != a.steps.m for a in samples)]
@@ -136,6 +139,51 @@ def mean_count(s: Steps, count: Any) -> Any:
     return s.right("mu") * s.m / count(s)
 
 
+_NOT_VARIANCES = [
+    Choice("mean((x + mu)**2)", lambda s: s.mean((s.x + s.mu) ** 2)),
+    Choice("mean(x - mu)", lambda s: 0 * s.gamma),
+    Choice("mean(x)**2", lambda s: s.mean(s.x) ** 2),
+    Choice("mean(x**2) - mean(x)", lambda s: s.mean(s.x**2) - s.mean(s.x)),
+    Choice("mean(x**2) + mean(x)**2", lambda s: s.mean(s.x**2) + s.mean(s.x) ** 2),
+    Choice("std(x)", lambda s: np.sqrt(s.right("var"))),
+    Choice("var(x)**2", lambda s: s.right("var") ** 2),
+    Choice("mu", lambda s: s.mu + 0 * s.gamma),
+    Choice("mean(abs(x))", lambda s: s.mean(np.abs(s.x))),
+    Choice("mean(x)", lambda s: s.mean(s.x)),
+    Choice("mean(x * mu)", lambda s: s.mean(s.x * s.mu)),
+    Choice("mean((x / mu)**2)", lambda s: s.mean((s.x / s.mu) ** 2)),
+    Choice("mean((x * mu)**2)", lambda s: s.mean((s.x * s.mu) ** 2)),
+    Choice("1", lambda s: 1 + 0 * s.gamma),
+]
+
+
+@bug(
+    "BUG110",
+    "variance-of-something-else",
+    "{} stands for the variance",
+    step="var",
+    wrong="var = {}",
+    mend="square the deviations from the mean, and average them: mean((x - mu)**2)",
+    choices=_NOT_VARIANCES,
+)
+def variance_of_something_else(s: Steps, value: Any) -> Any:
+    """What is called the variance is made of other things.
+
+    Why it happens
+    --------------
+    A sign in the deviations; a square that is lost: deviations by themselves add up to 0.
+
+    By hand
+    -------
+    A channel 1, 3: mu = 2, var = 1.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    return value(s)
+
+
 @bug(
     "BUG105",
     "mean-deviation-for-variance",
@@ -164,35 +212,10 @@ def mean_deviation(s: Steps) -> Any:
 
 # ---------------------------------------------------------------------------------------------------------------- axes
 
-_LETTERS = {2: "NC", 3: "NCL", 4: "NCHW", 5: "NCDHW"}
-
-
-def _axis_names(axes: tuple[int, ...], rank: int) -> str:
-    letters = _LETTERS[rank]
-    return ", ".join(letters[axis] for axis in axes) or "nothing"
-
 
 def _axes(samples: Sequence[Sample]) -> list[Choice]:
-    """Return the sets of axes that are not those of Batch Normalization; as letters, for samples of several ranks."""
-    ranks = {s.steps.x.ndim for s in samples}
-    names = {"N", "C", "N, C"} if 2 in ranks else set()
-    for rank in ranks - {2}:
-        for size in range(1, rank + 1):
-            names |= {_axis_names(axes, rank) for axes in combinations(range(rank), size)}
-    ordered = sorted(names, key=lambda name: (len(name), name))
-    return [Choice(name, _chosen(name)) for name in ordered]
-
-
-def _chosen(name: str) -> Any:
-    """Return a function from steps to the axes of that name; as many of them as the case has."""
-
-    def axes(s: Steps) -> tuple[int, ...]:
-        letters = _LETTERS[s.x.ndim]
-        wanted = name.split(", ")
-        chosen = tuple(i for i, letter in enumerate(letters) if letter in wanted)
-        return chosen or s.axes
-
-    return axes
+    """Return the sets of axes that are not those of Batch Normalization."""
+    return [Choice(name, axes_of(name)) for name in other_axes([sample.steps.x.ndim for sample in samples])]
 
 
 @bug(
@@ -314,6 +337,242 @@ def variance_about_one_mean(s: Steps, axes: Any) -> Any:
     return s.mean((s.x - s.mean(s.x, over)) ** 2, over)
 
 
+_UNSUMMED = [Choice("x", lambda s: s.x), Choice("x / m", lambda s: s.x / s.m), Choice("x / N", lambda s: s.x / s.n)]
+
+
+@bug(
+    "BUG118",
+    "mean-not-summed",
+    "the mean is {}: nothing is summed",
+    step="mu",
+    wrong="mu = {}",
+    mend="sum over the values of the channel before dividing: one mean per channel",
+    choices=_UNSUMMED,
+)
+def mean_not_summed(s: Steps, value: Any) -> Any:
+    """Each value of x has a mean of its own.
+
+    Why it happens
+    --------------
+    The sum was lost, and broadcasting hides it: every shape still fits.
+
+    By hand
+    -------
+    mu has one value per channel, whatever the batch.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    return value(s)
+
+
+_UNSUMMED_SQUARES = [
+    Choice("(x - mu)**2", lambda s: s.centred**2),
+    Choice("(x - mu)**2 / m", lambda s: s.centred**2 / s.m),
+    Choice("(x - mu)**2 / N", lambda s: s.centred**2 / s.n),
+]
+
+
+@bug(
+    "BUG119",
+    "variance-not-summed",
+    "the variance is {}: nothing is summed",
+    step="var",
+    wrong="var = {}",
+    mend="sum over the values of the channel before dividing: one variance per channel",
+    choices=_UNSUMMED_SQUARES,
+)
+def variance_not_summed(s: Steps, value: Any) -> Any:
+    """Each value of x has a variance of its own.
+
+    Why it happens
+    --------------
+    The sum was lost, and broadcasting hides it: every shape still fits.
+
+    By hand
+    -------
+    var has one value per channel, whatever the batch.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    return value(s)
+
+
+# ---------------------------------------------------------------------------------------------------- what is left out
+
+
+def _cuts(samples: Sequence[Sample]) -> list[Choice]:
+    """Return what a sum leaves out, divided by the count of all values or of those that are left."""
+    return [Choice(cut.text, (cut, whole), 0.0 if whole else 0.05) for cut in CUTS for whole in (True, False)]
+
+
+def _mean_of_kept(s: Steps, array: Array, kept: Array, *, whole: bool) -> Array:
+    found: Array = s.sum(array * kept) / (s.m if whole else kept.sum())
+    return found
+
+
+@bug(
+    "BUG141",
+    "mean-tail-left-out",
+    "{} of the batch is left out of the mean",
+    step="mu",
+    wrong="mu = mean of x without {}",
+    mend="sum over the whole batch: mind where the loop, or the slice, ends",
+    choices=_cuts,
+)
+def mean_tail(s: Steps, value: tuple[Quantity, bool]) -> Any:
+    """A part of the batch does not count in the mean.
+
+    Why it happens
+    --------------
+    A loop that ends one too early; blocks of a kernel that do not reach the end of the batch; a slice.
+
+    By hand
+    -------
+    Change the last row: the mean must change.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1: the sums run over the whole mini-batch.
+    """
+    cut, whole = value
+    return _mean_of_kept(s, s.x, cut.value(s), whole=whole)
+
+
+@bug(
+    "BUG142",
+    "variance-tail-left-out",
+    "{} of the batch is left out of the variance",
+    step="var",
+    wrong="var = mean of (x - mu)**2 without {}",
+    mend="sum over the whole batch: mind where the loop, or the slice, ends",
+    choices=_cuts,
+)
+def variance_tail(s: Steps, value: tuple[Quantity, bool]) -> Any:
+    """A part of the batch does not count in the variance.
+
+    Why it happens
+    --------------
+    A loop that ends one too early; blocks of a kernel that do not reach the end of the batch; a slice.
+
+    By hand
+    -------
+    Change the last row by much: the variance must grow.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1: the sums run over the whole mini-batch.
+    """
+    cut, whole = value
+    return _mean_of_kept(s, s.centred**2, cut.value(s), whole=whole)
+
+
+@bug(
+    "BUG143",
+    "variance-of-a-part",
+    "the variance is that of the batch without {}, about the mean of that part",
+    step="var",
+    wrong="var = var of x without {}",
+    right="var = mean((x - mu)**2)",
+    mend="take the variance of the whole batch: mind where the slice ends",
+    choices=[Choice(cut.text, cut) for cut in CUTS],
+)
+def variance_of_a_part(s: Steps, cut: Quantity) -> Any:
+    """The variance is taken of a slice of the batch.
+
+    Why it happens
+    --------------
+    ``x[:-1].var(axis=0)``, where x was meant.
+
+    By hand
+    -------
+    Change the last row by much: the variance must grow.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    kept = cut.value(s)
+    mu = _mean_of_kept(s, s.x, kept, whole=False)
+    return _mean_of_kept(s, (s.x - mu) ** 2, kept, whole=False)
+
+
+@bug(
+    "BUG144",
+    "statistics-of-a-part",
+    "mean and variance are those of the batch without {}",
+    step="mu var",
+    wrong="mu, var = mean and var of x without {}",
+    right="mu, var = mean(x), mean((x - mu)**2)",
+    mend="take the statistics of the whole batch: mind where the slice ends",
+    choices=_cuts,
+)
+def statistics_of_a_part(s: Steps, value: tuple[Quantity, bool]) -> Any:
+    """Both statistics are those of a slice of the batch.
+
+    Why it happens
+    --------------
+    A loop that ends one too early; a slice that was meant for something else.
+
+    By hand
+    -------
+    Change the last row: mean and variance must change.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    cut, whole = value
+    mu = _mean_of_kept(s, s.x, cut.value(s), whole=whole)
+    return mu, _mean_of_kept(s, (s.x - mu) ** 2, cut.value(s), whole=whole)
+
+
+LEFT = [
+    Choice("the last row", (0, -1)),
+    Choice("the first row", (0, 0)),
+    Choice("the last channel", (1, -1)),
+    Choice("the first channel", (1, 0)),
+    Choice("the last column", (-1, -1)),
+]
+
+
+def untouched(array: Array, place: tuple[int, int]) -> Array:
+    """Return an array with 0 in one row, channel or column."""
+    found: Array = np.array(array)
+    np.moveaxis(found, place[0], 0)[place[1]] = 0
+    return found
+
+
+@bug(
+    "BUG145",
+    "y-left-out",
+    "{} of y is 0: it is left out",
+    step="y",
+    wrong="y = gamma * xhat + beta, but 0 in {}",
+    mend="mind where the loop over rows or channels ends",
+    choices=LEFT,
+)
+def y_left_out(s: Steps, place: tuple[int, int]) -> Any:
+    """A loop does not reach the end.
+
+    Why it happens
+    --------------
+    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
+
+    By hand
+    -------
+    Look for zeros at the end of y.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    return untouched(s.right("y"), place)
+
+
 # --------------------------------------------------------------------------------------------------- eps and the root
 
 
@@ -360,7 +619,7 @@ def eps_missing(s: Steps) -> Any:
 
     By hand
     -------
-    A constant channel gives 0 / 0.
+    A constant channel, x = 3 in every row: 0 / 0, where xhat should be 0.
 
     References
     ----------
@@ -417,7 +676,7 @@ def eps_hard_coded(s: Steps, eps: float) -> Any:
 
     By hand
     -------
-    Set eps to 1: y must shrink.
+    Set eps to 1, and take a channel of variance 3: inv_std is 1/2. Here it stays what it was.
 
     References
     ----------
@@ -454,7 +713,7 @@ def eps_changed(s: Steps, eps: Any) -> Any:
 
     By hand
     -------
-    A constant channel: inv_std is 1 / sqrt(eps).
+    A channel that is constant but for very little: inv_std is near 1 / sqrt(eps).
 
     References
     ----------
@@ -515,6 +774,11 @@ _MIXED_POWERS = [
     Choice("1 / sqrt(var * eps)", lambda s: 1 / np.sqrt(s.var * s.eps)),
     Choice("1 / sqrt(var / eps)", lambda s: 1 / np.sqrt(s.var / s.eps)),
     Choice("1 / (sqrt(var) eps)", lambda s: 1 / (np.sqrt(s.var) * s.eps)),
+    Choice("var", lambda s: s.var + 0 * s.gamma),
+    Choice("sqrt(var)", lambda s: np.sqrt(s.var)),
+    Choice("1 / mu", lambda s: 1 / s.mu),
+    Choice("sqrt(var) + eps", lambda s: np.sqrt(s.var) + s.eps),
+    Choice("eps", lambda s: s.eps + 0 * s.var),
 ]
 
 
@@ -593,7 +857,7 @@ def not_centred(s: Steps) -> Any:
 
     By hand
     -------
-    Add 5 to x: y must not change.
+    Add 5 to x: y must not change; the mean of every channel of y is beta.
 
     References
     ----------
@@ -607,6 +871,13 @@ _CENTRES = [
     Choice("mu - x", lambda s: s.mu - s.x),
     Choice("x * mu", lambda s: s.x * s.mu),
     Choice("x / mu", lambda s: s.x / s.mu),
+    Choice("x - var", lambda s: s.x - s.mean((s.x - s.mu) ** 2)),
+    Choice("x - sqrt(var + eps)", lambda s: s.x - np.sqrt(s.mean((s.x - s.mu) ** 2) + s.eps)),
+    Choice("x - 2 mu", lambda s: s.x - 2 * s.mu),
+    Choice("x - beta", lambda s: s.x - s.beta),
+    Choice("x - mu**2", lambda s: s.x - s.mu**2),
+    Choice("abs(x - mu)", lambda s: np.abs(s.x - s.mu)),
+    Choice("(x - mu)**2", lambda s: (s.x - s.mu) ** 2),
 ]
 
 
@@ -625,7 +896,7 @@ def centred_wrongly(s: Steps, value: Any) -> Any:
 
     Why it happens
     --------------
-    A sign.
+    A sign that is lost in copying; or mu - x, which a square in the variance hides: only y shows it.
 
     By hand
     -------
@@ -655,13 +926,57 @@ def numerator_not_centred(s: Steps) -> Any:
 
     By hand
     -------
-    Add 5 to x: y must not change.
+    Add 5 to x: y must not change; here it moves by 5 * gamma / sqrt(var + eps).
 
     References
     ----------
     Ioffe & Szegedy 2015, Algorithm 1.
     """
     return s.x * s.inv_std
+
+
+_NUMERATORS = [
+    Choice("x + mu", lambda s: s.x + s.mu),
+    Choice("mu - x", lambda s: s.mu - s.x),
+    Choice("x * mu", lambda s: s.x * s.mu),
+    Choice("x / mu", lambda s: s.x / s.mu),
+    Choice("x - var", lambda s: s.x - s.var),
+    Choice("x - sqrt(var + eps)", lambda s: s.x - np.sqrt(s.var + s.eps)),
+    Choice("x - 2 mu", lambda s: s.x - 2 * s.mu),
+    Choice("x - beta", lambda s: s.x - s.beta),
+    Choice("x - gamma", lambda s: s.x - s.gamma),
+    Choice("abs(x - mu)", lambda s: np.abs(s.centred)),
+    Choice("x - m mu", lambda s: s.x - s.m * s.mu),
+    Choice("x - mu / m", lambda s: s.x - s.mu / s.m),
+    Choice("x - mean(x) over everything", lambda s: s.x - s.x.mean()),
+]
+
+
+@bug(
+    "BUG126",
+    "numerator-wrong",
+    "the variance is right, and the numerator is {}, not x - mu",
+    step="xhat",
+    wrong="xhat = ({}) / sqrt(var + eps)",
+    mend="use x - mu in the numerator, as in the variance",
+    choices=_NUMERATORS,
+)
+def numerator_wrong(s: Steps, value: Any) -> Any:
+    """The mean is taken off rightly for the variance, and otherwise in the numerator.
+
+    Why it happens
+    --------------
+    A library computes the variance; the numerator is written by hand, with a sign or a name that is wrong.
+
+    By hand
+    -------
+    The mean of every channel of xhat is 0, and the largest x has the largest xhat.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    return value(s) * s.inv_std
 
 
 @bug(
@@ -703,7 +1018,7 @@ def mean_divided_alone(s: Steps) -> Any:
 
     Why it happens
     --------------
-    A quotient binds before a difference.
+    In ``x - mu / np.sqrt(var + eps)`` the quotient binds before the difference.
 
     By hand
     -------
@@ -743,6 +1058,18 @@ _AFFINE = [
     Choice("gamma[0] * xhat + beta[0]", lambda s: s.gamma[:, :1] * s.xhat + s.beta[:, :1]),
     Choice("gamma[0] * xhat + beta", lambda s: s.gamma[:, :1] * s.xhat + s.beta),
     Choice("mean(gamma) * xhat + beta", lambda s: s.gamma.mean() * s.xhat + s.beta),
+    Choice("beta", lambda s: 0 * s.xhat + s.beta),
+    Choice("gamma", lambda s: 0 * s.xhat + s.gamma),
+    Choice("beta * xhat", lambda s: s.beta * s.xhat + 0 * s.gamma),
+    Choice("xhat + gamma", lambda s: s.xhat + s.gamma),
+    Choice("xhat - beta", lambda s: s.xhat - s.beta),
+    Choice("gamma * xhat + 2 beta", lambda s: s.gamma * s.xhat + 2 * s.beta),
+    Choice("gamma * xhat + abs(beta)", lambda s: s.gamma * s.xhat + np.abs(s.beta)),
+    Choice("gamma * xhat + beta**2", lambda s: s.gamma * s.xhat + s.beta**2),
+    Choice("gamma * xhat + mean(beta)", lambda s: s.gamma * s.xhat + s.beta.mean()),
+    Choice("gamma * xhat + mu", lambda s: s.gamma * s.xhat + s.mu),
+    Choice("gamma * xhat**2 + beta", lambda s: s.gamma * s.xhat**2 + s.beta),
+    Choice("gamma - xhat + beta", lambda s: s.gamma - s.xhat + s.beta),
 ]
 
 
@@ -791,7 +1118,7 @@ def activation_inside(s: Steps) -> Any:
 
     By hand
     -------
-    Some y must be below beta.
+    Some y must be below 0 where beta is 0: about half of them.
 
     References
     ----------

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from bncheck.bugs.catalogue import Choice, bug
+from bncheck.bugs.catalogue import Choice, Sample, bug
+from bncheck.bugs.forward import untouched
+from bncheck.bugs.quantities import axes_of, other_axes
 from bncheck.bugs.steps import Array, Steps
 
 _IN_PLACE_OF_XHAT = [
@@ -55,12 +58,12 @@ def dgamma_without_xhat(s: Steps, value: Any) -> Any:
 
 def _over(a: Array, s: Steps, where: str) -> Array:
     """Return a sum over the axes that a name says, or the array itself."""
-    spatial = tuple(range(2, a.ndim))
-    axes = {"nothing": (), "everything": tuple(range(a.ndim)), "C": (1,), "N": (0,), "H, W": spatial, "N, H, W": s.axes}
-    return s.sum(a, axes[where])
+    return s.sum(a, axes_of(where)(s))
 
 
-_WHERE = [Choice(where, where) for where in ("nothing", "everything", "C", "N", "H, W")]
+def _where(samples: Sequence[Sample]) -> list[Choice]:
+    """Return the axes that a sum may be taken over by mistake."""
+    return [Choice(name, name) for name in other_axes([sample.steps.x.ndim for sample in samples])]
 
 
 @bug(
@@ -71,7 +74,7 @@ _WHERE = [Choice(where, where) for where in ("nothing", "everything", "C", "N", 
     wrong="dgamma = dy * xhat, summed over {}",
     right="dgamma = dy * xhat, summed over all axes but C",
     mend="one sum per channel: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
-    choices=_WHERE,
+    choices=_where,
 )
 def dgamma_axes(s: Steps, where: str) -> Any:
     """The products are not summed, or over the wrong axes.
@@ -99,6 +102,7 @@ _DGAMMA = [
     Choice("sum(dx * xhat)", lambda s: s.sum(s.dx * s.back_xhat)),
     Choice("gamma", lambda s: s.gamma),
     Choice("sum(y)", lambda s: s.sum(s.y)),
+    Choice("sum(dy / (x - mu)) / sqrt(var + eps)", lambda s: s.sum(s.dy / s.back_centred) * s.back_inv_std),
 ]
 
 
@@ -165,7 +169,7 @@ def swapped(s: Steps) -> Any:
     wrong="dbeta = dy, summed over {}",
     right="dbeta = dy, summed over all axes but C",
     mend="one sum per channel: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
-    choices=_WHERE,
+    choices=_where,
 )
 def dbeta_axes(s: Steps, where: str) -> Any:
     """The upstream gradient is not summed, or over the wrong axes.
@@ -222,3 +226,60 @@ def dbeta_is_something_else(s: Steps, value: Any) -> Any:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return value(s)
+
+
+_PLACES = [Choice("the last channel", (1, -1)), Choice("the first channel", (1, 0))]
+
+
+@bug(
+    "BUG305",
+    "dgamma-left-out",
+    "{} of dgamma is 0: it is left out",
+    step="dgamma",
+    wrong="dgamma = sum(dy * xhat), but 0 in {}",
+    mend="mind where the loop over channels ends",
+    choices=_PLACES,
+)
+def dgamma_left_out(s: Steps, place: tuple[int, int]) -> Any:
+    """A loop does not reach the end.
+
+    Why it happens
+    --------------
+    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
+
+    By hand
+    -------
+    Look for a zero at the end of dgamma.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dgamma.
+    """
+    return untouched(s.right("dgamma"), place)
+
+
+@bug(
+    "BUG405",
+    "dbeta-left-out",
+    "{} of dbeta is 0: it is left out",
+    step="dbeta",
+    wrong="dbeta = sum(dy), but 0 in {}",
+    mend="mind where the loop over channels ends",
+    choices=_PLACES,
+)
+def dbeta_left_out(s: Steps, place: tuple[int, int]) -> Any:
+    """A loop does not reach the end.
+
+    Why it happens
+    --------------
+    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
+
+    By hand
+    -------
+    Look for a zero at the end of dbeta.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dbeta.
+    """
+    return untouched(s.right("dbeta"), place)

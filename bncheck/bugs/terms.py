@@ -1,51 +1,434 @@
-"""The terms of a tensor, fitted: dx on {dy, 1, xhat}, and factors of single terms."""
+"""The terms of a tensor, fitted: dx on dy, 1, xhat and other arrays; what their coefficients are made of.
+
+A wrong dx that lies in the span of few arrays is told by its coefficients: each is the right one, is 0, or is a factor
+times something of the formulas. One fault in one term, two in two, and one before the whole come out alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.bugs.catalogue import Choice, Sample, bug
-from bncheck.bugs.factors import Factor, factor_of
+from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version, bug
+from bncheck.bugs.factors import Factor, Factors
+from bncheck.bugs.quantities import Quantity, patterns, sums
 from bncheck.bugs.steps import Array, Steps
 
 # With three terms and fewer than this many values per channel, anything is "explained".
 _ENOUGH = 8
+# How exact a fitted coefficient is, relative: least squares of a few dozen values in the dtype of the case.
+_FITTED = {"float64": 1e-8, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+
+# ------------------------------------------------------------------------------------------------------------- the fit
+
+_DY = Quantity("dy", lambda s: s.dy, 0.0)
+_ONE = Quantity("1", lambda s: np.ones_like(s.dy), 0.0)
+_XHAT = Quantity("xhat", lambda s: s.back_xhat + 0 * s.dy, 0.0)
+_BASE = (_DY, _ONE, _XHAT)
+_PATHS = ("direct_path", "mean_path", "variance_path")
 
 
-class Paths(NamedTuple):
-    """The coefficients of dx per channel on dy, 1 and xhat, and the share of dx that is outside of their span."""
+class Fit(NamedTuple):
+    """What dx is made of: arrays, and their coefficients per channel, of the shape of gamma, for each sample."""
 
-    direct: Array
-    mean: Array
-    variance: Array
-    outside: float
+    arrays: tuple[Quantity, ...]
+    coefficients: tuple[tuple[Array, ...], ...]
 
 
-def paths_of(sample: Sample) -> Paths | None:
-    """Fit dx to the terms of the formula by least squares, channel by channel; None where too little is known."""
+def _rows(s: Steps, array: Array) -> Array:
+    """Return an array of x's shape as (C, m)."""
+    order = (1, 0, *range(2, s.x.ndim))
+    found: Array = np.transpose(np.broadcast_to(array, s.x.shape), order).reshape(s.c, -1)
+    return found
+
+
+def _solved(sample: Sample, arrays: Sequence[Quantity]) -> tuple[tuple[Array, ...], float] | None:
+    """Return the coefficients of dx on these arrays, and the share of dx that is outside of their span."""
     s = sample.steps
     dx: Any = sample.found.get("dx")
     if s.m < _ENOUGH or np.shape(dx) != s.x.shape or not np.isfinite(dx).all():
         return None
-    order = (1, 0, *range(2, s.x.ndim))
-    rows = [np.transpose(a, order).reshape(s.c, -1) for a in (s.dy, np.ones_like(s.dy), s.back_xhat + 0 * s.dy, dx)]
-    terms, values = np.stack(rows[:3], axis=-1), rows[3]
+    terms = np.stack([_rows(s, array.value(s)) for array in arrays], axis=-1)
     if not np.isfinite(terms).all():
         return None
+    values = _rows(s, dx)
     scale = np.sqrt((terms**2).sum(axis=1, keepdims=True)) + np.finfo(float).tiny
     fitted = np.linalg.pinv(terms / scale) @ values[..., None]
     left = values - (terms / scale @ fitted)[..., 0]
     size = float(np.abs(values).max())
-    shape = s.gamma.shape
-    direct, mean, variance = ((fitted[:, i, 0] / scale[:, 0, i]).reshape(shape) for i in range(3))
-    return Paths(direct, mean, variance, float(np.abs(left).max()) / size if size else 0.0)
+    found = tuple((fitted[:, i, 0] / scale[:, 0, i]).reshape(s.gamma.shape) for i in range(len(arrays)))
+    return found, float(np.abs(left).max()) / size if size else 0.0
 
 
-# How exact a fitted coefficient is, relative: least squares of a few dozen values in the dtype of the case.
-_FITTED = {"float64": 1e-8, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+def coefficients(samples: Sequence[Sample], arrays: Sequence[Quantity]) -> Fit | None:
+    """Return the fit of dx to these arrays; None unless they give all of it on every sample."""
+    solved = []
+    for sample in samples:
+        with np.errstate(all="ignore"):
+            one = _solved(sample, arrays)
+        if one is None or one[1] > _FITTED[sample.steps.case.spec.dtype]:
+            return None
+        solved.append(one[0])
+    return Fit(tuple(arrays), tuple(solved)) if solved else None
+
+
+def direct_coefficient(sample: Sample) -> Array | None:
+    """Return the coefficient of dy in dx, over gamma; None where dx is made of more than dy, 1 and xhat."""
+    fit = coefficients([sample], _BASE)
+    return None if fit is None else fit.coefficients[0][0] / sample.steps.gamma
+
+
+def fits_of(samples: Sequence[Sample]) -> Iterator[Fit]:
+    """Yield fits of dx: to dy, 1 and xhat if they are enough, else with one array more, or two."""
+    if not samples:
+        return
+    plain = coefficients(samples, _BASE)
+    if plain is not None:
+        yield plain
+        return
+    more = patterns([sample.steps.x.ndim for sample in samples])
+    # The largest case has the fewest chances to be explained by accident, and the arrays differ in it.
+    widest = max(samples, key=lambda sample: sample.steps.x.ndim * 1000 + sample.steps.m)
+    for count in (1, 2):
+        fits = [coefficients(samples, (*_BASE, *chosen)) for chosen in _near(widest, more, count)]
+        found = [fit for fit in fits if fit is not None]
+        yield from found
+        if found:
+            return
+
+
+def _near(sample: Sample, more: Sequence[Quantity], count: int) -> Iterator[tuple[Quantity, ...]]:
+    """Yield the arrays, or pairs of them, that give what is left of dx beside dy, 1 and xhat, on one sample."""
+    s = sample.steps
+    dx: Any = sample.found.get("dx")
+    if s.m < _ENOUGH or np.shape(dx) != s.x.shape or not np.isfinite(dx).all():
+        return
+    with np.errstate(all="ignore"):
+        base = np.stack([_rows(s, array.value(s)) for array in _BASE], axis=-1)
+        others = np.stack([_rows(s, array.value(s)) for array in more], axis=-1)
+    if not np.isfinite(base).all():
+        return
+    others = np.where(np.isfinite(others).all(axis=(0, 1)), others, 0.0)
+    q, _ = np.linalg.qr(base)
+    values = _rows(s, dx)[..., None]
+    rest = values - q @ (np.swapaxes(q, 1, 2) @ values)
+    free = others - q @ (np.swapaxes(q, 1, 2) @ others)
+    free = free / (np.sqrt((free**2).sum(axis=1, keepdims=True)) + np.finfo(float).tiny)
+    shares = np.swapaxes(free, 1, 2) @ rest  # (C, k, 1)
+    whole = (rest**2).sum(axis=(0, 1, 2))
+    if count == 1:
+        left = whole - (shares**2).sum(axis=(0, 2))
+        yield from ((more[i],) for i in np.argsort(left) if left[i] <= _ROUGHLY * whole)
+        return
+    gram = np.swapaxes(free, 1, 2) @ free
+    b = shares[..., 0]
+    across = gram**2
+    with np.errstate(all="ignore"):
+        both = (b[:, :, None] ** 2 + b[:, None, :] ** 2 - 2 * gram * b[:, :, None] * b[:, None, :]) / (1 - across)
+    both = np.where(across > 1 - 1e-9, 0.0, both).sum(axis=0)
+    for i, j in np.argwhere(np.triu(both >= (1 - _ROUGHLY) * whole, 1)):
+        yield more[i], more[j]
+
+
+# What is left of the square of dx by arrays that are looked at further.
+_ROUGHLY = 1e-6
+
+# ------------------------------------------------------------------------------------------------ what coefficients are
+
+
+def _coefficient(s: Steps, path: Array, array: Quantity) -> Array:
+    """Return how much of an array there is in a path."""
+    along = array.value(s)
+    found: Array = s.sum(path * along) / s.sum(along * along)
+    return found
+
+
+class Part(NamedTuple):
+    """A coefficient in words: a factor times a quantity."""
+
+    quantity: Quantity
+    factor: Factor
+
+    @property
+    def cost(self) -> float:
+        """How much stands in it."""
+        return self.quantity.cost + self.factor.cost
+
+    def value(self, s: Steps) -> Array:
+        """Return it per channel."""
+        with np.errstate(all="ignore"):
+            return self.factor.value(s) * self.quantity.value(s)
+
+    def times(self, array: str) -> str:
+        """Return it as it is written before an array."""
+        factor = "" if self.factor.is_one else self.factor.text
+        parts = [part for part in (factor, self.quantity.text, array) if part and part != "1"]
+        if parts[:1] == ["-1"] and len(parts) > 1:
+            parts = [f"-{parts[1]}", *parts[2:]]
+        return " * ".join(f"({part})" if "/ " in part and len(parts) > 1 else part for part in parts) or "1"
+
+
+def _per_channel(value: Array, s: Steps) -> Array:
+    """Return one value for each channel; a number that is none where a user's statistic differs within a channel."""
+    value = np.asarray(value, dtype=np.float64)
+    return np.broadcast_to(value.squeeze(), (s.c,)) if value.size in (1, s.c) else np.full(s.c, np.inf)
+
+
+class Quantities:
+    """Quantities with their values on some samples, to look coefficients up among."""
+
+    def __init__(self, samples: Sequence[Sample], quantities: Sequence[Quantity]) -> None:
+        self.quantities = quantities
+        with np.errstate(all="ignore"):
+            rows = [[_per_channel(q.value(a.steps), a.steps) for a in samples] for q in quantities]
+        self.values = np.stack([np.concatenate(row) for row in rows])
+
+    def part(self, values: Sequence[Array], factors: Factors, tolerance: float) -> Part | None:
+        """Return the simplest factor times quantity that equals these values on every sample; None if none does."""
+        found = np.concatenate([np.ravel(value) for value in values])
+        with np.errstate(all="ignore"):
+            ratios = found / self.values
+        parts = [Part(self.quantities[i], factor) for i, factor in factors.among(ratios, tolerance)]
+        return min(parts, key=lambda part: part.cost, default=None)
+
+
+def _same(a: Sequence[Array], b: Sequence[Array], tolerance: float) -> bool:
+    return all(
+        np.allclose(x, y, rtol=10 * tolerance, atol=tolerance * np.abs(y).max()) for x, y in zip(a, b, strict=True)
+    )
+
+
+_UNIT = Quantity("1", lambda s: 1 + 0 * s.gamma, 0.0)
+
+
+def _in_place_of(right: str) -> list[Quantity]:
+    """Return what may stand beside xhat, or 1, in dx in the place of ``sum(right)``; as means."""
+
+    def mean(quantity: Quantity) -> Quantity:
+        text = quantity.text.replace("sum(", "mean(")
+        if text == quantity.text:
+            return quantity
+        return Quantity(text, lambda s: quantity.value(s) / s.m, quantity.cost)
+
+    return [mean(quantity) for quantity in sums(right)]
+
+
+_WHAT = {
+    "direct_path": ("BUG221", "BUG225", [_UNIT, *_in_place_of("dy")]),
+    "mean_path": ("BUG222", "BUG217", _in_place_of("dy")),
+    "variance_path": ("BUG223", "BUG218", _in_place_of("dy * xhat")),
+}
+_DROPPED = {"direct_path": "BUG214", "mean_path": "BUG211", "variance_path": "BUG212"}
+
+
+class _Reading(NamedTuple):
+    """What one coefficient may be: in the place of the right one, or beside it; neither where it is right, or gone."""
+
+    part: Part | None = None
+    extra: Part | None = None
+    gone: bool = False
+    leans: Quantity | None = None
+
+
+def readings(
+    samples: Sequence[Sample], fit: Fit, factors: Factors, *, plain: bool = False
+) -> list[tuple[Version, ...]]:
+    """Return sets of bugs that give dx by its coefficients.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Cases on which dx is wrong, with the steps that it is judged relative to.
+    fit : Fit
+        What dx is made of there.
+    factors : Factors
+        Of the same cases.
+    plain : bool
+        Whether coefficients are looked up as factors of the right ones alone.
+
+    """
+    tolerance = _FITTED[samples[0].steps.case.spec.dtype]
+    if any(np.size(a.steps.back_gamma * a.steps.back_inv_std) != a.steps.c for a in samples):
+        return []  # a deviation that differs within a channel: the coefficients are not its own
+    terms = _Terms(samples, fit, factors, tolerance, plain=plain)
+    found: list[tuple[Version, ...]] = []
+    commons: dict[str, Factor] = {"1": Factor(1.0, ())}
+    for path in _PATHS:
+        # A factor before the whole of dx is one that some path has.
+        factor = terms.factor(path)
+        if factor is not None:
+            commons.setdefault(factor.text, factor)
+    for common in commons.values():
+        found += terms.read(common)
+    return found
+
+
+# More faults in one tensor than this are no name: whatever it is, it could be put together of so many.
+_MOST = 2
+
+
+class _Terms:
+    """The coefficients of dx beside the right ones."""
+
+    def __init__(self, samples: Sequence[Sample], fit: Fit, factors: Factors, tolerance: float, *, plain: bool) -> None:
+        self.samples, self.fit, self.factors, self.tolerance = samples, fit, factors, tolerance
+        self.prefixes = [a.steps.back_gamma * a.steps.back_inv_std for a in samples]
+        self.found = dict(zip(_PATHS, zip(*(c[:3] for c in fit.coefficients), strict=True), strict=True))
+        with np.errstate(all="ignore"):
+            self.right = {
+                path: [_coefficient(a.steps, getattr(a.steps, path), array) for a in samples]
+                for path, array in zip(_PATHS, _BASE, strict=True)
+            }
+        self.quantities = {path: Quantities(samples, of[:1] if plain else of) for path, (_, _, of) in _WHAT.items()}
+        self.plain = plain
+
+    def factor(self, path: str) -> Factor | None:
+        """Return the factor between a path's coefficient and the right one."""
+        with np.errstate(all="ignore"):
+            ratios = [f / r for f, r in zip(self.found[path], self.right[path], strict=True)]
+        return self.factors.of(ratios, self.tolerance)
+
+    def read(self, common: Factor) -> list[tuple[Version, ...]]:
+        """Return sets of bugs that explain the coefficients, given a factor before the whole."""
+        scales = [common.value(a.steps) for a in self.samples]
+        options = {path: self._options(path, scales) for path in _PATHS}
+        if not all(options.values()):
+            return []
+        extras = []
+        for place, array in enumerate(self.fit.arrays[3:], start=3):
+            lot = zip(self.fit.coefficients, self.prefixes, scales, strict=True)
+            part = self._looked_up("mean_path", [-c[place] / (p * scale) for c, p, scale in lot])
+            if part is None:
+                return []
+            extras.append((array, part))
+        head = () if common.is_one else (_scaled("BUG224", common),)
+        read = [dict(zip(_PATHS, chosen, strict=True)) for chosen in product(*options.values())]
+        found = [(*head, *told) for paths in read for told in _told(paths, extras)]
+        return [versions for versions in found if 0 < len(versions) <= _MOST]
+
+    def _looked_up(self, path: str, values: Sequence[Array]) -> Part | None:
+        return self.quantities[path].part(values, self.factors, self.tolerance)
+
+    def _options(self, path: str, scales: Sequence[Array]) -> list[_Reading]:
+        found = self.found[path]
+        right = [r * scale for r, scale in zip(self.right[path], scales, strict=True)]
+        # Beside the largest coefficient of its kind, what is this small is 0.
+        size = max(float(np.abs(value).max()) for value in right)
+        if _same(found, right, self.tolerance):
+            return [_Reading()]
+        if all(float(np.abs(value).max()) <= 100 * self.tolerance * size for value in found):
+            return [_Reading(gone=True)]
+        sign = 1 if path == "direct_path" else -1
+        units = [sign * p * scale for p, scale in zip(self.prefixes, scales, strict=True)]
+        with np.errstate(all="ignore"):
+            whole = [f / unit for f, unit in zip(found, units, strict=True)]
+            beside = [(r - f) * sign / unit for f, r, unit in zip(found, right, units, strict=True)]
+        part = self._looked_up(path, whole)
+        parts = [_Reading(part=part)]
+        # A number before the right term is that, and not the term with more of its kind beside it.
+        plain = part is not None and not part.factor.features and part.quantity.cost == 0.0
+        if not self.plain and not plain:
+            parts.append(
+                _Reading(extra=self._looked_up("mean_path", [-sign * b for b in beside] if sign < 0 else beside))
+            )
+        if path == "mean_path":
+            parts += self._leaning(found, right)
+        return [part for part in parts if part.part or part.extra or part.leans]
+
+    def _leaning(self, found: Sequence[Array], right: Sequence[Array]) -> list[_Reading]:
+        """Return what stands for x - mu in the variance path: it adds to what all values have in common."""
+        slopes = self.found["variance_path"]
+        lot = zip(found, right, slopes, self.samples, strict=True)
+        with np.errstate(all="ignore"):
+            leans = [(f - r) / slope / a.steps.back_inv_std for f, r, slope, a in lot]
+        return [
+            _Reading(leans=quantity)
+            for quantity in _LEANS
+            if all(
+                np.allclose(lean, quantity.value(a.steps), rtol=100 * self.tolerance, atol=0)
+                for lean, a in zip(leans, self.samples, strict=True)
+            )
+        ]
+
+
+# x - mu + this is what stands for x - mu.
+_LEANS = (
+    Quantity("x", lambda s: s.mu),
+    Quantity("x + mu", lambda s: 2 * s.mu),
+    Quantity("x - 2 mu", lambda s: -s.mu),
+    Quantity("x - var", lambda s: s.mu - s.var),
+    Quantity("x - sqrt(var + eps)", lambda s: s.mu - np.sqrt(s.var + s.eps)),
+    Quantity("x - beta", lambda s: s.mu - s.beta),
+    Quantity("x - gamma", lambda s: s.mu - s.gamma),
+)
+
+
+def _told(read: dict[str, _Reading], extras: Sequence[tuple[Quantity, Part]]) -> Iterator[tuple[Version, ...]]:
+    """Yield the bugs that these coefficients come to."""
+    lost = [path for path in _PATHS if read[path].gone]
+    beside = list(extras)
+    for path, array in zip(_PATHS, _BASE, strict=True):
+        extra = read[path].extra
+        if extra is not None:
+            beside.append((array, extra))
+    versions = []
+    left = list(lost)
+    for array, part in beside:
+        # A path that is gone, and an array that should not be there: the one stands in the place of the other.
+        home = _home_of(array, part, left)
+        if home is None:
+            versions.append(_version("BUG226", part.times(array.text), (array, part), part.cost))
+        else:
+            left.remove(home)
+            # What the mean and the variance path subtract, the direct path adds.
+            sign = -1.0 if home == "direct_path" else 1.0
+            versions.append(_version(_WHAT[home][1], part.times(array.text), _instead(array, part, sign), part.cost))
+    parts = {path: reading.part for path, reading in read.items() if reading.part is not None}
+    lean = read["mean_path"].leans
+    if lean is not None:
+        variance = parts.pop("variance_path", None)
+        part = variance or Part(_WHAT["variance_path"][2][0], Factor(1.0, ()))
+        array = Quantity(f"({lean.text}) / std", lambda s: (s.back_centred + lean.value(s)) * s.back_inv_std)
+        versions.append(_version("BUG218", part.times(array.text), _instead(array, part), part.cost + 0.5))
+    if left == ["mean_path", "variance_path"] and not parts and not versions:
+        yield (Version(BUGS.get("BUG213"), Choice("", None)),)
+        return
+    versions += [Version(BUGS.get(_DROPPED[path]), Choice("", None)) for path in left]
+    if set(parts) == {"mean_path", "variance_path"} and all(p.quantity.cost == 0.0 for p in parts.values()):
+        mean, variance_ = parts["mean_path"].factor, parts["variance_path"].factor
+        if mean.text == variance_.text:
+            yield (_scaled("BUG227", mean), *versions)
+            return
+    yield (*versions, *_paths(parts))
+
+
+def _home_of(array: Quantity, part: Part, lost: Sequence[str]) -> str | None:
+    text = f"{part.quantity.text} {array.text}"
+    likely = "variance_path" if "xhat" in text else "direct_path" if array.text.startswith("dy,") else "mean_path"
+    return likely if likely in lost else lost[-1] if lost else None
+
+
+def _paths(parts: dict[str, Part]) -> list[Version]:
+    found = []
+    for path, part in parts.items():
+        scaled, other, _ = _WHAT[path]
+        if part.quantity.cost == 0.0:
+            found.append(_scaled(scaled, part.factor))
+        else:
+            array = dict(zip(_PATHS, _BASE, strict=True))[path]
+            found.append(_version(other, part.times(array.text), _instead(array, part), part.cost))
+    return found
+
+
+def _instead(array: Quantity, part: Part, sign: float = 1.0) -> Callable[[Steps], Array]:
+    return lambda s: sign * part.value(s) * array.value(s)
+
+
+def _version(code: str, text: str, value: Any, cost: float, said: str = "") -> Version:
+    return Version(BUGS.get(code), Choice(text, value, cost / 10, said))
 
 
 # Factors that readers know by another name.
@@ -57,6 +440,7 @@ _SAID = {
     "1 / m": "{what} is divided by m once too often",
     "H W": "{what} is H·W times too large: it is divided by N, and not by m = N·H·W",
     "(m/(m - 1))": "{what} is divided by m - 1, and not by m",
+    "m / C": "{what} is divided by C, and not by m",
     "gamma": "{what} has gamma once too often",
     "1 / gamma": "gamma is missing in {what}",
     "std": "{what} is not divided by the standard deviation, as often as it should be",
@@ -67,63 +451,78 @@ _SAID_OF = {
     ("dbeta", "1 / m"): "dbeta is averaged over the batch, and not summed",
     ("the variance path of dx", "std**2"): "dvar has the power -1/2 of var + eps, and not -3/2",
 }
+_CALLED = {
+    "BUG221": "the direct path of dx",
+    "BUG222": "the mean path of dx",
+    "BUG223": "the variance path of dx",
+    "BUG224": "dx",
+    "BUG227": "both means in dx",
+    "BUG311": "dgamma",
+    "BUG411": "dbeta",
+}
 
 
-def _factors(
-    what: str, part: Callable[[Sample], Array | None], right: Callable[[Steps], Array]
-) -> Callable[[Sequence[Sample]], list[Choice]]:
-    """Return the choices of a factor between what is found of a term and what it should be."""
+def _scaled(code: str, factor: Factor) -> Version:
+    what = _CALLED[code]
+    said = _SAID_OF.get((what, factor.text)) or _SAID.get(factor.text, "").format(what=what)
+    return _version(code, factor.text, factor, factor.cost, said)
 
-    def choices(samples: Sequence[Sample]) -> list[Choice]:
-        found = [(sample.steps, part(sample)) for sample in samples]
-        if any(value is None for _, value in found) or not found:
+
+def readings_of_sum(tensor: str, samples: Sequence[Sample], factors: Factors) -> list[tuple[Version, ...]]:
+    """Return the bug that gives dgamma or dbeta as a factor times a sum."""
+    values = [np.asarray(sample.found.get(tensor)) for sample in samples]
+    if not samples or any(v.size != a.steps.c or v.dtype.kind != "f" for v, a in zip(values, samples, strict=True)):
+        return []
+    lookup = Quantities(samples, sums("dy * xhat" if tensor == "dgamma" else "dy"))
+    part = lookup.part(values, factors, _FITTED[samples[0].steps.case.spec.dtype])
+    scaled, other = ("BUG311", "BUG303") if tensor == "dgamma" else ("BUG411", "BUG402")
+    if part is None or (part.quantity.cost == 0.0 and part.factor.is_one):
+        return []
+    if part.quantity.cost == 0.0:
+        return [(_scaled(scaled, part.factor),)]
+    return [(_version(other, part.times(""), part.value, part.cost),)]
+
+
+def readings_of_y(samples: Sequence[Sample], factors: Factors) -> list[tuple[Version, ...]]:
+    """Return the bug that gives y as another line in x per channel, its slope and mean share with a factor each."""
+    slopes, shares = [], []
+    for sample in samples:
+        s, y = sample.steps, np.asarray(sample.found["y"])
+        if y.shape != s.x.shape or not np.isfinite(y).all():
             return []
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = [np.asarray(value) / right(s) for s, value in found]
-        tolerance = _FITTED[found[0][0].case.spec.dtype]
-        factor = factor_of([s for s, _ in found], ratios, tolerance)
-        # A factor of 1 is no fault.
-        if factor is None or (factor.constant == 1 and not factor.features):
+        centred = s.x - s.mean(s.x)
+        slope = s.sum(centred * y) / s.sum(centred**2)
+        offset = s.mean(y) - slope * s.mean(s.x)
+        if np.abs(slope * s.x + offset - y).max() > _FITTED[s.case.spec.dtype] * np.abs(y).max():
             return []
-        said = _SAID_OF.get((what, factor.text)) or _SAID.get(factor.text, "").format(what=what)
-        return [Choice(factor.text, factor, factor.cost / 10, said)]
-
-    return choices
-
-
-def _path(name: str) -> Callable[[Sample], Array | None]:
-    def part(sample: Sample) -> Array | None:
-        paths = paths_of(sample)
-        within = paths is not None and paths.outside < _FITTED[sample.steps.case.spec.dtype]
-        return getattr(paths, name) if within else None
-
-    return part
+        with np.errstate(all="ignore"):
+            slopes.append(slope / (s.gamma * s.inv_std))
+            shares.append((s.beta - offset) / (s.gamma * s.inv_std * s.mu))
+    tolerance = _FITTED[samples[0].steps.case.spec.dtype]
+    slope_factor, share_factor = factors.of(slopes, tolerance), factors.of(shares, 10 * tolerance)
+    if slope_factor is None or share_factor is None or (slope_factor.is_one and share_factor.is_one):
+        return []
+    parts = [("", slope_factor, "x"), ("- ", share_factor, "mu")]
+    line = " ".join(f"{sign}{'' if f.is_one else f'({f.text}) * '}gamma / std * {of}" for sign, f, of in parts)
+    cost = 1.0 + slope_factor.cost + share_factor.cost
+    return [(_version("BUG134", f"{line} + beta", (slope_factor, share_factor), cost),)]
 
 
-def _whole(name: str) -> Callable[[Sample], Array | None]:
-    def part(sample: Sample) -> Array | None:
-        value: Any = sample.found.get(name)
-        if np.size(value) != sample.steps.c:
-            return None
-        return np.reshape(value, sample.steps.gamma.shape)
-
-    return part
+# -------------------------------------------------------------------------------------------------- the families' pages
 
 
-def _scaled(name: str) -> Callable[[Steps, Factor], Array]:
-    def fault(s: Steps, factor: Factor) -> Array:
-        found: Array = s.right(name) * factor.value(s)
-        return found
+def _family(code: str, name: str, step: str, term: str, mend: str, by_hand: str) -> None:
+    what = _CALLED[code]
+    steps = step.split()
 
-    return fault
+    def fault(s: Steps, factor: Factor) -> Any:
+        values = tuple(s.right(name) * factor.value(s) for name in steps)
+        return values if len(values) > 1 else values[0]
 
-
-def _family(code: str, name: str, step: str, what: str, term: str, choices: Any, mend: str, doc: str) -> None:
-    fault = _scaled(step)
-    fault.__doc__ = doc
+    fault.__doc__ = _DOC.format(by_hand=by_hand)
     bug(
         code, name, f"{what} has a factor {{}} that does not belong there", step=step, wrong=f"{term} * {{}}",
-        right=term, mend=mend, choices=choices,
+        right=term, mend=mend, choices=lambda samples: [],
     )(fault)  # fmt: skip
 
 
@@ -143,40 +542,124 @@ Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, the gradients below Algorithm
 """
 
 _family(
-    "BUG221", "direct-path-factor", "direct_path", "the direct path of dx", "dxhat / sqrt(var + eps)",
-    _factors("the direct path of dx", _path("direct"), lambda s: s.back_gamma * s.back_inv_std),
+    "BUG221", "direct-path-factor", "direct_path", "dxhat / sqrt(var + eps)",
     "the term is dy * gamma / sqrt(var + eps)",
-    _DOC.format(by_hand="With a batch so large that the means vanish, dx is dy * gamma / std."),
+    "With a batch so large that the means vanish, dx is dy * gamma / std.",
 )  # fmt: skip
 _family(
-    "BUG222", "mean-path-factor", "mean_path", "the mean path of dx", "-gamma / sqrt(var + eps) * mean(dy)",
-    _factors("the mean path of dx", _path("mean"), lambda s: s.right("mean_path")),
+    "BUG222", "mean-path-factor", "mean_path", "-gamma / sqrt(var + eps) * mean(dy)",
     "the term is -gamma / sqrt(var + eps) * mean(dy)",
-    _DOC.format(by_hand="The sum of every channel of dx is 0, whatever dy is."),
+    "The sum of every channel of dx is 0, whatever dy is.",
 )  # fmt: skip
 _family(
-    "BUG223", "variance-path-factor", "variance_path", "the variance path of dx",
-    "-gamma / sqrt(var + eps) * xhat * mean(dy * xhat)",
-    _factors("the variance path of dx", _path("variance"),
-             lambda s: -s.back_gamma * s.back_inv_std * s.mean(s.dy * s.back_xhat)),
+    "BUG223", "variance-path-factor", "variance_path", "-gamma / sqrt(var + eps) * xhat * mean(dy * xhat)",
     "the term is -gamma / sqrt(var + eps) * xhat * mean(dy * xhat)",
-    _DOC.format(by_hand="With eps = 0, sum(dx * xhat) is 0 in every channel, whatever dy is."),
+    "With eps = 0, sum(dx * xhat) is 0 in every channel, whatever dy is.",
 )  # fmt: skip
 _family(
-    "BUG224", "dx-factor", "dx", "dx", "gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    _factors("dx", _path("direct"), lambda s: s.back_gamma * s.back_inv_std),
+    "BUG224", "dx-factor", "dx", "gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
     "dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    _DOC.format(by_hand="Double gamma: dx doubles. Double x, with eps near 0: dx is halved."),
+    "Double gamma: dx doubles. Double x, with eps near 0: dx is halved.",
 )  # fmt: skip
 _family(
-    "BUG311", "dgamma-factor", "dgamma", "dgamma", "sum(dy * xhat)",
-    _factors("dgamma", _whole("dgamma"), lambda s: s.right("dgamma")),
+    "BUG227", "count-of-the-means", "mean_path variance_path", "(mean(dy) + xhat * mean(dy * xhat))",
+    "divide both sums by m, the number of values that one channel has",
+    "Repeat the batch, and dy with it: dx stays what it was.",
+)  # fmt: skip
+_family(
+    "BUG311", "dgamma-factor", "dgamma", "sum(dy * xhat)",
     "dgamma = sum(dy * xhat): a sum over the batch, per channel",
-    _DOC.format(by_hand="Repeat the batch: dgamma doubles. Double gamma: dgamma stays."),
+    "Repeat the batch: dgamma doubles. Double gamma: dgamma stays.",
 )  # fmt: skip
 _family(
-    "BUG411", "dbeta-factor", "dbeta", "dbeta", "sum(dy)",
-    _factors("dbeta", _whole("dbeta"), lambda s: s.right("dbeta")),
+    "BUG411", "dbeta-factor", "dbeta", "sum(dy)",
     "dbeta = sum(dy): a sum over the batch, per channel",
-    _DOC.format(by_hand="dy = 1 everywhere: dbeta is m in every channel."),
+    "dy = 1 everywhere: dbeta is m in every channel.",
 )  # fmt: skip
+
+
+@bug(
+    "BUG226",
+    "term-added-to-dx",
+    "dx has a term that does not belong there: gamma / sqrt(var + eps) * {}",
+    step="dx",
+    wrong="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat) - {})",
+    right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
+    mend="take the term out",
+    choices=lambda samples: [],
+)
+def term_added(s: Steps, value: tuple[Quantity, Part]) -> Any:
+    """Beside the three paths there is something else in dx.
+
+    Why it happens
+    --------------
+    The mean path is taken through the variance a second time: in d(var)/d(mu) a sum of x - mu stands, and it is 0.
+
+    By hand
+    -------
+    The sum of every channel of dx is 0, whatever dy is.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dmu, whose second term is 0.
+    """
+    array, part = value
+    return s.right("dx") - s.back_gamma * s.back_inv_std * part.value(s) * array.value(s)
+
+
+@bug(
+    "BUG225",
+    "direct-path-of-something-else",
+    "the direct path of dx is {}, and not dy",
+    step="direct_path",
+    wrong="dx = gamma / sqrt(var + eps) * ({} - mean(dy) - xhat * mean(dy * xhat))",
+    right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
+    mend="the bracket begins with dy itself",
+    choices=lambda samples: [],
+)
+def direct_path_of_something_else(s: Steps, value: Any) -> Any:
+    """Another array stands where dy reaches x by itself.
+
+    Why it happens
+    --------------
+    A loop that ends a row too early; names that differ by a letter.
+
+    By hand
+    -------
+    With a batch so large that the means vanish, dx is dy * gamma / std.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dx.
+    """
+    return s.back_gamma * s.back_inv_std * value(s)
+
+
+@bug(
+    "BUG134",
+    "another-line",
+    "y is {}, and not gamma / std * (x - mu) + beta",
+    step="y",
+    wrong="y = {}",
+    right="y = gamma / std * x - gamma / std * mu + beta",
+    mend="multiply x and mu by the same gamma / std, or subtract mu first",
+    choices=lambda samples: [],
+)
+def another_line(s: Steps, factors: tuple[Factor, Factor]) -> Any:
+    """In every channel y is a line in x, as it should be, but not the right one.
+
+    Why it happens
+    --------------
+    Scale and shift are put together beforehand, y = a x + b, and one of them is wrong.
+
+    By hand
+    -------
+    The mean of every channel of y is beta.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, Algorithm 2, lines 10 and 11: the same line, at inference.
+    """
+    slope, share = factors
+    unit = s.gamma * s.inv_std
+    return slope.value(s) * unit * s.x + s.beta - share.value(s) * unit * s.mu

@@ -14,9 +14,11 @@ _TELLING = (
     CaseSpec(seed=12, n=12, c=3, eps=0.9, mean=-1.3, sd=2.0),
     CaseSpec(seed=13, n=16, c=5, eps=0.02, mean=0.4, sd=0.5, gamma="negative"),
     CaseSpec(seed=14, n=5, c=3, spatial=(4,), eps=0.3, mean=0.7, gamma="negative"),
+    CaseSpec(seed=18, n=7, c=4, spatial=(3,), eps=0.07, mean=-0.5, sd=0.7, gamma="negative"),
     CaseSpec(seed=15, n=3, c=4, spatial=(2, 5), eps=0.3, mean=0.7, gamma="negative"),
     CaseSpec(seed=16, n=5, c=3, spatial=(3, 2), eps=0.08, mean=-0.6, sd=0.6),
     CaseSpec(seed=17, n=3, c=4, spatial=(2, 3, 2), eps=0.3, mean=0.7, gamma="negative"),
+    CaseSpec(seed=19, n=5, c=3, spatial=(2, 1, 3), eps=0.06, mean=-0.5, sd=0.7),
 )
 
 

@@ -1,6 +1,7 @@
 """Every bug with a name differs from the reference, is named when it is planted, and is needed for that name."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from bncheck import pipeline
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
-from bncheck.bugs.factors import Factor, factor_of
+from bncheck.bugs.factors import Factor, Factors
+from bncheck.bugs.quantities import CUTS, Quantity
 from bncheck.bugs.steps import FORWARD, Steps
+from bncheck.bugs.terms import Part
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.telling import telling
@@ -23,15 +26,25 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 NAMED = [p for p in sorted((FIXTURES / "buggy").glob("*.py")) if re.search("^# named: ", p.read_text(), re.M)]
 CASES = [build(spec) for spec in telling("float64", (0, 2), None)]
 # What a fitted parameter is tried with.
-FITTED = {"BUG113": Choice("0.07", 0.07), "BUG202": Choice("0.07", 0.07)}
+ONE = Factor(1.0, ())
+ADDED = (Quantity("1", lambda s: np.ones_like(s.dy)), Part(Quantity("mu", lambda s: s.mu), Factor(2.0, ())))
+FITTED = {
+    "BUG113": Choice("0.07", 0.07),
+    "BUG134": Choice("2.5 gamma / std * x - gamma / std * mu + beta", (Factor(2.5, ()), ONE)),
+    "BUG202": Choice("0.07", 0.07),
+    "BUG225": Choice("dy, 0 in the last row,", lambda s: s.dy * CUTS[0].value(s)),
+    "BUG226": Choice("2 * mu", ADDED),
+    **{
+        code: Choice("-2.5", Factor(-2.5, ()))
+        for code in ("BUG221", "BUG222", "BUG223", "BUG224", "BUG227", "BUG311", "BUG411")
+    },
+}
 
 
 def versions():
     for code, bug in BUGS.items():
         if code in FITTED:
             yield Version(bug, FITTED[code])
-        elif code in ("BUG221", "BUG222", "BUG223", "BUG224", "BUG311", "BUG411"):
-            yield Version(bug, Choice("-2.5", Factor(-2.5, ())))
         else:
             yield from bug.versions([sample(case) for case in CASES])
 
@@ -62,17 +75,23 @@ def is_wrong(item, name):
     return found.shape != right.shape or not np.allclose(found, right, rtol=1e-6, atol=1e-9)
 
 
-PLANTED = [(version, planted(version)) for version in versions()]
+PLANTED = list(versions())
 
 
-@pytest.mark.parametrize(("version", "seen"), PLANTED, ids=[f"{v.bug.code} {v.choice.text}" for v, _ in PLANTED])
-def test_a_planted_bug_is_named(version, seen):
+@cache
+def results(place):
+    seen = planted(PLANTED[place])
+    return seen, diagnose(seen) if is_finite(seen) else ()
+
+
+@pytest.mark.parametrize("place", range(len(PLANTED)), ids=[f"{v.bug.code} {v.choice.text}" for v in PLANTED])
+def test_a_planted_bug_is_named(place):
+    seen, found = results(place)
     if not is_finite(seen):
         pytest.skip("this version divides by 0 or takes the root of a negative number on some case")
     wrong = [name for item in seen for name in item.found if is_wrong(item, name)]
     if not wrong:
         pytest.skip("on these axes it is Batch Normalization")
-    found = diagnose(seen)
     assert found, wrong
     # One of another code may be the same function: its values are the same, whichever name it has.
     assert len(found) == 1
@@ -81,15 +100,16 @@ def test_a_planted_bug_is_named(version, seen):
 
 @pytest.mark.parametrize("code", [code for code, _ in BUGS.items()])
 def test_most_versions_of_a_bug_have_its_name(code):
-    named = [diagnose(seen) for version, seen in PLANTED if version.bug.code == code and is_finite(seen)]
-    assert any(d.code == code for found in named for d in found)
+    places = [place for place, version in enumerate(PLANTED) if version.bug.code == code]
+    # Some of them are other functions that have a name of their own; the first that is not will do.
+    assert any(d.code == code for place in places for d in results(place)[1])
 
 
 @pytest.mark.parametrize("code", [code for code, _ in BUGS.items()])
 def test_every_bug_has_a_page(code):
     bug = BUGS.get(code)
     titles = re.findall(r"^(.+)\n-+$", bug.doc, re.M)
-    assert titles == ["Wrong", "Right", "To mend it", "Why it happens", "By hand", "References"]
+    assert titles == ["Wrong", "Right", "To mend it", "Derivation", "Why it happens", "By hand", "References"]
     assert ("{}" in bug.title) == (bug.choices is not None)
     assert bug.wrong != bug.right
 
@@ -146,7 +166,7 @@ def test_the_own_gradient_is_that_of_the_reference(tensor):
 def test_a_factor_is_told_from_its_values(power, text):
     steps = [Steps(case) for case in CASES]
     ratios = [-2 * s.gamma ** power[0] * s.inv_std ** -power[1] * float(s.m) ** power[2] for s in steps]
-    found = factor_of(steps, ratios, 1e-9)
+    found = Factors(steps).of(ratios, 1e-9)
     assert found is not None
     assert found.text in (f"-2 {text}", f"-{text.replace('1 /', '2 /')}")
 
@@ -154,7 +174,7 @@ def test_a_factor_is_told_from_its_values(power, text):
 def test_no_simple_factor_is_told_from_noise():
     random = np.random.default_rng(1)
     steps = [Steps(case) for case in CASES]
-    assert factor_of(steps, [random.normal(size=s.gamma.shape) for s in steps], 1e-9) is None
+    assert Factors(steps).of([random.normal(size=s.gamma.shape) for s in steps], 1e-9) is None
 
 
 @pytest.mark.parametrize("path", NAMED, ids=lambda p: p.stem)

@@ -1,0 +1,197 @@
+"""What may stand in a term of the formulas: sums per channel of products, whole ones and cut ones; arrays of x's shape.
+
+Diagnosis looks a fitted coefficient up among these, times a factor (see factors.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from bncheck.bugs.steps import Array, Steps
+
+
+class Quantity(NamedTuple):
+    """Something of the formulas: how it is written, what it is, and how much less likely it is than the right one."""
+
+    text: str
+    value: Callable[[Steps], Array]
+    cost: float = 0.6
+
+
+LETTERS = {2: "NC", 3: "NCL", 4: "NCHW", 5: "NCDHW"}
+
+
+def axes_of(name: str) -> Callable[[Steps], tuple[int, ...]]:
+    """Return a function from steps to the axes of a name ("N, H"); as many of them as the case has."""
+    wanted = name.split(", ")
+    return lambda s: tuple(axis for axis, letter in enumerate(LETTERS[s.x.ndim]) if letter in wanted)
+
+
+def other_axes(ranks: Sequence[int]) -> list[str]:
+    """Return the names of the sets of axes, "nothing" among them, that are not those of Batch Normalization.
+
+    Parameters
+    ----------
+    ranks : sequence of int
+        The numbers of axes of x in the cases that are looked at.
+
+    """
+    names = {"nothing"}
+    for rank in set(ranks):
+        letters = LETTERS[rank]
+        right = letters.replace("C", "")
+        for size in range(1, rank + 1):
+            names |= {", ".join(chosen) for chosen in combinations(letters, size) if "".join(chosen) != right}
+    # What is right in one of the cases can still be wrong in another: N of (N, C, L).
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+# ---------------------------------------------------------------------------------------------------------------- cuts
+
+
+def _last_row(s: Steps) -> Array:
+    kept = np.ones((s.n, 1, *s.x.shape[2:]))
+    kept[-1] = 0
+    return kept
+
+
+def _first_row(s: Steps) -> Array:
+    kept = np.ones((s.n, 1, *s.x.shape[2:]))
+    kept[0] = 0
+    return kept
+
+
+def _last_value(s: Steps) -> Array:
+    kept = np.ones((s.n, 1, *s.x.shape[2:]))
+    kept.reshape(-1)[-1] = 0
+    return kept
+
+
+def _last_column(s: Steps) -> Array:
+    kept = np.ones((s.n, 1, *s.x.shape[2:]))
+    if s.x.ndim > 2:
+        kept[..., -1] = 0
+    return kept
+
+
+# What a loop that ends too early, or a slice, leaves out: 1 where a value counts, 0 where it does not.
+CUTS = (
+    Quantity("the last row", _last_row),
+    Quantity("the first row", _first_row),
+    Quantity("the last value", _last_value),
+    Quantity("the last column", _last_column),
+)
+
+# ---------------------------------------------------------------------------------------------------------------- sums
+
+
+_PRODUCTS: dict[str, Callable[[Steps], Array]] = {
+    "dy": lambda s: s.dy,
+    "dy * xhat": lambda s: s.dy * s.back_xhat,
+    "dy * x": lambda s: s.dy * s.x,
+    "dy * y": lambda s: s.dy * s.y,
+    "dy / (x - mu)": lambda s: s.dy / s.back_centred,
+    "dy * xhat**2": lambda s: s.dy * s.back_xhat**2,
+    "abs(dy)": lambda s: np.abs(s.dy),
+    "abs(dy * xhat)": lambda s: np.abs(s.dy * s.back_xhat),
+    "dy + xhat": lambda s: s.dy + s.back_xhat,
+    "dy - xhat": lambda s: s.dy - s.back_xhat,
+    "d(x - mu)": lambda s: (s.direct_path + s.variance_path) / (s.back_gamma * s.back_inv_std),
+    "x": lambda s: s.x,
+    "x**2": lambda s: s.x**2,
+    "dy**2": lambda s: s.dy**2,
+}
+_OF_ALL_CHANNELS: dict[str, Callable[[Steps], Array]] = {
+    "dy": lambda s: s.dy,
+    "dxhat": lambda s: s.dxhat,
+    "dy * xhat": lambda s: s.dy * s.back_xhat,
+    "dxhat * xhat": lambda s: s.dxhat * s.back_xhat,
+    "dxhat / std": lambda s: s.dxhat * s.back_inv_std,
+    "dxhat * xhat / std": lambda s: s.dxhat * s.back_xhat * s.back_inv_std,
+    "dxhat * (x - mu)": lambda s: s.dxhat * s.back_centred,
+}
+
+
+def sums(right: str) -> list[Quantity]:
+    """Return sums over the values of a channel, the right one first: whole, cut, and over all channels.
+
+    Parameters
+    ----------
+    right : str
+        The product that should be summed: "dy" or "dy * xhat".
+
+    """
+    found = [Quantity(f"sum({right})", partial(_sum, _PRODUCTS[right]), 0.0)]
+    found += [Quantity(f"sum({text})", partial(_sum, of)) for text, of in _PRODUCTS.items() if text != right]
+    for text in dict.fromkeys((right, "dy", "dy * xhat", "d(x - mu)")):
+        cost = 0.3 if text == right else 1.0
+        found += [
+            Quantity(f"sum({text}) without {cut.text}", partial(_sum_of_cut, _PRODUCTS[text], cut), cost)
+            for cut in CUTS
+        ]
+    found += [
+        Quantity(f"sum({text}) over all channels", partial(_sum_of_all, of)) for text, of in _OF_ALL_CHANNELS.items()
+    ]
+    found += [
+        Quantity("1", lambda s: 1 + 0 * s.gamma),
+        Quantity("mu", lambda s: s.mu + 0 * s.gamma),
+        Quantity("beta", lambda s: s.beta),
+        Quantity("sum(dy) * mean(dy * xhat)", lambda s: s.sum(s.dy) * s.mean(s.dy * s.back_xhat), 1.0),
+    ]
+    return found
+
+
+def _sum(of: Callable[[Steps], Array], s: Steps) -> Array:
+    return s.sum(of(s))
+
+
+def _sum_of_cut(of: Callable[[Steps], Array], cut: Quantity, s: Steps) -> Array:
+    return s.sum(of(s) * cut.value(s))
+
+
+def _sum_of_all(of: Callable[[Steps], Array], s: Steps) -> Array:
+    found: Array = of(s).sum() + 0 * s.gamma
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------- patterns
+
+
+def patterns(ranks: Sequence[int]) -> list[Quantity]:
+    """Return arrays of x's shape, beside dy, 1 and xhat, that a wrong dx may be made of."""
+    found = [
+        Quantity("dy * xhat", lambda s: s.dy * s.back_xhat),
+        Quantity("dy * xhat**2", lambda s: s.dy * s.back_xhat**2),
+        Quantity("xhat**2", lambda s: s.back_xhat**2),
+        Quantity("dy / xhat", lambda s: s.dy / s.back_xhat),
+        Quantity("1 / xhat", lambda s: 1 / s.back_xhat + 0 * s.dy),
+        Quantity("dy**2", lambda s: s.dy**2),
+    ]
+    for cut in CUTS:
+        found += [
+            Quantity(f"dy, 0 in {cut.text},", partial(_cut, lambda s: s.dy, cut)),
+            Quantity(f"1, 0 in {cut.text},", partial(_cut, lambda s: 1 + 0 * s.dy, cut)),
+            Quantity(f"xhat, 0 in {cut.text},", partial(_cut, lambda s: s.back_xhat, cut)),
+        ]
+    for name in other_axes(ranks):
+        if name != "nothing":
+            for text, of in _OF_ALL_CHANNELS.items():
+                if "* " in text:
+                    found.append(Quantity(f"xhat * (sum of {text} over {name})", partial(_over, of, name, xhat=True)))
+                if "* " not in text:
+                    found.append(Quantity(f"(sum of {text} over {name})", partial(_over, of, name, xhat=False)))
+    return found
+
+
+def _cut(of: Callable[[Steps], Array], cut: Quantity, s: Steps) -> Array:
+    return of(s) * cut.value(s)
+
+
+def _over(of: Callable[[Steps], Array], name: str, s: Steps, *, xhat: bool) -> Array:
+    found = s.sum(of(s), axes_of(name)(s)) + 0 * s.dy
+    return found * s.back_xhat if xhat else found

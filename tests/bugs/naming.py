@@ -1,0 +1,132 @@
+"""How a diagnosis is judged against the frozen faults of tests/mutants: which of their families its words are about."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from mutants import materialise
+
+from bncheck.adapters import resolve
+from bncheck.driver import diagnosed
+from bncheck.guard import quiet
+from bncheck.model import TargetSpec
+
+# What a bug is about, whatever its parameter.
+ABOUT = {
+    "BUG101": "variance kind, count m",
+    "BUG102": "variance, mean",
+    "BUG103": "variance, count m, sum missing, mean for sum",
+    "BUG104": "mean, count m, mean for sum",
+    "BUG105": "variance",
+    "BUG106": "axis",
+    "BUG107": "axis, mean, sum missing",
+    "BUG108": "axis, variance",
+    "BUG109": "axis, variance",
+    "BUG110": "variance, statistic swapped",
+    "BUG111": "eps",
+    "BUG112": "eps",
+    "BUG113": "eps",
+    "BUG114": "eps",
+    "BUG115": "std/power, statistic swapped",
+    "BUG116": "eps, std/power, statistic swapped",
+    "BUG117": "eps",
+    "BUG118": "sum missing, mean",
+    "BUG119": "sum missing, variance",
+    "BUG121": "mean, statistic swapped",
+    "BUG122": "mean, statistic swapped",
+    "BUG123": "mean, statistic swapped",
+    "BUG124": "mean",
+    "BUG125": "mean",
+    "BUG126": "mean, statistic swapped",
+    "BUG131": "affine, statistic swapped",
+    "BUG132": "affine",
+    "BUG133": "mean, variance",
+    "BUG134": "affine, mean, std/power",
+    "BUG141": "tail",
+    "BUG142": "tail",
+    "BUG143": "tail",
+    "BUG144": "tail",
+    "BUG145": "tail",
+    "BUG201": "gamma",
+    "BUG202": "eps",
+    "BUG203": "std/power, statistic swapped",
+    "BUG204": "variance path, statistic swapped, mean",
+    "BUG211": "mean path",
+    "BUG212": "variance path",
+    "BUG213": "mean path, variance path",
+    "BUG214": "direct path",
+    "BUG215": "mean path, statistic swapped",
+    "BUG216": "variance path, statistic swapped",
+    "BUG217": "mean path, statistic swapped",
+    "BUG218": "variance path, statistic swapped",
+    "BUG219": "direct path, mean path, variance path, dx factor",
+    "BUG221": "direct path",
+    "BUG222": "mean path",
+    "BUG223": "variance path",
+    "BUG224": "dx factor",
+    "BUG225": "direct path",
+    "BUG226": "mean path, variance path",
+    "BUG227": "count m, mean path, variance path",
+    "BUG228": "tail",
+    "BUG229": "direct path, mean path, sum missing",
+    "BUG301": "dgamma, statistic swapped",
+    "BUG302": "axis, dgamma",
+    "BUG303": "dgamma, statistic swapped",
+    "BUG304": "swapped results",
+    "BUG305": "tail",
+    "BUG311": "dgamma",
+    "BUG401": "axis, dbeta",
+    "BUG402": "dbeta, statistic swapped",
+    "BUG405": "tail",
+    "BUG411": "dbeta",
+}
+# What words of the parameter are about.
+WORDS = {
+    r"\bstd\b|\bvar\b|inv_std|deviation": "std/power",
+    r"\beps\b|sqrt\(var\)|1e-|sqrt\(var \+": "eps",
+    r"\bgamma\b": "gamma",
+    r"\bm\b|\bN\b|\bC\b|\bH W\b|N - 1|m - 1": "count m, mean for sum, sum missing, variance kind",
+    r"without|left out|0 in": "tail",
+    r"over |everything|all channels|per pixel": "axis",
+    r"over nothing": "sum missing",
+    r"sign|-1|twice|half|^-": "sign",
+    r"averaged": "mean for sum, count m",
+    r"\bmu\b|\bx\b": "mean, statistic swapped",
+}
+
+
+def families(diagnosis) -> set[str]:
+    """Return the families that a diagnosis speaks of: those of its code, and those of the words of its parameter."""
+    found = set(ABOUT[diagnosis.code].split(", "))
+    if diagnosis.code not in ("BUG131", "BUG113", "BUG112"):
+        for pattern, about in WORDS.items():
+            if re.search(pattern, diagnosis.title):
+                found |= set(about.split(", "))
+    return found
+
+
+def diagnoses(record, folder: Path | None = None):
+    """Return what bncheck says of a frozen fault, by the file that it stands in."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, quiet():
+        # Each file has a name of its own: one process imports a name once.
+        path = Path(place) / f"bn_{record.key}.py"
+        path.write_text(materialise(record))
+        spec = TargetSpec(str(path))
+        found = []
+        for card in resolve.cards(spec):
+            if card.conventions is not None:
+                found += diagnosed(resolve.target(spec, card.name)).diagnoses
+        return found
+
+
+def judged(record, found) -> str:
+    """Return "named" if every fault is named and nothing else is, "wrong" if something else is, "part", "unknown"."""
+    labels = [{fault.label.family, *fault.label.also} for fault in record.faults]
+    said = [families(diagnosis) for diagnosis in found]
+    if not said:
+        return "unknown"
+    if any(not any(words & label for label in labels) for words in said):
+        return "wrong"
+    return "named" if all(any(words & label for words in said) for label in labels) else "part"
