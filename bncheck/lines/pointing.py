@@ -72,7 +72,7 @@ def _statement(
         exact = build(dataclasses.replace(case.spec, dtype="float64"))
         trace = Trace()
         found = trace.run(partial(observed, target, exact))
-        watched[id(case)] = Seen(exact, found, [] if trace.too_long else last_of_loops(trace.executions))
+        watched[id(case)] = Seen(exact, found, [] if trace.given_up else last_of_loops(trace.executions))
     seen = watched[id(case)]
     if not seen.executions:
         return None

@@ -21,10 +21,6 @@ _MOST_ELEMENTS = 4096
 _DEPTH = 3
 
 
-class TooLongError(Exception):
-    """User code runs too many statements to be watched."""
-
-
 @dataclass(frozen=True)
 class Execution:
     """One execution of a statement; of a loop's body, the last.
@@ -65,7 +61,7 @@ class Trace:
     _frames: dict[FrameType, _Frame] = field(default_factory=dict)
     _steps: int = 0
     _calls: int = 0
-    too_long: bool = False
+    given_up: bool = False
 
     def run(self, call: Callable[[], Any]) -> Any:
         """Return what a call returns; what watched before watches again afterwards."""
@@ -79,13 +75,21 @@ class Trace:
 
     def _begin(self, frame: FrameType, event: str, _: Any) -> Any:
         code = frame.f_code
-        if self.too_long or code.co_name.startswith("<") or not guard.is_user_file(code.co_filename):
+        file = code.co_filename
+        if self.given_up or code.co_name.startswith("<") or "site-packages" in file or not guard.is_user_file(file):
             return None
-        if not statements_of(code.co_filename):
-            return None
-        self._calls += 1
-        self._frames[frame] = _Frame(self._calls, arrays_of(frame.f_locals))
+        try:
+            if not statements_of(file):
+                return None
+            self._calls += 1
+            self._frames[frame] = _Frame(self._calls, arrays_of(frame.f_locals))
+        except Exception:  # what is raised here would be raised in user code
+            return self._give_up()
         return self._step
+
+    def _give_up(self) -> None:
+        self.given_up = True
+        sys.settrace(None)
 
     def _step(self, frame: FrameType, event: str, result: Any) -> Any:
         known = self._frames.get(frame)
@@ -93,16 +97,20 @@ class Trace:
             return self._step
         self._steps += 1
         if self._steps > _MOST_STATEMENTS:
-            self.too_long = True
-            sys.settrace(None)
-            return None
+            return self._give_up()
+        try:
+            self._seen(frame, known, event, result)
+        except Exception:  # what is raised here would be raised in user code
+            return self._give_up()
+        return self._step
+
+    def _seen(self, frame: FrameType, known: _Frame, event: str, result: Any) -> None:
         coming = statements_of(frame.f_code.co_filename).get(frame.f_lineno) if event == "line" else None
         if known.statement is not None and (coming is not known.statement or frame.f_lineno == coming.first):
             self._done(frame, known, result if event == "return" else None)
         known.statement = coming
         if event == "return":
             del self._frames[frame]
-        return self._step
 
     def _done(self, frame: FrameType, known: _Frame, result: Any) -> None:
         now = arrays_of(frame.f_locals)
