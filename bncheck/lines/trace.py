@@ -192,21 +192,28 @@ def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Array]]:
             for key, item in list(items):
                 yield from _leaves(item, f"{path}[{key!r}]", depth + 1)
     elif depth < _DEPTH and not isinstance(value, type | ModuleType | FunctionType):
-        held = getattr(value, "__dict__", None)
+        held = _held(value)
         for key, item in list(held.items()) if isinstance(held, dict) else ():
             yield from _leaves(item, f"{path}.{key}", depth + 1)
+
+
+def _held(value: Any) -> Any:
+    try:
+        return object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
 
 
 def _array(value: Any) -> Array | None:
     """Return a copy of an array, a tensor or a number in float64; None of anything else."""
     if isinstance(value, bool | str | bytes | type(None) | dict | list | tuple):
         return None
-    if hasattr(value, "detach") and hasattr(value, "cpu"):
-        value = value.detach().cpu().numpy()
-    if not isinstance(value, int | float | np.ndarray | np.number) and not hasattr(value, "__array__"):
-        return None
     try:
+        if hasattr(value, "detach") and hasattr(value, "cpu"):
+            value = value.detach().cpu().numpy()
+        if not isinstance(value, int | float | np.ndarray | np.number) and not hasattr(value, "__array__"):
+            return None
         found = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # tensors that refuse, properties that raise: no array, whatever they say
         return None
     return found if 0 < found.size <= _MOST_ELEMENTS else None
