@@ -105,7 +105,7 @@ KILLS = {
     "BN503": (targets.spoiled(dbeta=lambda v: v * np.nan), set()),
     "BN504": (targets.Pair(backward=in_place), set()),
     "BN506": (targets.Pair(backward=raising), set()),
-    "BN508": (Accumulating(), set()),
+    "BN508": (Accumulating(), {"BN516"}),
     "BN509": (Sharing(), set()),
     "BN510": (ignoring_eps(), set()),
 }  # fmt: skip
@@ -169,7 +169,7 @@ def not_tried(spec):
     if spec.sd == 1e-3:
         codes.add("BN602")  # no constant that can be added without rounding
     if spec.m == 1 or spec.m * spec.c > 64:
-        codes |= {code for code in CHECKS.names() if code.startswith("BN8")} | {"BN511", "BN512", "BN514"}
+        codes |= {code for code in CHECKS.names() if code.startswith("BN8")} | {"BN511", "BN512", "BN514", "BN516"}
     if spec.m == 1 or spec.m * spec.c > 512:
         codes |= {code for code in CHECKS.names() if code.startswith("BN6")}
     return codes

@@ -87,12 +87,99 @@ def test_a_graph_whose_gradients_all_add_up_is_not_accused():
     assert complaints(Adding(dx=True))[0] == set()
 
 
+def adding(*names):
+    """Return a layer whose named gradients add up until the next forward, and which clears nothing."""
+
+    class Some(Adding):
+        def open(self, setup):
+            session = super().open(setup)
+            plain = targets.Pair().open(setup)
+            forward, backward = session.forward, session.backward
+
+            def fresh(x, mode="train"):
+                plain.forward(x)
+                return forward(x)
+
+            def some(dy):
+                added, once = backward(dy), plain.backward(dy)
+                return once._replace(**{name: getattr(added, name) for name in names})
+
+            session.forward, session.backward = fresh, some
+            return session
+
+    return Some()
+
+
+@pytest.mark.parametrize(("names", "replaced"), [(("dgamma",), "dbeta"), (("dbeta",), "dgamma")])
+def test_one_gradient_that_adds_up_beside_one_that_is_replaced_fails_alone(names, replaced):
+    judgement = judged("BN516", adding(*names))
+    assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, replaced)
+    assert complaints(adding(*names))[0] == {"BN516"}
+
+
+@pytest.mark.parametrize("names", [(), ("dgamma", "dbeta")])
+def test_gradients_that_both_add_up_or_both_do_not_pass(names):
+    assert judged("BN516", adding(*names)).outcome is Outcome.PASS
+
+
+class Cleared(targets.Pair):
+    """Clears its gradients before every backward but where it is asked not to."""
+
+    def __init__(self, *adding):
+        super().__init__()
+        self.adding = adding
+
+    def open(self, setup):
+        session = super().open(setup)
+
+        def added(dy):
+            once = session.backward(dy)
+            return once._replace(**{name: 2 * getattr(once, name) for name in self.adding})
+
+        session.added = added
+        return session
+
+
+def test_what_is_cleared_between_steps_is_asked_without():
+    assert judged("BN516", Cleared("dgamma", "dbeta")).message == "in a second backward each adds up"
+    assert judged("BN516", Cleared()).message == "in a second backward each is replaced"
+    assert judged("BN516", Cleared("dgamma")).outcome is Outcome.FAIL
+    assert judged("BN511", Cleared("dgamma")).message == "backward gives the same twice"
+
+
+def test_gradients_of_which_nothing_can_be_told_are_skipped():
+    class Odd(Cleared):
+        def open(self, setup):
+            session = super().open(setup)
+            session.added = lambda dy: session.backward(dy)._replace(dgamma=None, dbeta=np.zeros(3))
+            return session
+
+    assert judged("BN516", Odd()).outcome is Outcome.SKIP
+
+
 def test_a_dx_that_adds_up_by_itself_warns():
     def backward(dy, cache):
         cache[-1].append(targets.backward(dy, cache[:-1]))
         return cache[-1][-1]._replace(dx=sum(found.dx for found in cache[-1]))
 
     assert complaints(targets.Pair(serving_once, backward))[0] == {"BN511"}
+
+
+# --------------------------------------------------------------------------------------------------------------- memory
+
+
+def one_term_is_no_sum(dy, cache):
+    found = targets.backward(dy, cache)
+    return found._replace(dbeta=dy[0] if len(dy) == 1 and dy.ndim == 2 else found.dbeta)
+
+
+def test_a_result_in_the_memory_of_what_was_handed_over_fails_alone():
+    target, one = targets.Pair(backward=one_term_is_no_sum), replace(SPEC, n=1)
+    judgement = judged("BN504", target, one)
+    assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, "dbeta")
+    assert judgement.message == "dbeta lies in the memory of dy: who changes one changes both"
+    assert roots(target, one) == {"BN504"}
+    assert judged("BN504", target).outcome is Outcome.PASS
 
 
 # --------------------------------------------------------------------------------------------------------------- poison
