@@ -93,9 +93,7 @@ class _Search:
         if not wrong or tensor in self.named:
             return ()
         if tensor == "y":
-            found = self._named(tensor, wrong, _FORWARD_FORMS)
-            self.own = {name: step for version in found for name, step in version.replaced.items()}
-            return found
+            return self._named(tensor, wrong, _FORWARD_FORMS)
         own = [own_gradient(o, self.own, tensor) for o in wrong] if self.own else []
         if own and all(fits(o, tensor, value) for o, value in zip(wrong, own, strict=True)):
             return ()  # what the user's own forward makes of it
@@ -123,7 +121,9 @@ class _Search:
             concerned = {tensor, *(name for v in versions for name in v.bug.steps if name in TENSORS)}
             if all(fits_all(wrong, name, replaced) for name in concerned):
                 self.named |= concerned
-                return versions
+                if tensor == "y":
+                    self.own = replaced
+                return tuple(sorted(versions, key=lambda version: version.bug.code))
         return ()
 
     def _candidates(
@@ -141,16 +141,22 @@ class _Search:
             else:
                 read = readings_of_y(seen, factors) if tensor == "y" else readings_of_sum(tensor, seen, factors)
                 told += [(form, versions) for versions in read]
-        for form, seen in zip(forms, samples, strict=True):
-            ones = [(v,) for bug in concerned for v in bug.versions(seen)]
-            ones += [versions for of, versions in told if of is form and len(versions) == 1]
-            yield from ((form, one) for one in sorted(ones, key=_cost))
+        ones = [
+            (form, (version,))
+            for form, seen in zip(forms, samples, strict=True)
+            for bug in concerned
+            for version in bug.versions(seen)
+        ]
+        ones += [item for item in told if len(item[1]) == 1]
+        yield from sorted(ones, key=lambda item: _cost(item[1]))
         if tensor != "y":
             anew = [bug for bug in self.bugs if _concerns("y", bug.steps) and not {"xhat", "y"} & set(bug.steps)]
             for form, seen in zip(forms[:_FORMS_OF_PAIRS], samples, strict=False):
                 made = [v for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
                 yield from ((form, (replace(version, anew=True),)) for version in made)
-        yield from sorted((item for item in told if len(item[1]) > 1), key=lambda item: _cost(item[1]))
+        known = [v for bug in concerned for v in bug.versions(samples[0])]
+        several = [(form, _as_known(samples[0], versions, known)) for form, versions in told if len(versions) > 1]
+        yield from sorted(several, key=lambda item: _cost(item[1]))
         if tensor == "y":
             yield from ((forms[0], pair) for pair in _pairs_of_forward(samples[0], concerned))
         if tensor == "dx":
@@ -162,6 +168,26 @@ class _Search:
                         for versions in readings(seen, fit, factors, plain=True):
                             if len(versions) == 1:
                                 yield form, (version, *versions)
+
+
+def _as_known(samples: Sequence[Sample], versions: Sequence[Version], known: Sequence[Version]) -> tuple[Version, ...]:
+    """Return versions, those that are put together of a factor and a quantity replaced by bugs of the same value."""
+    found = list(versions)
+    first = min(samples, key=lambda sample: sample.steps.x.size).steps
+    for place, version in enumerate(versions):
+        if version.bug.code in _PUT_TOGETHER:
+            (step,) = version.bug.steps
+            value = _value(first.also(version.replaced), step)
+            for other in known:
+                if other.bug.steps == version.bug.steps:
+                    same = _value(first.also(other.replaced), step)
+                    if same is not None and np.allclose(same, value, rtol=1e-6, atol=0):
+                        found[place] = other
+    return tuple(found)
+
+
+# Bugs whose parameter is a factor times a quantity.
+_PUT_TOGETHER = ("BUG217", "BUG218", "BUG225")
 
 
 def _cost(versions: Sequence[Version]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
-from bncheck.bugs.quantities import CUTS, Quantity, axes_of, other_axes
+from bncheck.bugs.quantities import Quantity, axes_of, cuts_of, other_axes
 from bncheck.bugs.steps import Array, Steps
 
 # ------------------------------------------------------------------------------------------------------------ variance
@@ -406,7 +406,12 @@ def variance_not_summed(s: Steps, value: Any) -> Any:
 
 def _cuts(samples: Sequence[Sample]) -> list[Choice]:
     """Return what a sum leaves out, divided by the count of all values or of those that are left."""
-    return [Choice(cut.text, (cut, whole), 0.0 if whole else 0.05) for cut in CUTS for whole in (True, False)]
+    cuts = cuts_of([sample.steps for sample in samples])
+    return [Choice(cut.text, (cut, whole), 0.0 if whole else 0.05) for cut in cuts for whole in (True, False)]
+
+
+def _parts(samples: Sequence[Sample]) -> list[Choice]:
+    return [Choice(cut.text, cut) for cut in cuts_of([sample.steps for sample in samples])]
 
 
 def _mean_of_kept(s: Steps, array: Array, kept: Array, *, whole: bool) -> Array:
@@ -478,7 +483,7 @@ def variance_tail(s: Steps, value: tuple[Quantity, bool]) -> Any:
     wrong="var = var of x without {}",
     right="var = mean((x - mu)**2)",
     mend="take the variance of the whole batch: mind where the slice ends",
-    choices=[Choice(cut.text, cut) for cut in CUTS],
+    choices=_parts,
 )
 def variance_of_a_part(s: Steps, cut: Quantity) -> Any:
     """The variance is taken of a slice of the batch.
@@ -948,7 +953,6 @@ _NUMERATORS = [
     Choice("abs(x - mu)", lambda s: np.abs(s.centred)),
     Choice("x - m mu", lambda s: s.x - s.m * s.mu),
     Choice("x - mu / m", lambda s: s.x - s.mu / s.m),
-    Choice("x - mean(x) over everything", lambda s: s.x - s.x.mean()),
 ]
 
 
@@ -1127,17 +1131,45 @@ def activation_inside(s: Steps) -> Any:
     return np.maximum(s.right("y"), 0)
 
 
+def _moved(start: float, *, mine: bool, unbiased: bool) -> Callable[[Steps], Any]:
+    """Return running statistics after one update, the batch's weight the momentum or what it leaves."""
+
+    def value(s: Steps) -> Any:
+        weight = s.case.spec.momentum if mine else 1 - s.case.spec.momentum
+        mu = s.mean(s.x)
+        var = s.mean((s.x - mu) ** 2) * (s.m / (s.m - 1) if unbiased else 1.0)
+        return weight * mu, (1 - weight) * start + weight * var
+
+    return value
+
+
+def _held() -> list[Choice]:
+    """Return the running statistics of a fresh layer, as they start and after one update."""
+    found = [
+        Choice(f" of a fresh layer, mean 0 and variance {var:g}", lambda s, var=var: (0 * s.gamma, 0 * s.gamma + var))
+        for var in (1.0, 0.0)
+    ]
+    for start in (1.0, 0.0):
+        for mine in (True, False):
+            for unbiased in (True, False):
+                found.append(Choice(", just updated", _moved(start, mine=mine, unbiased=unbiased), 0.1))
+    return found
+
+
+_HELD = _held()
+
+
 @bug(
     "BUG133",
     "running-statistics-in-training",
-    "in training x is normalised with the running statistics of a fresh layer, mean 0 and variance {}",
+    "in training x is normalised with the running statistics{}",
     step="mu var",
     wrong="mu, var = running_mean, running_var",
     right="mu, var = mean(x), mean((x - mu)**2)",
     mend="use the batch's own statistics while training",
-    choices=[Choice("1", 1.0), Choice("0", 0.0)],
+    choices=_HELD,
 )
-def running_in_training(s: Steps, var: float) -> Any:
+def running_in_training(s: Steps, value: Any) -> Any:
     """The statistics that inference uses are used while training.
 
     Why it happens
@@ -1152,4 +1184,41 @@ def running_in_training(s: Steps, var: float) -> Any:
     ----------
     Ioffe & Szegedy 2015, Algorithm 2.
     """
-    return 0 * s.gamma, 0 * s.gamma + var
+    return value(s)
+
+
+_RESHAPES = [
+    Choice("reshape(-1, C)", lambda s, a: (a.reshape(-1, s.c), 0, (1, -1))),
+    Choice("reshape(C, -1)", lambda s, a: (a.reshape(s.c, -1), 1, (-1, 1))),
+]
+
+
+@bug(
+    "BUG146",
+    "reshape-mixes-channels",
+    "x.{} takes values of all channels for one: the axis of channels was not moved first",
+    step="y",
+    wrong="rows = x.{}; normalise the rows; reshape them back",
+    mend="move the axis of channels to the end before reshaping: x.transpose(0, 2, 3, 1).reshape(-1, C)",
+    choices=_RESHAPES,
+)
+def reshape_mixes_channels(s: Steps, value: Any) -> Any:
+    """Feature maps are reshaped into rows without a transposition.
+
+    Why it happens
+    --------------
+    The shapes fit, and numbers come out; the elements of a row are of one image, and not of one pixel.
+
+    By hand
+    -------
+    Multiply one channel of x by 10: the other channels of y must not change.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3.2.
+    """
+    rows, over, shape = value(s, s.x)
+    centred = rows - rows.mean(axis=over, keepdims=True)
+    var = (centred**2).mean(axis=over, keepdims=True)
+    found = s.gamma.reshape(shape) * centred / np.sqrt(var + s.eps) + s.beta.reshape(shape)
+    return found.reshape(s.x.shape)

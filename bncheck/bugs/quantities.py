@@ -87,6 +87,12 @@ CUTS = (
     Quantity("the last column", _last_column),
 )
 
+
+def cuts_of(steps: Sequence[Steps]) -> list[Quantity]:
+    """Return the cuts that leave something out of one of these cases at least: (N, C) has no columns."""
+    return [cut for cut in CUTS if not all(cut.value(s).all() for s in steps)]
+
+
 # ---------------------------------------------------------------------------------------------------------------- sums
 
 
@@ -101,7 +107,7 @@ _PRODUCTS: dict[str, Callable[[Steps], Array]] = {
     "abs(dy * xhat)": lambda s: np.abs(s.dy * s.back_xhat),
     "dy + xhat": lambda s: s.dy + s.back_xhat,
     "dy - xhat": lambda s: s.dy - s.back_xhat,
-    "d(x - mu)": lambda s: (s.direct_path + s.variance_path) / (s.back_gamma * s.back_inv_std),
+    "d(x - mu)": lambda s: (s.right("direct_path") + s.right("variance_path")) / (s.back_gamma * s.back_inv_std),
     "x": lambda s: s.x,
     "x**2": lambda s: s.x**2,
     "dy**2": lambda s: s.dy**2,

@@ -49,6 +49,7 @@ ABOUT = {
     "BUG143": "tail",
     "BUG144": "tail",
     "BUG145": "tail",
+    "BUG146": "axis",
     "BUG201": "gamma",
     "BUG202": "eps",
     "BUG203": "std/power, statistic swapped",
