@@ -57,15 +57,12 @@ def condition_of(
         Replay ids of further cases, and whether the check failed there.
 
     """
-    judged = [
-        (result.case, result.judgements[finding.code].outcome)
-        for result in results
-        if finding.code in result.judgements
-    ]
-    known = {case: outcome is finding.outcome for case, outcome in judged if outcome in (finding.outcome, Outcome.PASS)}
+    judged = {r.case: r.judgements[finding.code] for r in results if finding.code in r.judgements}
+    judged = {case: j for case, j in judged.items() if j.outcome in (finding.outcome, Outcome.PASS)}
+    known = {case: j.outcome is finding.outcome for case, j in judged.items()}
     if finding.code in _LATER_CALLS:
         return _of_later_calls(finding.code, known, results)
-    swept = [_seen(case, failed, finding.tensor, True) for case, failed in known.items()]
+    swept = [_seen(case, known[case], finding.tensor, True, j.allowed or 0.0) for case, j in judged.items()]
     if len({case.failed for case in swept if case}) < 2:
         return None
     beside = [_seen(case, failed, finding.tensor, False) for case, failed in tried if case not in known]
@@ -85,10 +82,10 @@ def _of_later_calls(code: str, known: Mapping[str, bool], results: Sequence[Case
     return Condition(_LATER_CALLS[code], sum(known.values()), len(known), 0, 0)
 
 
-def _seen(case_id: str, failed: bool, tensor: str | None, swept: bool) -> Seen | None:
+def _seen(case_id: str, failed: bool, tensor: str | None, swept: bool, allowed: float = 0.0) -> Seen | None:
     """Return the case with what its properties follow from; None where nothing could have shown that it is wrong."""
     spec = CaseSpec.parse(case_id)
-    if not failed and tensor in TENSORS and is_nothing(build(spec), tensor):
+    if not failed and tensor in TENSORS and is_nothing(build(spec), tensor, allowed):
         return None
     return Seen(spec, failed, tuple(gamma_of(spec).tolist()), swept)
 
