@@ -18,6 +18,7 @@ from bncheck.bugs.catalogue import BUGS, Bug, Choice, Sample, Version
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.steps import FORWARD, Array, Step, Steps
 from bncheck.bugs.terms import fits_of, readings, readings_of_sum, readings_of_y
+from bncheck.bugs.words import RIGHT, in_words
 from bncheck.case import Case
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.core.truth import allowances, truth
@@ -43,8 +44,10 @@ def diagnose(
 
 def explain(
     seen: Sequence[Observed], without: Sequence[str] = (), ignored_eps: float | None = None
-) -> list[tuple[Diagnosis, Version]]:
+) -> list[tuple[Diagnosis, Version | None]]:
     """Return the bugs that explain what is wrong, in the order of the formulas, and the wrong versions that they are.
+
+    A tensor that no bug explains comes last, without a version: its diagnosis says what the tensor is made of.
 
     Parameters
     ----------
@@ -65,7 +68,9 @@ def explain(
     for tensor in ("y", "dbeta", "dx", "dgamma"):
         for version in search.explain(tensor):
             named.setdefault(version, []).append(tensor)
-    return [(_diagnosis(version, tensors), version) for version, tensors in named.items()]
+    found: list[tuple[Diagnosis, Version | None]]
+    found = [(_diagnosis(version, tensors), version) for version, tensors in named.items()]
+    return found + [(_unnamed(tensor, search), None) for tensor in search.unnamed]
 
 
 def _diagnosis(version: Version, tensors: Sequence[str]) -> Diagnosis:
@@ -74,6 +79,21 @@ def _diagnosis(version: Version, tensors: Sequence[str]) -> Diagnosis:
     where = ", ".join(name for name in TENSORS if name in tensors)
     lines = (version.fill(bug.wrong), version.fill(bug.right), version.fill(bug.mend))
     return Diagnosis(bug.code, bug.name, version.title, lines[2], where, 1.0, wrong=lines[0], right=lines[1])
+
+
+def _unnamed(tensor: str, search: _Search) -> Diagnosis:
+    """Return what can be said of a tensor that no known bug explains."""
+    wrong = search.wrong(tensor)
+    samples = [Sample(_steps(o, search.own), dict(o.found)) for o in wrong]
+    said = in_words(tensor, samples, Factors([sample.steps for sample in samples]))
+    return Diagnosis(
+        UNNAMED, "no-known-bug", f"no known bug explains {tensor}", said.words, tensor, said.share,
+        wrong=said.formula, right=RIGHT[tensor],
+    )  # fmt: skip
+
+
+# The code of what has no name.
+UNNAMED = "BUG000"
 
 
 class _Search:
@@ -86,14 +106,23 @@ class _Search:
         self.own: dict[str, Step] = {}
         self.backward: tuple[Version, ...] = ()
         self.named: set[str] = set()
+        self.unnamed: list[str] = []
+
+    def wrong(self, tensor: str) -> list[Observed]:
+        """Return the cases on which a tensor is wrong."""
+        return [o for o in self.seen if tensor in o.found and not fits(o, tensor, truth(o.case).tensor(tensor))]
 
     def explain(self, tensor: str) -> tuple[Version, ...]:
         """Return the bugs of a tensor; none if it is right, follows from what is named, or is explained by none."""
-        wrong = [o for o in self.seen if tensor in o.found and not fits(o, tensor, truth(o.case).tensor(tensor))]
+        wrong = self.wrong(tensor)
         if not wrong or tensor in self.named:
             return ()
+        if all(_is_single(o, tensor) for o in wrong):
+            return (Version(BUGS.get("BUG501"), Choice(tensor, tensor)),) if "BUG501" not in self.without else ()
         if tensor == "y":
-            return self._named(tensor, wrong, _FORWARD_FORMS)
+            found = self._named(tensor, wrong, _FORWARD_FORMS)
+            self._noted(tensor, found)
+            return found
         own = [own_gradient(o, self.own, tensor) for o in wrong] if self.own else []
         if own and all(fits(o, tensor, value) for o, value in zip(wrong, own, strict=True)):
             return ()  # what the user's own forward makes of it
@@ -108,8 +137,14 @@ class _Search:
                 return self.backward
         found = self._named(tensor, wrong, forms) or (self._named(tensor, wrong, _FORMS) if self.own else ())
         if tensor == "dx":
-            self.backward = tuple(v for v in found if v.bug.steps[0] == "back_inv_std")
+            self.backward = tuple(v for v in found if v.bug.steps[0] == "back_inv_std" or v.anew)
+        self._noted(tensor, found)
         return found
+
+    def _noted(self, tensor: str, found: Sequence[Version]) -> None:
+        # What follows from a forward that has no name is not looked into: it may be right.
+        if not found and "y" not in self.unnamed:
+            self.unnamed.append(tensor)
 
     def _named(self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]) -> tuple[Version, ...]:
         """Return the fewest bugs that give every value of a tensor; the simplest of several."""
@@ -141,7 +176,7 @@ class _Search:
             else:
                 read = readings_of_y(seen, factors) if tensor == "y" else readings_of_sum(tensor, seen, factors)
                 told += [(form, versions) for versions in read]
-        ones = [
+        ones: list[tuple[Replaced, tuple[Version, ...]]] = [
             (form, (version,))
             for form, seen in zip(forms, samples, strict=True)
             for bug in concerned
@@ -338,12 +373,23 @@ def fits_all(seen: Sequence[Observed], tensor: str, replaced: Replaced) -> bool:
     return all(tensor in o.found and fits(o, tensor, _value(_steps(o, replaced), tensor)) for o in seen)
 
 
+def _is_single(observed: Observed, tensor: str) -> bool:
+    """Tell whether a tensor of a float64 case is rounded to single precision, and right to within that rounding."""
+    found = np.asarray(observed.found[tensor], dtype=np.float64)
+    if observed.case.spec.dtype != "float64" or not np.array_equal(found, found.astype(np.float32)):
+        return False
+    return fits(observed, tensor, truth(observed.case).tensor(tensor), unit=UNIT_ROUNDOFF["float32"])
+
+
 # A wrong version may err some times as much as the right one, in the bound's units: it adds what the right one lacks.
 _ROUNDING = 64.0
 
 
-def fits(observed: Observed, tensor: str, value: Any) -> bool:
-    """Tell whether a tensor of the user's is this value to within rounding, whatever axes of length 1 it has."""
+def fits(observed: Observed, tensor: str, value: Any, unit: float | None = None) -> bool:
+    """Tell whether a tensor of the user's is this value to within rounding, whatever axes of length 1 it has.
+
+    `unit` is the roundoff of another dtype than that of the case, where it is to be that of another.
+    """
     if value is None or np.iscomplexobj(value):
         return False
     found, value = (np.squeeze(np.asarray(a, dtype=np.float64)) for a in (observed.found[tensor], value))
@@ -357,6 +403,7 @@ def fits(observed: Observed, tensor: str, value: Any) -> bool:
     size = float(np.abs(value).max())
     # The bound is that of the right tensor; what is larger errs by more.
     grown = max(1.0, size / max(float(np.abs(right).max()), np.finfo(float).tiny))
-    allowed = float(np.max(getattr(allowances(observed.case), tensor))) * grown
-    allowed += UNIT_ROUNDOFF[observed.case.spec.dtype] * size
+    own = UNIT_ROUNDOFF[observed.case.spec.dtype]
+    allowed = float(np.max(getattr(allowances(observed.case), tensor))) * grown + own * size
+    allowed *= 1.0 if unit is None else unit / own
     return bool(np.abs(found - value).max() <= _ROUNDING * allowed)

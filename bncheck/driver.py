@@ -244,11 +244,13 @@ def diagnosed(target: Target, dtype: str = "float64", cases: Sequence[str] = (),
         case = build(spec)
         seen.append(Observed(case, observed(target, case)))
     ignored = conventions.eps if conventions.eps_source == "ignored" else None
-    named = explain(seen, ignored_eps=ignored)
+    explained = explain(seen, ignored_eps=ignored)
+    named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
         diagnoses = pointed(target, seen[: len(specs)], named, source)
-    return Diagnosed(diagnoses, 2 * len(seen))
+    unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
+    return Diagnosed((*diagnoses, *unnamed), 2 * len(seen))
 
 
 def _pointed(judgement: Judgement, shown: Comparison) -> Judgement:

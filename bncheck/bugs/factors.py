@@ -40,6 +40,8 @@ _M: dict[str, Value] = {
     "(m/(m - 1))": lambda s: s.m / (s.m - 1),
     "(m/(m + 1))": lambda s: s.m / (s.m + 1),
     "H W": lambda s: s.m // s.n,
+    "W": lambda s: s.x.shape[-1] if s.x.ndim > 3 else 1,
+    "H": lambda s: s.x.shape[2] if s.x.ndim > 3 else 1,
     "N": lambda s: s.n,
     "(N - 1)": lambda s: s.n - 1,
     "(m - 1)": lambda s: s.m - 1,

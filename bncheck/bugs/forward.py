@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,8 @@ def _counts(samples: Sequence[Sample]) -> list[Choice]:
         "m C": lambda s: s.m * s.c,
         "1": lambda s: 1,
         "H W": lambda s: s.m // s.n,
+        "N H": lambda s: s.m // (s.x.shape[-1] if s.x.ndim > 3 else 1),
+        "N W": lambda s: s.m // (s.x.shape[2] if s.x.ndim > 3 else 1),
         "(m - 1)": lambda s: s.m - 1,
         "(m - 2)": lambda s: max(s.m - 2, 1),
         "m**2": lambda s: s.m**2,
@@ -214,8 +217,24 @@ def mean_deviation(s: Steps) -> Any:
 
 
 def _axes(samples: Sequence[Sample]) -> list[Choice]:
-    """Return the sets of axes that are not those of Batch Normalization."""
-    return [Choice(name, axes_of(name)) for name in other_axes([sample.steps.x.ndim for sample in samples])]
+    """Return the sets of axes that are not those of Batch Normalization, averaged over or summed and divided by m."""
+    names = other_axes([sample.steps.x.ndim for sample in samples])
+    found = [Choice(name, partial(_averaged, axes_of(name))) for name in names]
+    found += [
+        Choice(f"{name} (summed, and divided by m)", partial(_divided_by_m, axes_of(name)), 0.05)
+        for name in names
+        if name != "nothing"
+    ]
+    return found
+
+
+def _averaged(axes: Callable[[Steps], tuple[int, ...]], s: Steps, array: Array) -> Array:
+    return s.mean(array, axes(s))
+
+
+def _divided_by_m(axes: Callable[[Steps], tuple[int, ...]], s: Steps, array: Array) -> Array:
+    found: Array = s.sum(array, axes(s)) / s.m
+    return found
 
 
 @bug(
@@ -228,7 +247,7 @@ def _axes(samples: Sequence[Sample]) -> list[Choice]:
     mend="one mean and one variance per channel: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
     choices=_axes,
 )
-def statistics_over_axes(s: Steps, axes: Any) -> Any:
+def statistics_over_axes(s: Steps, mean: Any) -> Any:
     """Both statistics are taken over the wrong axes: another kind of normalisation.
 
     Over C it is a layer norm, over H and W alone an instance norm, over N alone (with a map) one normalisation per
@@ -247,9 +266,8 @@ def statistics_over_axes(s: Steps, axes: Any) -> Any:
     ----------
     Ioffe & Szegedy 2015, section 3.2. Layer norm: Ba et al. 2016, arXiv:1607.06450.
     """
-    over = axes(s)
-    mu = s.mean(s.x, over)
-    return mu, s.mean((s.x - mu) ** 2, over)
+    mu = mean(s, s.x)
+    return mu, mean(s, (s.x - mu) ** 2)
 
 
 @bug(
@@ -262,7 +280,7 @@ def statistics_over_axes(s: Steps, axes: Any) -> Any:
     mend="give the mean the axes of the variance: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
     choices=_axes,
 )
-def mean_over_axes(s: Steps, axes: Any) -> Any:
+def mean_over_axes(s: Steps, mean: Any) -> Any:
     """The mean alone is taken over the wrong axes.
 
     Why it happens
@@ -277,7 +295,7 @@ def mean_over_axes(s: Steps, axes: Any) -> Any:
     ----------
     Ioffe & Szegedy 2015, Algorithm 1.
     """
-    return s.mean(s.x, axes(s))
+    return mean(s, s.x)
 
 
 @bug(
@@ -290,7 +308,7 @@ def mean_over_axes(s: Steps, axes: Any) -> Any:
     mend="give the variance the axes of the mean: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
     choices=_axes,
 )
-def variance_over_axes(s: Steps, axes: Any) -> Any:
+def variance_over_axes(s: Steps, mean: Any) -> Any:
     """The variance alone is taken over the wrong axes.
 
     Why it happens
@@ -305,7 +323,7 @@ def variance_over_axes(s: Steps, axes: Any) -> Any:
     ----------
     Ioffe & Szegedy 2015, Algorithm 1.
     """
-    return s.mean(s.centred**2, axes(s))
+    return mean(s, s.centred**2)
 
 
 @bug(
@@ -318,7 +336,7 @@ def variance_over_axes(s: Steps, axes: Any) -> Any:
     mend="give the variance the axes of the mean: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
     choices=_axes,
 )
-def variance_about_one_mean(s: Steps, axes: Any) -> Any:
+def variance_about_one_mean(s: Steps, mean: Any) -> Any:
     """The variance is taken over the wrong axes, about the mean over those axes.
 
     Why it happens
@@ -333,8 +351,7 @@ def variance_about_one_mean(s: Steps, axes: Any) -> Any:
     ----------
     Ioffe & Szegedy 2015, Algorithm 1.
     """
-    over = axes(s)
-    return s.mean((s.x - s.mean(s.x, over)) ** 2, over)
+    return mean(s, (s.x - mean(s, s.x)) ** 2)
 
 
 _UNSUMMED = [Choice("x", lambda s: s.x), Choice("x / m", lambda s: s.x / s.m), Choice("x / N", lambda s: s.x / s.n)]

@@ -283,3 +283,31 @@ def dbeta_left_out(s: Steps, place: tuple[int, int]) -> Any:
     Ioffe & Szegedy 2015, section 3, the line of dl/dbeta.
     """
     return untouched(s.right("dbeta"), place)
+
+
+@bug(
+    "BUG501",
+    "single-precision",
+    "{} is computed in single precision, whatever the dtype of x",
+    step="y",
+    wrong="{} = (...).astype(float32)",
+    right="the dtype of x, from x to the gradients",
+    mend="create intermediates with the dtype of x: np.zeros(c) is float64, torch.zeros(c) is float32",
+    choices=lambda samples: [],
+)
+def single_precision(s: Steps, tensor: str) -> Any:
+    """Half of the digits are lost on the way.
+
+    Why it happens
+    --------------
+    A buffer that is created with a dtype of its own; a literal float32 in code that was written for the GPU.
+
+    By hand
+    -------
+    Print the dtype of every intermediate.
+
+    References
+    ----------
+    IEEE 754-2019: 24 bits of significand in single, 53 in double precision.
+    """
+    return np.asarray(getattr(s, tensor)).astype(np.float32).astype(np.float64)

@@ -143,6 +143,16 @@ def sums(right: str) -> list[Quantity]:
     found += [
         Quantity(f"sum({text}) over all channels", partial(_sum_of_all, of)) for text, of in _OF_ALL_CHANNELS.items()
     ]
+    # dgamma as sum(dy * x) - mu * sum(dy), over the deviation.
+    found += [
+        Quantity("(sum(dy * x) + mu * sum(dy))", lambda s: s.sum(s.dy * s.x) + s.mu * s.sum(s.dy), 1.0),
+        Quantity("(sum(dy * x) - sum(dy) / mu)", lambda s: s.sum(s.dy * s.x) - s.sum(s.dy) / s.mu, 1.0),
+    ]
+    for cut in CUTS:
+        found += [
+            Quantity(f"(sum(dy * x) without {cut.text} - mu * sum(dy))", partial(_apart, cut, None), 1.0),
+            Quantity(f"(sum(dy * x) - mu * sum(dy) without {cut.text})", partial(_apart, None, cut), 1.0),
+        ]
     found += [
         Quantity("1", lambda s: 1 + 0 * s.gamma),
         Quantity("mu", lambda s: s.mu + 0 * s.gamma),
@@ -158,6 +168,12 @@ def _sum(of: Callable[[Steps], Array], s: Steps) -> Array:
 
 def _sum_of_cut(of: Callable[[Steps], Array], cut: Quantity, s: Steps) -> Array:
     return s.sum(of(s) * cut.value(s))
+
+
+def _apart(first: Quantity | None, second: Quantity | None, s: Steps) -> Array:
+    products = s.sum(s.dy * s.x * (1 if first is None else first.value(s)))
+    found: Array = products - s.mu * s.sum(s.dy * (1 if second is None else second.value(s)))
+    return found
 
 
 def _sum_of_all(of: Callable[[Steps], Array], s: Steps) -> Array:

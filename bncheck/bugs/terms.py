@@ -20,7 +20,7 @@ from bncheck.bugs.steps import Array, Steps
 # With three terms and fewer than this many values per channel, anything is "explained".
 _ENOUGH = 8
 # How exact a fitted coefficient is, relative: least squares of a few dozen values in the dtype of the case.
-_FITTED = {"float64": 1e-8, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
+FITTED = {"float64": 1e-8, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
 
 # ------------------------------------------------------------------------------------------------------------- the fit
 
@@ -28,7 +28,7 @@ _DY = Quantity("dy", lambda s: s.dy, 0.0)
 _ONE = Quantity("1", lambda s: np.ones_like(s.dy), 0.0)
 _XHAT = Quantity("xhat", lambda s: s.back_xhat + 0 * s.dy, 0.0)
 _BASE = (_DY, _ONE, _XHAT)
-_PATHS = ("direct_path", "mean_path", "variance_path")
+PATHS = ("direct_path", "mean_path", "variance_path")
 
 
 class Fit(NamedTuple):
@@ -45,34 +45,44 @@ def _rows(s: Steps, array: Array) -> Array:
     return found
 
 
-def _solved(sample: Sample, arrays: Sequence[Quantity]) -> tuple[tuple[Array, ...], float] | None:
-    """Return the coefficients of dx on these arrays, and the share of dx that is outside of their span."""
+class Solved(NamedTuple):
+    """The coefficients of dx on some arrays for one sample; the largest error, relative to dx; the share explained."""
+
+    coefficients: tuple[Array, ...]
+    error: float
+    share: float
+
+
+def solved(sample: Sample, arrays: Sequence[Quantity] = _BASE) -> Solved | None:
+    """Fit dx to arrays by least squares, channel by channel; None where too little is known."""
     s = sample.steps
     dx: Any = sample.found.get("dx")
     if s.m < _ENOUGH or np.shape(dx) != s.x.shape or not np.isfinite(dx).all():
         return None
-    terms = np.stack([_rows(s, array.value(s)) for array in arrays], axis=-1)
+    with np.errstate(all="ignore"):
+        terms = np.stack([_rows(s, array.value(s)) for array in arrays], axis=-1)
     if not np.isfinite(terms).all():
         return None
     values = _rows(s, dx)
     scale = np.sqrt((terms**2).sum(axis=1, keepdims=True)) + np.finfo(float).tiny
     fitted = np.linalg.pinv(terms / scale) @ values[..., None]
     left = values - (terms / scale @ fitted)[..., 0]
-    size = float(np.abs(values).max())
+    size, whole = float(np.abs(values).max()), float((values**2).sum())
     found = tuple((fitted[:, i, 0] / scale[:, 0, i]).reshape(s.gamma.shape) for i in range(len(arrays)))
-    return found, float(np.abs(left).max()) / size if size else 0.0
+    if size == 0.0:
+        return Solved(found, 0.0, 1.0)
+    return Solved(found, float(np.abs(left).max()) / size, 1 - float((left**2).sum()) / whole)
 
 
 def coefficients(samples: Sequence[Sample], arrays: Sequence[Quantity]) -> Fit | None:
     """Return the fit of dx to these arrays; None unless they give all of it on every sample."""
-    solved = []
+    found = []
     for sample in samples:
-        with np.errstate(all="ignore"):
-            one = _solved(sample, arrays)
-        if one is None or one[1] > _FITTED[sample.steps.case.spec.dtype]:
+        one = solved(sample, arrays)
+        if one is None or one.error > FITTED[sample.steps.case.spec.dtype]:
             return None
-        solved.append(one[0])
-    return Fit(tuple(arrays), tuple(solved)) if solved else None
+        found.append(one.coefficients)
+    return Fit(tuple(arrays), tuple(found)) if found else None
 
 
 def direct_coefficient(sample: Sample) -> Array | None:
@@ -250,13 +260,13 @@ def readings(
         Whether coefficients are looked up as factors of the right ones alone.
 
     """
-    tolerance = _FITTED[samples[0].steps.case.spec.dtype]
+    tolerance = FITTED[samples[0].steps.case.spec.dtype]
     if any(np.size(a.steps.back_gamma * a.steps.back_inv_std) != a.steps.c for a in samples):
         return []  # a deviation that differs within a channel: the coefficients are not its own
     terms = _Terms(samples, fit, factors, tolerance, plain=plain)
     found: list[tuple[Version, ...]] = []
     commons: dict[str, Factor] = {"1": Factor(1.0, ())}
-    for path in _PATHS:
+    for path in PATHS:
         # A factor before the whole of dx is one that some path has.
         factor = terms.factor(path)
         if factor is not None:
@@ -270,17 +280,42 @@ def readings(
 _MOST = 2
 
 
+def states(samples: Sequence[Sample], fits: Sequence[Solved], factors: Factors) -> dict[str, tuple[str, Factor | None]]:
+    """Return for each path whether its coefficient is "right", "gone" or "other", and the factor where there is one."""
+    tolerance = FITTED[samples[0].steps.case.spec.dtype]
+    # What is fitted beside an unknown rest is off by as much as the rest correlates with the terms.
+    loose = tolerance if all(fit.error <= tolerance for fit in fits) else _LOOSE
+    found = {}
+    for place, (path, array) in enumerate(zip(PATHS, _BASE, strict=True)):
+        with np.errstate(all="ignore"):
+            right = [_coefficient(a.steps, getattr(a.steps, path), array) for a in samples]
+            ratios = [fit.coefficients[place] / r for fit, r in zip(fits, right, strict=True)]
+        size = max(float(np.abs(value).max()) for value in right)
+        state, factor = "other", None
+        if all(np.allclose(ratio, 1, rtol=0, atol=10 * loose) for ratio in ratios):
+            state = "right"
+        elif all(float(np.abs(fit.coefficients[place]).max()) <= 100 * loose * size for fit in fits):
+            state = "gone"
+        elif loose == tolerance:
+            factor = factors.of(ratios, tolerance)
+        found[path] = (state, factor)
+    return found
+
+
+_LOOSE = 1e-3
+
+
 class _Terms:
     """The coefficients of dx beside the right ones."""
 
     def __init__(self, samples: Sequence[Sample], fit: Fit, factors: Factors, tolerance: float, *, plain: bool) -> None:
         self.samples, self.fit, self.factors, self.tolerance = samples, fit, factors, tolerance
         self.prefixes = [a.steps.back_gamma * a.steps.back_inv_std for a in samples]
-        self.found = dict(zip(_PATHS, zip(*(c[:3] for c in fit.coefficients), strict=True), strict=True))
+        self.found = dict(zip(PATHS, zip(*(c[:3] for c in fit.coefficients), strict=True), strict=True))
         with np.errstate(all="ignore"):
             self.right = {
                 path: [_coefficient(a.steps, getattr(a.steps, path), array) for a in samples]
-                for path, array in zip(_PATHS, _BASE, strict=True)
+                for path, array in zip(PATHS, _BASE, strict=True)
             }
         self.quantities = {path: Quantities(samples, of[:1] if plain else of) for path, (_, _, of) in _WHAT.items()}
         self.plain = plain
@@ -294,7 +329,7 @@ class _Terms:
     def read(self, common: Factor) -> list[tuple[Version, ...]]:
         """Return sets of bugs that explain the coefficients, given a factor before the whole."""
         scales = [common.value(a.steps) for a in self.samples]
-        options = {path: self._options(path, scales) for path in _PATHS}
+        options = {path: self._options(path, scales) for path in PATHS}
         if not all(options.values()):
             return []
         extras = []
@@ -305,7 +340,7 @@ class _Terms:
                 return []
             extras.append((array, part))
         head = () if common.is_one else (_scaled("BUG224", common),)
-        read = [dict(zip(_PATHS, chosen, strict=True)) for chosen in product(*options.values())]
+        read = [dict(zip(PATHS, chosen, strict=True)) for chosen in product(*options.values())]
         found = [(*head, *told) for paths in read for told in _told(paths, extras)]
         return [versions for versions in found if 0 < len(versions) <= _MOST]
 
@@ -328,12 +363,12 @@ class _Terms:
             beside = [(r - f) * sign / unit for f, r, unit in zip(found, right, units, strict=True)]
         part = self._looked_up(path, whole)
         parts = [_Reading(part=part)]
-        # A number before the right term is that, and not the term with more of its kind beside it.
-        plain = part is not None and not part.factor.features and part.quantity.cost == 0.0
-        if not self.plain and not plain:
-            parts.append(
-                _Reading(extra=self._looked_up("mean_path", [-sign * b for b in beside] if sign < 0 else beside))
-            )
+        if not self.plain:
+            # A number before the right term is that, and not the term with more of its kind beside it.
+            number = part is not None and not part.factor.features and part.quantity.cost == 0.0
+            extra = self._looked_up("mean_path", [-sign * b for b in beside] if sign < 0 else beside)
+            if extra is not None and (extra.factor.is_one or not number):
+                parts.append(_Reading(extra=extra))
         if path == "mean_path":
             parts += self._leaning(found, right)
         return [part for part in parts if part.part or part.extra or part.leans]
@@ -368,9 +403,9 @@ _LEANS = (
 
 def _told(read: dict[str, _Reading], extras: Sequence[tuple[Quantity, Part]]) -> Iterator[tuple[Version, ...]]:
     """Yield the bugs that these coefficients come to."""
-    lost = [path for path in _PATHS if read[path].gone]
+    lost = [path for path in PATHS if read[path].gone]
     beside = list(extras)
-    for path, array in zip(_PATHS, _BASE, strict=True):
+    for path, array in zip(PATHS, _BASE, strict=True):
         extra = read[path].extra
         if extra is not None:
             beside.append((array, extra))
@@ -418,7 +453,7 @@ def _paths(parts: dict[str, Part]) -> list[Version]:
         if part.quantity.cost == 0.0:
             found.append(_scaled(scaled, part.factor))
         else:
-            array = dict(zip(_PATHS, _BASE, strict=True))[path]
+            array = dict(zip(PATHS, _BASE, strict=True))[path]
             found.append(_version(other, part.times(array.text), _instead(array, part), part.cost))
     return found
 
@@ -474,7 +509,7 @@ def readings_of_sum(tensor: str, samples: Sequence[Sample], factors: Factors) ->
     if not samples or any(v.size != a.steps.c or v.dtype.kind != "f" for v, a in zip(values, samples, strict=True)):
         return []
     lookup = Quantities(samples, sums("dy * xhat" if tensor == "dgamma" else "dy"))
-    part = lookup.part(values, factors, _FITTED[samples[0].steps.case.spec.dtype])
+    part = lookup.part(values, factors, FITTED[samples[0].steps.case.spec.dtype])
     scaled, other = ("BUG311", "BUG303") if tensor == "dgamma" else ("BUG411", "BUG402")
     if part is None or (part.quantity.cost == 0.0 and part.factor.is_one):
         return []
@@ -483,22 +518,41 @@ def readings_of_sum(tensor: str, samples: Sequence[Sample], factors: Factors) ->
     return [(_version(other, part.times(""), part.value, part.cost),)]
 
 
+class Line(NamedTuple):
+    """Y as a line in x per channel: its slope and its mean share over the right ones, and the share explained."""
+
+    slope: Array
+    mean_share: Array
+    error: float
+    share: float
+
+
+def line_of_y(sample: Sample) -> Line | None:
+    """Fit y to a line in x, channel by channel; None where y has another shape, or is not finite."""
+    s, y = sample.steps, np.asarray(sample.found["y"])
+    if y.shape != s.x.shape or not np.isfinite(y).all():
+        return None
+    centred = s.x - s.mean(s.x)
+    slope = s.sum(centred * y) / s.sum(centred**2)
+    offset = s.mean(y) - slope * s.mean(s.x)
+    left = slope * s.x + offset - y
+    moved = float(((y - s.mean(y)) ** 2).sum())
+    share = 1 - float((left**2).sum()) / moved if moved else 1.0
+    with np.errstate(all="ignore"):
+        of_slope = slope / (s.gamma * s.inv_std)
+        of_mean = (s.beta - offset) / (s.gamma * s.inv_std * s.mu)
+    return Line(of_slope, of_mean, float(np.abs(left).max()) / (float(np.abs(y).max()) or 1.0), share)
+
+
 def readings_of_y(samples: Sequence[Sample], factors: Factors) -> list[tuple[Version, ...]]:
     """Return the bug that gives y as another line in x per channel, its slope and mean share with a factor each."""
-    slopes, shares = [], []
-    for sample in samples:
-        s, y = sample.steps, np.asarray(sample.found["y"])
-        if y.shape != s.x.shape or not np.isfinite(y).all():
-            return []
-        centred = s.x - s.mean(s.x)
-        slope = s.sum(centred * y) / s.sum(centred**2)
-        offset = s.mean(y) - slope * s.mean(s.x)
-        if np.abs(slope * s.x + offset - y).max() > _FITTED[s.case.spec.dtype] * np.abs(y).max():
-            return []
-        with np.errstate(all="ignore"):
-            slopes.append(slope / (s.gamma * s.inv_std))
-            shares.append((s.beta - offset) / (s.gamma * s.inv_std * s.mu))
-    tolerance = _FITTED[samples[0].steps.case.spec.dtype]
+    lines = [line_of_y(sample) for sample in samples]
+    if any(
+        line is None or line.error > FITTED[a.steps.case.spec.dtype] for line, a in zip(lines, samples, strict=True)
+    ):
+        return []
+    slopes, shares = [line.slope for line in lines if line], [line.mean_share for line in lines if line]
+    tolerance = FITTED[samples[0].steps.case.spec.dtype]
     slope_factor, share_factor = factors.of(slopes, tolerance), factors.of(shares, 10 * tolerance)
     if slope_factor is None or share_factor is None or (slope_factor.is_one and share_factor.is_one):
         return []

@@ -13,6 +13,7 @@ _TELLING = (
     CaseSpec(seed=11, n=9, c=4, eps=0.3, mean=0.7, gamma="negative"),
     CaseSpec(seed=12, n=12, c=3, eps=0.9, mean=-1.3, sd=2.0),
     CaseSpec(seed=13, n=16, c=5, eps=0.02, mean=0.4, sd=0.5, gamma="negative"),
+    CaseSpec(seed=20, n=11, c=3, eps=0.15, mean=0.9, sd=0.8, gamma="negative"),
     CaseSpec(seed=14, n=5, c=3, spatial=(4,), eps=0.3, mean=0.7, gamma="negative"),
     CaseSpec(seed=18, n=7, c=4, spatial=(3,), eps=0.07, mean=-0.5, sd=0.7, gamma="negative"),
     CaseSpec(seed=15, n=3, c=4, spatial=(2, 5), eps=0.3, mean=0.7, gamma="negative"),

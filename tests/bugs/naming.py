@@ -9,6 +9,7 @@ from pathlib import Path
 from mutants import materialise
 
 from bncheck.adapters import resolve
+from bncheck.diagnose import UNNAMED
 from bncheck.driver import diagnosed
 from bncheck.guard import quiet
 from bncheck.model import TargetSpec
@@ -82,6 +83,7 @@ ABOUT = {
     "BUG402": "dbeta, statistic swapped",
     "BUG405": "tail",
     "BUG411": "dbeta",
+    "BUG501": "",
 }
 # What words of the parameter are about.
 WORDS = {
@@ -91,6 +93,7 @@ WORDS = {
     r"\bm\b|\bN\b|\bC\b|\bH W\b|N - 1|m - 1": "count m, mean for sum, sum missing, variance kind",
     r"without|left out|0 in": "tail",
     r"over |everything|all channels|per pixel": "axis",
+    r"summed, and divided": "mean for sum, count m",
     r"over nothing": "sum missing",
     r"sign|-1|twice|half|^-": "sign",
     r"averaged": "mean for sum, count m",
@@ -118,7 +121,7 @@ def diagnoses(record, folder: Path | None = None):
         found = []
         for card in resolve.cards(spec):
             if card.conventions is not None:
-                found += diagnosed(resolve.target(spec, card.name)).diagnoses
+                found += [d for d in diagnosed(resolve.target(spec, card.name)).diagnoses if d.code != UNNAMED]
         return found
 
 

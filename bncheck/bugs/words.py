@@ -1,0 +1,123 @@
+"""What no known bug explains, in words: the terms that are there, those that are not, and how much is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bncheck.bugs.catalogue import Sample
+from bncheck.bugs.factors import Factor, Factors
+from bncheck.bugs.quantities import sums
+from bncheck.bugs.steps import Array
+from bncheck.bugs.terms import FITTED, Quantities, line_of_y, solved, states
+
+RIGHT = {
+    "y": "y = gamma / std * x - gamma / std * mu + beta",
+    "dx": "dx = gamma / std * (dy - mean(dy) - xhat * mean(dy * xhat))",
+    "dgamma": "dgamma = sum(dy * xhat)",
+    "dbeta": "dbeta = sum(dy)",
+}
+_TERMS = {"direct_path": "dy", "mean_path": "mean(dy)", "variance_path": "xhat * mean(dy * xhat)"}
+_ARRAYS = {"direct_path": "dy", "mean_path": "1", "variance_path": "xhat"}
+
+
+class Said(NamedTuple):
+    """A formula for what was found, what is wrong with it in words, and the share of the tensor that it gives."""
+
+    formula: str
+    words: str
+    share: float
+
+
+def in_words(tensor: str, samples: Sequence[Sample], factors: Factors) -> Said:
+    """Fit a tensor to the terms of its formula, and say what the fit shows.
+
+    Parameters
+    ----------
+    tensor : str
+        "y", "dx", "dgamma" or "dbeta".
+    samples : sequence of Sample
+        Cases on which it is wrong, with the steps of the user's own forward.
+    factors : Factors
+        Of the same cases.
+
+    """
+    if tensor == "dx":
+        return _dx(samples, factors)
+    return _y(samples, factors) if tensor == "y" else _sum(tensor, samples, factors)
+
+
+def _dx(samples: Sequence[Sample], factors: Factors) -> Said:
+    fits = [solved(sample) for sample in samples]
+    if any(fit is None for fit in fits):
+        return Said("dx = ?", "dx has another shape than x, or values that are not finite", 0.0)
+    share = min(fit.share for fit in fits if fit is not None)
+    if share < _SOME:
+        return Said("dx = ?", "hardly any of it is a multiple of dy, 1 or xhat in its channel", share)
+    there, gone, odd = [], [], []
+    for path, (state, factor) in states(samples, [fit for fit in fits if fit], factors).items():
+        sign = "" if path == "direct_path" else "- "
+        if state == "right":
+            there.append(f"{sign}{_TERMS[path]}")
+        elif state == "gone":
+            gone.append(_TERMS[path])
+        elif factor is not None:
+            there.append(_times(sign, factor, _TERMS[path]))
+            odd.append(f"{_TERMS[path]} has the factor {factor.text}")
+        else:
+            there.append(f"{sign}? * {_ARRAYS[path]}")
+            odd.append(f"the coefficient of {_ARRAYS[path]} is none that is known")
+    inside = " ".join(there).removeprefix("- ") or "0"
+    formula = f"dx = gamma / std * ({'-' if there[:1] and there[0].startswith('- ') else ''}{inside})"
+    words = [f"the term {term} is missing" for term in gone] + odd
+    if share < 1 - 1e-6:
+        formula += " + ?"
+        words.append(f"{1 - share:.0%} of it is made of something else")
+    return Said(formula, "; ".join(words), share)
+
+
+# A fit that gives less of a tensor than this says nothing about it.
+_SOME = 0.5
+
+
+def _times(sign: str, factor: Factor, term: str) -> str:
+    if factor.text.startswith("-"):
+        sign, text = ("- " if not sign else "+ "), factor.text[1:]
+    else:
+        text = factor.text
+    return f"{sign}{term}" if text == "1" else f"{sign}{f'({text})' if '/' in text else text} * {term}"
+
+
+def _y(samples: Sequence[Sample], factors: Factors) -> Said:
+    lines = [line_of_y(sample) for sample in samples]
+    shares = [0.0 if line is None else line.share for line in lines]
+    if min(shares) < 1 - 1e-6:
+        words = "in no channel is y a line in x: its statistics are not one mean and one variance per channel"
+        return Said("y = ?", words, min(shares))
+    tolerance = FITTED[samples[0].steps.case.spec.dtype]
+    of_slope = factors.of([line.slope for line in lines if line], tolerance)
+    of_share = factors.of([line.mean_share for line in lines if line], 10 * tolerance)
+    slope, mean = ("?" if f is None else f.text for f in (of_slope, of_share))
+    words = "y is a line in x in every channel"
+    if of_slope is None:
+        words += "; its slope is no known multiple of gamma / std: look at the variance, and at where eps stands"
+    if of_share is None:
+        words += "; its offset is not beta less a known multiple of gamma / std * mu: look at the mean"
+    return Said(f"y = {_lead(slope)}gamma / std * x - {_lead(mean)}gamma / std * mu + beta", words, 1.0)
+
+
+def _lead(text: str) -> str:
+    return "" if text == "1" else f"({text}) * "
+
+
+def _sum(tensor: str, samples: Sequence[Sample], factors: Factors) -> Said:
+    values = [np.asarray(sample.found[tensor]) for sample in samples]
+    if any(value.size != a.steps.c for value, a in zip(values, samples, strict=True)):
+        return Said(f"{tensor} = ?", "it has not one value for each channel", 0.0)
+    right: Array = Quantities(samples, sums("dy * xhat" if tensor == "dgamma" else "dy")[:1]).values[0]
+    found = np.concatenate([value.ravel() for value in values])
+    share = max(0.0, 1 - float(((found - right) ** 2).sum() / (found**2).sum())) if found.any() else 0.0
+    words = "in no way that is known is it a factor times one sum over the batch"
+    return Said(f"{tensor} = ?", words, share)
