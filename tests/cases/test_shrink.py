@@ -312,3 +312,39 @@ def test_every_planned_case_can_be_shrunk() -> None:
         shrunk = shrink(spec, recorder, (0, 2), False)
         check(shrunk, recorder)
         assert plain(shrunk) == SIMPLEST
+
+
+# ------------------------------------------------------------------------------------------------------------ in words
+
+
+@pytest.mark.parametrize(
+    ("fails", "changes", "words"),
+    [
+        (lambda spec: spec.n > 64, {}, "fails from N = 65 on (passes at 64)"),
+        (lambda spec: spec.n % 2 == 1, {"n": 999}, "fails at N = 3, 5 and passes at 2, 4, 6, 8, 12"),
+        (lambda spec: spec.n % 8 != 0, {"n": 999}, ""),
+        (lambda spec: spec.c == 1, {"c": 1}, "fails at C = 1 and passes at 2"),
+        (lambda spec: spec.eps >= 0.1, {}, "fails from eps = 0.1 on (passes at 0.07)"),
+        (lambda spec: spec.gamma == "negative", {"gamma": "negative"}, "fails with gamma < 0, passes with gamma > 0"),
+        (
+            lambda spec: spec.memory == "strided",
+            {"memory": "strided"},
+            "fails with non-contiguous arrays, passes with contiguous arrays",
+        ),
+        (lambda spec: spec.n in (3, 5, 8) or spec.n > 100, {}, ""),
+    ],
+)
+def test_where_failing_begins_in_words(fails: Fails, changes: dict[str, Any], words: str) -> None:
+    shrunk = shrink_large(fails, **changes)
+    assert ", ".join(boundary.words for boundary in shrunk.boundaries if boundary.words) == words
+
+
+def test_what_neither_fails_nor_passes_is_no_boundary() -> None:
+    shrunk = shrink(replace(LARGE, spatial=()), lambda spec: True if spec.n > 64 else None, (0,), False)
+    assert shrunk.spec.n == 65
+    assert shrunk.boundaries == ()
+
+
+def test_many_channels_become_one_with_a_negative_gamma() -> None:
+    shrunk = shrink_large(lambda spec: spec.gamma == "negative" or spec.c > 4, gamma="random")
+    assert plain(shrunk) == replace(SIMPLEST, gamma="negative")
