@@ -8,7 +8,7 @@ for a features-first batch norm instead of being reported.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -21,7 +21,7 @@ from bncheck.adapters.modes import find_memory, settle
 from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.standins import ABSENT
-from bncheck.adapters.target import Way
+from bncheck.adapters.target import Way, as_array
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
 from bncheck.model import Declared
@@ -262,12 +262,38 @@ def _best(layouts: list[Layout], reading: Reading, log: Log, needed: frozenset[s
     if not found:
         return None
     best = max(found, key=lambda fit: fit.score)  # the first of several
+    best = _by_statistics(best, found, reading)
     name = best.way.layout.name
     tied = {fit.way.layout.name for fit in found if fit.score == best.score and "y" in fit.holds} - {name}
     if not tied:
         return best
     note = f"{' and '.join(sorted(tied))} would fit as well as {name}; {name} is assumed (--layout overrides it)"
     return replace(best, note=note)
+
+
+def _by_statistics(best: Fit, found: Sequence[Fit], reading: Reading) -> Fit:
+    """Return the best fit, or another one whose statistics run along its channels, where those of the best do not.
+
+    A dgamma that is summed over the wrong axis has the shape of the other layout: where each of two layouts has one
+    gradient's shape for it, the forward decides.
+    """
+    if best.holds >= {"dgamma", "dbeta"} or not best.holds >= {"y", "gamma", "beta"}:
+        return best
+    rivals = [
+        fit
+        for fit in found
+        if fit.way.layout != best.way.layout and fit.holds >= {"y", "gamma", "beta"} and fit.holds & {"dgamma", "dbeta"}
+    ]
+    return best if _is_own_channel(best, reading) else next((f for f in rivals if _is_own_channel(f, reading)), best)
+
+
+def _is_own_channel(fit: Fit, reading: Reading) -> bool:
+    trial = Trial(reading, fit.way, PROBES[len(fit.way.layout.name)][0], 0)
+    try:
+        y = as_array(trial.run(trial.gamma, trial.beta)[1])
+        return y is not None and trial.mixes_own_channel(y)
+    except RaisedError:
+        return False
 
 
 def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> Iterator[Fit]:
