@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,25 +60,27 @@ def explain(
 
     """
     search = _Search([item for item in seen if item.found], frozenset(without))
-    named: dict[Version, list[str]] = {}
+    named: dict[str, tuple[Version, list[str]]] = {}
     if ignored_eps is not None:
         bug = BUGS.get("BUG113" if ignored_eps else "BUG112")
         if bug.code not in without:
-            named[Version(bug, Choice(f"{ignored_eps:.3g}", ignored_eps))] = ["y"]
+            named[bug.code] = Version(bug, Choice(f"{ignored_eps:.3g}", ignored_eps)), ["y"]
     for tensor in ("y", "dbeta", "dx", "dgamma"):
         for version in search.explain(tensor):
-            named.setdefault(version, []).append(tensor)
+            # One bug in several tensors is said once: its title has its parameter.
+            named.setdefault(version.title, (version, []))[1].append(tensor)
     found: list[tuple[Diagnosis, Version | None]]
-    found = [(_diagnosis(version, tensors), version) for version, tensors in named.items()]
+    found = [(_diagnosis(version, tensors, search), version) for version, tensors in named.values()]
     return found + [(_unnamed(tensor, search), None) for tensor in search.unnamed]
 
 
-def _diagnosis(version: Version, tensors: Sequence[str]) -> Diagnosis:
+def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Diagnosis:
     bug = version.bug
+    cases = max(len(search.wrong(tensor)) for tensor in tensors)
     tensors = [*tensors, *(step for step in bug.steps if step in TENSORS)]
     where = ", ".join(name for name in TENSORS if name in tensors)
-    lines = (version.fill(bug.wrong), version.fill(bug.right), version.fill(bug.mend))
-    return Diagnosis(bug.code, bug.name, version.title, lines[2], where, 1.0, wrong=lines[0], right=lines[1])
+    wrong, right, mend = version.fill(bug.wrong), version.fill(bug.right), version.fill(bug.mend)
+    return Diagnosis(bug.code, bug.name, version.title, mend, where, 1.0, wrong=wrong, right=right, cases=cases)
 
 
 def _unnamed(tensor: str, search: _Search) -> Diagnosis:
@@ -88,7 +90,7 @@ def _unnamed(tensor: str, search: _Search) -> Diagnosis:
     said = in_words(tensor, samples, Factors([sample.steps for sample in samples]))
     return Diagnosis(
         UNNAMED, "no-known-bug", f"no known bug explains {tensor}", said.words, tensor, said.share,
-        wrong=said.formula, right=RIGHT[tensor],
+        wrong=said.formula, right=RIGHT[tensor], cases=len(wrong), is_named=False,
     )  # fmt: skip
 
 
@@ -120,26 +122,49 @@ class _Search:
         if all(_is_single(o, tensor) for o in wrong):
             return (Version(BUGS.get("BUG501"), Choice(tensor, tensor)),) if "BUG501" not in self.without else ()
         if tensor == "y":
-            found = self._named(tensor, wrong, _FORWARD_FORMS)
-            self._noted(tensor, found)
-            return found
-        own = [own_gradient(o, self.own, tensor) for o in wrong] if self.own else []
-        if own and all(fits(o, tensor, value) for o, value in zip(wrong, own, strict=True)):
-            return ()  # what the user's own forward makes of it
-        forms = [{**self.own, **form} for form in _FORMS]
-        forms += [{**self.own, **form} for form in _RECOMPUTED] if self.own else []
-        forms += [{**self.own, **form} for form in _from_returned(wrong, tensor)]
-        if any(fits_all(wrong, tensor, form) for form in forms):
-            return ()  # the formula, with what the forward or another gradient got wrong: that is named
-        if tensor == "dgamma":
-            carried = {name: step for version in self.backward for name, step in version.replaced.items()}
-            if carried and any(fits_all(wrong, tensor, {**form, **carried}) for form in forms):
-                return self.backward
-        found = self._named(tensor, wrong, forms) or (self._named(tensor, wrong, _FORMS) if self.own else ())
+            found, self.own = self._forward(wrong)
+        elif self._follows(tensor, wrong, self.own):
+            return ()
+        else:
+            forms = self._forms(tensor, wrong, self.own)
+            if tensor == "dgamma":
+                carried = {name: step for version in self.backward for name, step in version.replaced.items()}
+                if carried and any(fits_all(wrong, tensor, {**form, **carried}) for form in forms):
+                    return self.backward
+            found = self._named(tensor, wrong, forms) or (self._named(tensor, wrong, _FORMS) if self.own else ())
         if tensor == "dx":
             self.backward = tuple(v for v in found if v.bug.steps[0] == "back_inv_std" or v.anew)
         self._noted(tensor, found)
         return found
+
+    def _forward(self, wrong: Sequence[Observed]) -> tuple[tuple[Version, ...], dict[str, Step]]:
+        """Return the bugs that give y, and the wrong steps.
+
+        Where several do (no value of x is left in y, say), the gradients decide: one of which they follow is meant.
+        """
+        first: tuple[tuple[Version, ...], dict[str, Step]] = (), {}
+        for versions, replaced in islice(self._all_named("y", wrong, _FORWARD_FORMS), _ALIKE):
+            if not first[0]:
+                first = versions, replaced
+            elif len(versions) > len(first[0]):
+                break
+            gradients = [(tensor, self.wrong(tensor)) for tensor in ("dx", "dgamma")]
+            if all(self._follows(tensor, seen, replaced) for tensor, seen in gradients if seen):
+                return versions, replaced
+        return first
+
+    def _follows(self, tensor: str, wrong: Sequence[Observed], own: dict[str, Step]) -> bool:
+        """Tell whether a wrong gradient is what the user's own forward makes of it, or the formula of its parts."""
+        if any(fits_all(wrong, tensor, form) for form in self._forms(tensor, wrong, own)):
+            return True
+        values = [own_gradient(o, own, tensor) for o in wrong] if own else []
+        return bool(values) and all(fits(o, tensor, value) for o, value in zip(wrong, values, strict=True))
+
+    @staticmethod
+    def _forms(tensor: str, wrong: Sequence[Observed], own: dict[str, Step]) -> list[dict[str, Step]]:
+        """Return the right forms of the formulas, with what the forward, or another gradient, got wrong."""
+        forms = [{**own, **form} for form in (*_FORMS, *(_RECOMPUTED if own else ()))]
+        return forms + [{**own, **form} for form in _from_returned(wrong, tensor)]
 
     def _noted(self, tensor: str, found: Sequence[Version]) -> None:
         # What follows from a forward that has no name is not looked into: it may be right.
@@ -148,6 +173,12 @@ class _Search:
 
     def _named(self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]) -> tuple[Version, ...]:
         """Return the fewest bugs that give every value of a tensor; the simplest of several."""
+        return next((versions for versions, _ in self._all_named(tensor, wrong, forms)), ())
+
+    def _all_named(
+        self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]
+    ) -> Iterator[tuple[tuple[Version, ...], dict[str, Step]]]:
+        """Yield the bugs that give every value of a tensor, the fewest and simplest first, and the wrong steps."""
         wrong = sorted(wrong, key=lambda o: o.case.x.size)
         for form, versions in self._candidates(tensor, wrong, forms):
             if any(version.bug.code in self.without for version in versions):
@@ -156,10 +187,7 @@ class _Search:
             concerned = {tensor, *(name for v in versions for name in v.bug.steps if name in TENSORS)}
             if all(fits_all(wrong, name, replaced) for name in concerned):
                 self.named |= concerned
-                if tensor == "y":
-                    self.own = replaced
-                return tuple(sorted(versions, key=lambda version: version.bug.code))
-        return ()
+                yield tuple(sorted(versions, key=lambda version: version.bug.code)), replaced
 
     def _candidates(
         self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]
@@ -187,8 +215,8 @@ class _Search:
         if tensor != "y":
             anew = [bug for bug in self.bugs if _concerns("y", bug.steps) and not {"xhat", "y"} & set(bug.steps)]
             for form, seen in zip(forms[:_FORMS_OF_PAIRS], samples, strict=False):
-                made = [v for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
-                yield from ((form, (replace(version, anew=True),)) for version in made)
+                made = [replace(v, anew=True) for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
+                yield from (({**form, **var}, (version,)) for version in made for var in _FORWARD_FORMS)
         known = [v for bug in concerned for v in bug.versions(samples[0])]
         several = [(form, _as_known(samples[0], versions, known)) for form, versions in told if len(versions) > 1]
         yield from sorted(several, key=lambda item: _cost(item[1]))
@@ -251,6 +279,8 @@ def _concerns(tensor: str, steps: Sequence[str]) -> bool:
     return tensor in steps or (tensor == "dgamma" and steps[0] == "back_inv_std")
 
 
+# So many bugs that give the same y are looked at.
+_ALIKE = 16
 # Bugs whose parameter is read off y.
 _BY_Y = ("BUG113",)
 # Statistics of the other mode: beside that nothing of the batch's is left to be wrong.

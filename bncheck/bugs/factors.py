@@ -132,7 +132,9 @@ class Factors:
         self.size = sum(s.gamma.size for s in steps)
         powers = self._rows(steps, _GAMMA, (1, -1, 2, -2)), self._rows(steps, _STD, (1, -1, 2, -2, 3, -3, 4, -4, 5, -5))
         counts = self._rows(steps, _M, (1, -1, 2, -2)), self._rows(steps, _C, (1, -1))
-        others = self._rows(steps, _OTHER_STD, (1, -1, 2, -2, 3, -3))
+        # What is the deviation itself on these cases, because eps is 0 or just that number, is no other one.
+        others = self._rows(steps, {**_STD, **_OTHER_STD}, (1, -1, 2, -2, 3, -3))
+        others = [row for row in others if row[0].text not in _STD]
         # Another standard deviation and another count are two faults, and not of one line.
         self._blocks = [(*powers, *counts), *([(*powers, others[1:])] if others[1:] else [])]
         logs = []

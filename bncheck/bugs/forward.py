@@ -1079,7 +1079,7 @@ _AFFINE = [
     Choice("gamma[0] * xhat + beta[0]", lambda s: s.gamma[:, :1] * s.xhat + s.beta[:, :1]),
     Choice("gamma[0] * xhat + beta", lambda s: s.gamma[:, :1] * s.xhat + s.beta),
     Choice("mean(gamma) * xhat + beta", lambda s: s.gamma.mean() * s.xhat + s.beta),
-    Choice("beta", lambda s: 0 * s.xhat + s.beta),
+    Choice("beta", lambda s: 0 * s.xhat + s.beta, 0.5),
     Choice("gamma", lambda s: 0 * s.xhat + s.gamma),
     Choice("beta * xhat", lambda s: s.beta * s.xhat + 0 * s.gamma),
     Choice("xhat + gamma", lambda s: s.xhat + s.gamma),

@@ -135,3 +135,35 @@ Knet issue 288 (gamma = 1), burn issue 238 (batch 1), CrypTen issue 143 (trainin
 (tolerance), ceres issue 225 (relative error at 0).
 """,
 )
+
+page(
+    "BUG000",
+    """
+No known bug gives what your code gives: the report says what it is made of, as far as that can be told.
+
+In full
+-------
+A bug has a name in a report only if it gives every value of a tensor on every case that was drawn for it. Where none
+does, dx is fitted, channel by channel, to the terms of its formula:
+
+    dx = a * dy + b * 1 + c * xhat
+
+and a, b and c are compared with the right ones: gamma / std, and what mean(dy) and mean(dy * xhat) make of it. In the
+same way y is fitted to a line in x, and dgamma and dbeta to sums over the batch. "?" stands for a coefficient that is
+no product of powers of gamma, the standard deviation and a count; "made of something else" is what lies outside.
+
+What goes wrong
+---------------
+Several faults in one tensor; values that depend on the data (clipping, a branch); numbers that are not the same twice;
+an operation that no formula of Batch Normalization has.
+
+By hand
+-------
+Take the smallest case of the report, and follow your code beside the worked formula (bncheck replay shows it): the
+first number that differs is where it begins.
+
+References
+----------
+Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, has the right terms.
+""",
+)

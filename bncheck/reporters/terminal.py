@@ -23,6 +23,7 @@ from bncheck.reporters.wording import (
     count,
     decided_share,
     excess,
+    explained_in_words,
     number,
     share_in_words,
     to_ascii,
@@ -229,20 +230,21 @@ def _tensor_cell(findings: Sequence[Finding], tensor: str, oracle: str) -> Text:
 def _diagnosis(diagnosis: Diagnosis, beside: Sequence[str], style: Style) -> Iterator[RenderableType]:
     head = Text(f"{diagnosis.code} {diagnosis.name}: ", style="bold red")
     head.append(clean(diagnosis.title, style.ascii), style="bold")
-    share = share_in_words(diagnosis.explained)
     yield Text()
     yield indented(head)
-    for word, line, color in (("wrong", diagnosis.wrong, "red"), ("right", diagnosis.right, "green")):
+    lines = (("wrong" if diagnosis.is_named else "yours", diagnosis.wrong, "red"), ("right", diagnosis.right, "green"))
+    for word, line, color in lines:
         if line:
             yield indented(Text.assemble((f"{word}: ", color), clean(line, style.ascii)), 4)
     if diagnosis.line is not None:
         there = f"{diagnosis.line.file}:{diagnosis.line.number}   {diagnosis.line.text}"
         yield indented(Text(f"probably here: {clean(there, style.ascii)}", style="bold"), 4)
-    who = f"Together with {' and '.join(beside)} it" if beside else "It"
-    yield indented(Text(f"{who} explains {share} of the error in {diagnosis.tensor}."), 4)
     if diagnosis.condition:
         yield indented(Text(f"→ {clean(diagnosis.condition, style.ascii)}", style="bold"), 4)
-    yield indented(Text(clean(diagnosis.explanation, style.ascii, keep_lines=True)), 4)
+    yield indented(Text(explained_in_words(diagnosis, beside)), 4)
+    if diagnosis.explanation:
+        mend = "to mend it: " if diagnosis.is_named else ""
+        yield indented(Text(f"{mend}{clean(diagnosis.explanation, style.ascii, keep_lines=True)}"), 4)
 
 
 def _what_helps(target: TargetReport, report: Report) -> Iterator[RenderableType]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from bncheck.case import CaseSpec
 from bncheck.errors import UsageError
 from bncheck.model import Conventions, Outcome
-from bncheck.report import Exhibit, Finding, TargetReport, Verdict
+from bncheck.report import Diagnosis, Exhibit, Finding, TargetReport, Verdict
 
 # Foreign text longer than this says no more; an exception's message can hold a whole array.
 LONGEST = 400
@@ -147,6 +147,16 @@ def decided_share(target: TargetReport) -> float | None:
 def share_in_words(share: float) -> str:
     """Return a share as a percentage that says 100 only where it is all of it."""
     return "100%" if share == 1 else f"{min(share * 100, 99.9):.1f}%"
+
+
+def explained_in_words(diagnosis: Diagnosis, beside: Sequence[str]) -> str:
+    """Return how much of a tensor a diagnosis gives, and what that is worth."""
+    if not diagnosis.is_named:
+        return f"What is known of it gives {share_in_words(diagnosis.explained)} of {diagnosis.tensor}."
+    who = f"Together with {' and '.join(beside)} it" if beside else "It"
+    where = f"in all {diagnosis.cases} cases" if diagnosis.cases > 1 else "in the one case"
+    drawn = f", {where} drawn to tell bugs apart in which it is wrong" if diagnosis.cases else ""
+    return f"{who} gives every value of {diagnosis.tensor}{drawn}."
 
 
 def _visible(character: str, ascii_only: bool, keep_lines: bool) -> str:
