@@ -117,8 +117,8 @@ class _Search:
     def explain(self, tensor: str) -> tuple[Version, ...]:
         """Return the bugs of a tensor; none if it is right, follows from what is named, or is explained by none."""
         wrong = self.wrong(tensor)
-        if not wrong or tensor in self.named:
-            return ()
+        if not wrong or tensor in self.named or "y" in self.unnamed:
+            return ()  # what follows from a forward that has no name may be right
         if all(_is_single(o, tensor) for o in wrong):
             return (Version(BUGS.get("BUG501"), Choice(tensor, tensor)),) if "BUG501" not in self.without else ()
         if tensor == "y":
@@ -167,8 +167,7 @@ class _Search:
         return forms + [{**own, **form} for form in _from_returned(wrong, tensor)]
 
     def _noted(self, tensor: str, found: Sequence[Version]) -> None:
-        # What follows from a forward that has no name is not looked into: it may be right.
-        if not found and "y" not in self.unnamed:
+        if not found:
             self.unnamed.append(tensor)
 
     def _named(self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]) -> tuple[Version, ...]:

@@ -68,8 +68,7 @@ def _run_cases(task: Task, tell: Tell) -> None:
             target.begin(case_id)
             tell(Judged(judge(target, CaseSpec.parse(case_id), checks)[0]))
     elif task.kind == "diagnose":
-        source = "" if task.spec.program else task.spec.source
-        tell(diagnosed(target, task.settings.dtype, task.cases, source))
+        tell(_diagnosed(target, task))
     else:
         for code, case_id in zip(task.codes, task.cases, strict=True):
             tell(_show(target, CaseSpec.parse(case_id), code, task.more.get(code, ())))
@@ -232,8 +231,8 @@ def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[s
     return location.place(check.tensor, seen), 2 * len(seen)
 
 
-def diagnosed(target: Target, dtype: str = "float64", cases: Sequence[str] = (), source: str = "") -> Diagnosed:
-    """Run cases that tell bugs apart, and these, and look for bugs that explain them all, and for their lines."""
+def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) -> tuple[list[Observed], float | None]:
+    """Return what a target gives on cases that tell bugs apart, and on these; its eps, if it ignores what it gets."""
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
     specs = telling(conventions.dtype or dtype, ranks, conventions.eps)
@@ -243,12 +242,18 @@ def diagnosed(target: Target, dtype: str = "float64", cases: Sequence[str] = (),
             target.begin(spec.id)
         case = build(spec)
         seen.append(Observed(case, observed(target, case)))
-    ignored = conventions.eps if conventions.eps_source == "ignored" else None
+    return seen, conventions.eps if conventions.eps_source == "ignored" else None
+
+
+def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
+    """Look for bugs that explain what is wrong, and for their lines."""
+    conventions, source = target.conventions, "" if task.spec.program else task.spec.source
+    seen, ignored = answered(target, task.settings.dtype, task.cases)
     explained = explain(seen, ignored_eps=ignored)
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
-        diagnoses = pointed(target, seen[: len(specs)], named, source)
+        diagnoses = pointed(target, seen[: len(seen) - len(task.cases)], named, source)
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
     return Diagnosed((*diagnoses, *unnamed), 2 * len(seen))
 

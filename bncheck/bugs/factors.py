@@ -105,7 +105,7 @@ class Factor:
         found = self.constant * np.ones_like(s.gamma)
         with np.errstate(all="ignore"):
             for feature in self.features:
-                found = found * np.asarray(feature.value(s), dtype=np.float64) ** feature.power
+                found = found * (1.0 * np.asarray(feature.value(s))) ** feature.power
         return found
 
 

@@ -897,6 +897,7 @@ _CENTRES = [
     Choice("x - sqrt(var + eps)", lambda s: s.x - np.sqrt(s.mean((s.x - s.mu) ** 2) + s.eps)),
     Choice("x - 2 mu", lambda s: s.x - 2 * s.mu),
     Choice("x - beta", lambda s: s.x - s.beta),
+    Choice("x - gamma", lambda s: s.x - s.gamma),
     Choice("x - mu**2", lambda s: s.x - s.mu**2),
     Choice("abs(x - mu)", lambda s: np.abs(s.x - s.mu)),
     Choice("(x - mu)**2", lambda s: (s.x - s.mu) ** 2),
@@ -955,49 +956,6 @@ def numerator_not_centred(s: Steps) -> Any:
     Ioffe & Szegedy 2015, Algorithm 1.
     """
     return s.x * s.inv_std
-
-
-_NUMERATORS = [
-    Choice("x + mu", lambda s: s.x + s.mu),
-    Choice("mu - x", lambda s: s.mu - s.x),
-    Choice("x * mu", lambda s: s.x * s.mu),
-    Choice("x / mu", lambda s: s.x / s.mu),
-    Choice("x - var", lambda s: s.x - s.var),
-    Choice("x - sqrt(var + eps)", lambda s: s.x - np.sqrt(s.var + s.eps)),
-    Choice("x - 2 mu", lambda s: s.x - 2 * s.mu),
-    Choice("x - beta", lambda s: s.x - s.beta),
-    Choice("x - gamma", lambda s: s.x - s.gamma),
-    Choice("abs(x - mu)", lambda s: np.abs(s.centred)),
-    Choice("x - m mu", lambda s: s.x - s.m * s.mu),
-    Choice("x - mu / m", lambda s: s.x - s.mu / s.m),
-]
-
-
-@bug(
-    "BUG126",
-    "numerator-wrong",
-    "the variance is right, and the numerator is {}, not x - mu",
-    step="xhat",
-    wrong="xhat = ({}) / sqrt(var + eps)",
-    mend="use x - mu in the numerator, as in the variance",
-    choices=_NUMERATORS,
-)
-def numerator_wrong(s: Steps, value: Any) -> Any:
-    """The mean is taken off rightly for the variance, and otherwise in the numerator.
-
-    Why it happens
-    --------------
-    A library computes the variance; the numerator is written by hand, with a sign or a name that is wrong.
-
-    By hand
-    -------
-    The mean of every channel of xhat is 0, and the largest x has the largest xhat.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, Algorithm 1.
-    """
-    return value(s) * s.inv_std
 
 
 @bug(

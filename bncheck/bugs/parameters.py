@@ -289,13 +289,13 @@ def dbeta_left_out(s: Steps, place: tuple[int, int]) -> Any:
     "BUG501",
     "single-precision",
     "{} is computed in single precision, whatever the dtype of x",
-    step="y",
+    step="mu",
     wrong="{} = (...).astype(float32)",
     right="the dtype of x, from x to the gradients",
     mend="create intermediates with the dtype of x: np.zeros(c) is float64, torch.zeros(c) is float32",
     choices=lambda samples: [],
 )
-def single_precision(s: Steps, tensor: str) -> Any:
+def single_precision(s: Steps, tensor: str) -> Any:  # no step is wrong: diagnosis looks at the digits of a tensor
     """Half of the digits are lost on the way.
 
     Why it happens

@@ -4,6 +4,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import naming
 import numpy as np
 import pytest
 
@@ -43,6 +44,8 @@ FITTED = {
 
 def versions():
     for code, bug in BUGS.items():
+        if code == "BUG501":  # no step is wrong, its values are rounded: a test of its own
+            continue
         if code in FITTED:
             yield Version(bug, FITTED[code])
         else:
@@ -98,7 +101,7 @@ def test_a_planted_bug_is_named(place):
     assert {name for name in TENSORS if name in wrong} == set(found[0].tensor.split(", "))
 
 
-@pytest.mark.parametrize("code", [code for code, _ in BUGS.items()])
+@pytest.mark.parametrize("code", [code for code, _ in BUGS.items() if code != "BUG501"])
 def test_most_versions_of_a_bug_have_its_name(code):
     places = [place for place, version in enumerate(PLANTED) if version.bug.code == code]
     # Some of them are other functions that have a name of their own; the first that is not will do.
@@ -124,13 +127,26 @@ def test_noise_has_no_name():
     noise = [
         Observed(case, {n: random.normal(size=np.shape(truth(case).tensor(n))) for n in TENSORS}) for case in CASES
     ]
-    assert diagnose(noise) == ()
+    assert not any(d.is_named for d in diagnose(noise))
 
 
-def test_without_its_bug_a_fault_has_no_other_name():
-    version = Version(BUGS.get("BUG215"), Choice("", None))
-    assert [d.code for d in diagnose(planted(version))] == ["BUG215"]
-    assert diagnose(planted(version), without=("BUG215",)) == ()
+@pytest.mark.parametrize("tensor", ["y", "dx", "dgamma"])  # a sum of dy that has few digits is exact
+def test_single_precision_is_named(tensor):
+    seen = []
+    for case in CASES:
+        found = {name: truth(case).tensor(name) for name in TENSORS}
+        seen.append(Observed(case, {**found, tensor: found[tensor].astype(np.float32).astype(float)}))
+    assert [(d.code, d.tensor) for d in diagnose(seen)] == [("BUG501", tensor)]
+
+
+@pytest.mark.parametrize("path", NAMED, ids=lambda p: p.stem)
+def test_without_its_signature_a_bug_gets_no_untrue_name(path):
+    """What is named then speaks of the same part of the formula: it gives the same values in other words."""
+    said = re.search(r"^# named: (.*)$", path.read_text(), re.M).group(1)
+    for seen, eps in naming.answers(path):
+        about = set().union(*(naming.families(d) for d in diagnose(seen, ignored_eps=eps) if d.is_named))
+        for other in diagnose(seen, said.split(", "), eps):
+            assert not other.is_named or naming.families(other) & about
 
 
 def test_two_bugs_of_one_tensor_are_both_named():
@@ -180,12 +196,18 @@ def test_no_simple_factor_is_told_from_noise():
 @pytest.mark.parametrize("path", NAMED, ids=lambda p: p.stem)
 def test_the_bug_of_a_fixture_is_named(path):
     said = re.search(r"^# named: (.*)$", path.read_text(), re.M).group(1)
-    report = pipeline.run([TargetSpec(str(path))], Settings(cases=40), executor=InProcess())
-    assert ", ".join(d.code for d in report.targets[0].diagnoses) == said
+    found = [d for seen, eps in naming.answers(path) for d in diagnose(seen, ignored_eps=eps) if d.is_named]
+    assert ", ".join(d.code for d in found) == said
+
+
+def test_a_report_has_the_name():
+    path = FIXTURES / "buggy" / "misprinted_dx.py"
+    report = pipeline.run([TargetSpec(str(path))], Settings(cases=20), executor=InProcess())
+    assert [d.code for d in report.targets[0].diagnoses] == ["BUG215", "BUG221"]
 
 
 def test_enough_fixtures_are_named():
-    assert len(NAMED) >= 40
+    assert len(NAMED) >= 50
 
 
 def test_telling_cases_follow_a_fixed_eps():

@@ -33,6 +33,8 @@ FAULTY = {
     "dgamma_unsummed": "dgamma = dout * x_hat",
     "dgamma_with_centred_x": "dgamma = (dout * A_c)",
     "dgamma_with_raw_x": "dgamma = np.sum(dout * x, axis=0)",
+    "negative_gamma_clipped": "return self.scale * self.normal + self.beta",
+    "odd_batch_row_lost": "dgamma += prod[i - 1] + prod[i]",
     "dvar_in_place_of_dmu": "dX = dnormed / root + dvar * 2.0 * (X - mean) / m + dvar / m",
     "eps_hard_coded_in_backward": "s = np.sqrt(v + 1e-8)",
     "eps_missing_in_backward": "return self.gamma * inner / (n * np.sqrt(self.var))",

@@ -9,8 +9,8 @@ from pathlib import Path
 from mutants import materialise
 
 from bncheck.adapters import resolve
-from bncheck.diagnose import UNNAMED
-from bncheck.driver import diagnosed
+from bncheck.diagnose import diagnose
+from bncheck.driver import answered
 from bncheck.guard import quiet
 from bncheck.model import TargetSpec
 
@@ -40,7 +40,6 @@ ABOUT = {
     "BUG123": "mean, statistic swapped",
     "BUG124": "mean",
     "BUG125": "mean",
-    "BUG126": "mean, statistic swapped",
     "BUG131": "affine, statistic swapped",
     "BUG132": "affine",
     "BUG133": "mean, variance",
@@ -96,6 +95,7 @@ WORDS = {
     r"summed, and divided": "mean for sum, count m",
     r"over nothing": "sum missing",
     r"sign|-1|twice|half|^-": "sign",
+    r"dgamma is sum\(dy\),|dbeta is sum\(dy \* xhat\),": "swapped results",
     r"averaged": "mean for sum, count m",
     r"\bmu\b|\bx\b": "mean, statistic swapped",
 }
@@ -111,18 +111,21 @@ def families(diagnosis) -> set[str]:
     return found
 
 
+def answers(path: Path):
+    """Return what the targets of a file answer on the cases that tell bugs apart, and the eps that they ignore."""
+    spec = TargetSpec(str(path))
+    with quiet():
+        targets = [resolve.target(spec, card.name) for card in resolve.cards(spec) if card.conventions is not None]
+        return [answered(target) for target in targets]
+
+
 def diagnoses(record, folder: Path | None = None):
-    """Return what bncheck says of a frozen fault, by the file that it stands in."""
-    with tempfile.TemporaryDirectory(dir=folder) as place, quiet():
+    """Return what bncheck says of a frozen fault, by the file that it stands in; bugs with a name alone."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
         # Each file has a name of its own: one process imports a name once.
         path = Path(place) / f"bn_{record.key}.py"
         path.write_text(materialise(record))
-        spec = TargetSpec(str(path))
-        found = []
-        for card in resolve.cards(spec):
-            if card.conventions is not None:
-                found += [d for d in diagnosed(resolve.target(spec, card.name)).diagnoses if d.code != UNNAMED]
-        return found
+        return [d for seen, eps in answers(path) for d in diagnose(seen, ignored_eps=eps) if d.is_named]
 
 
 def judged(record, found) -> str:
