@@ -286,10 +286,12 @@ def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check
     inputs = {"x": case.x, "gamma": case.gamma, "beta": case.beta, "dy": case.dy}
     if check is not None and check.tensor not in GRADIENTS:
         del inputs["dy"]
+    printed = seen["training"].facts.get("printed_text", "") if "training" in seen else ""
     if case.x.size > _EXHIBITED_ELEMENTS:
-        return Exhibit(case.spec.id, case.spec.eps, {}, ())
+        return Exhibit(case.spec.id, case.spec.eps, {}, (), printed=printed)
     arrays = {name: _data(array) for name, array in inputs.items()}
-    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), _worked(case, comparisons, found))
+    worked = _worked(case, comparisons, found)
+    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), worked, printed)
 
 
 def _worked(case: Case, comparisons: list[Comparison], found: Mapping[str, Any]) -> Worked | None:

@@ -64,7 +64,8 @@ class Worked:
 class Exhibit:
     """The smallest failing case, with its arrays and the comparisons that show the failure.
 
-    `worked` is the formula worked out for the channel with the worst error.
+    `worked` is the formula worked out for the channel with the worst error; `printed` is the beginning of what the
+    code printed in one training step.
     """
 
     case: str
@@ -72,6 +73,7 @@ class Exhibit:
     inputs: dict[str, ArrayData]
     comparisons: tuple[Comparison, ...]
     worked: Worked | None = None
+    printed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

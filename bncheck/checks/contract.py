@@ -243,7 +243,7 @@ def prints_nothing(case: Case, seen: Seen) -> Judgement:
     facts = seen["training"].facts
     printed = facts["printed"]
     if printed:
-        first = facts.get("printed_first", "")[:_SHOWN]
+        first = next((line.strip() for line in facts["printed_text"].splitlines() if line.strip()), "")[:_SHOWN]
         shown = f", beginning with {first!r}" if first else ""
         return Judgement(Outcome.WARN, f"{printed} characters were printed in one step{shown}", error=float(printed))
     return Judgement(Outcome.PASS, "nothing was printed")

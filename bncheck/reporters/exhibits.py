@@ -68,6 +68,14 @@ def show_exhibit(
             yield indented(Text(f"in all digits: {finding.got!r}, and should be {finding.want!r}", style="dim"), 4)
     if in_full and exhibit.worked is not None:
         yield from _worked(exhibit.worked, exhibit.eps, style)
+    if in_full and exhibit.printed:
+        yield Text()
+        yield indented(Text("printed in one training step:", style="bold"))
+        yield indented(Text(clean(exhibit.printed.rstrip(), style.ascii, keep_lines=True, longest=_PRINTED)), 4)
+
+
+# Characters of what user code printed that are shown.
+_PRINTED = 2000
 
 
 def _fits(comparison: Comparison) -> bool:

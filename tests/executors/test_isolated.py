@@ -17,6 +17,7 @@ from bncheck.executors.isolated import Isolated
 from bncheck.executors.wire import event_line, read_event, read_task, task_line
 from bncheck.model import CaseResult, Judgement, Outcome, TargetSpec
 from bncheck.report import Verdict
+from bncheck.reporters import REPORTERS, Style
 from bncheck.settings import Settings
 from bncheck.tasks import Begun, Judged, Refused, Task
 
@@ -91,6 +92,15 @@ def test_a_flood_of_output_is_a_warning_and_does_not_stop_the_sweep():
     (target,) = report.targets
     assert report.verdict is Verdict.PASS
     assert [f.code for f in target.findings if f.outcome is Outcome.WARN] == ["BN507"]
+
+
+def test_what_is_printed_is_kept_and_shown_on_request(tmp_path):
+    report = verify(wrapped(tmp_path, "import os", "print('first line')\nprint('second line')"), cases=4)
+    (shown,) = report.targets[0].exhibits
+    assert shown.printed == "first line\nsecond line\n"
+    plain = REPORTERS.get("plain")
+    assert "second line" not in plain(report, Style(width=80))
+    assert "second line" in plain(report, Style(width=80, verbose=True))
 
 
 def test_cases_after_a_death_are_still_judged(tmp_path):
