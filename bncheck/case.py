@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bncheck.errors import UsageError
@@ -96,6 +97,7 @@ class CaseSpec:
         return f"{CASE_SCHEMA}:{self.recipe}:{','.join(parts)}"
 
     @classmethod
+    @lru_cache(maxsize=4096)  # each case is read by whoever hears of it
     def parse(cls, text: str) -> CaseSpec:
         """Read a replay id; raise UsageError that says what is wrong with it."""
         schema, _, rest = text.strip().partition(":")

@@ -213,7 +213,7 @@ def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ())
         original = again if again.outcome is original.outcome else original
     exhibit = _exhibit(target, case, seen, check)
     if exhibit.comparisons:
-        original = _pointed(original, exhibit.comparisons[0])
+        original = _at_worst_element(original, exhibit.comparisons[0])
     return Shown(code, exhibit, original, boundary, evaluations, tuple(tried.items()), where)
 
 
@@ -235,9 +235,8 @@ def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) 
     """Return what a target gives on cases that tell bugs apart, and on these; its eps, if it ignores what it gets."""
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
-    specs = telling(conventions.dtype or dtype, ranks, conventions.eps)
     seen = []
-    for spec in [*specs, *(CaseSpec.parse(case) for case in cases)]:
+    for spec in telling(conventions.dtype or dtype, ranks, conventions.eps):
         if isinstance(target, _Watched):
             target.begin(spec.id)
         case = build(spec)
@@ -248,17 +247,17 @@ def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) 
 def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     """Look for bugs that explain what is wrong, and for their lines."""
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source
-    seen, ignored = answered(target, task.settings.dtype, task.cases)
+    seen, ignored = answered(target, task.settings.dtype)
     explained = explain(seen, ignored_eps=ignored)
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
-        diagnoses = pointed(target, seen[: len(seen) - len(task.cases)], named, source)
+        diagnoses = pointed(target, seen, named, source)
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
     return Diagnosed((*diagnoses, *unnamed), 2 * len(seen))
 
 
-def _pointed(judgement: Judgement, shown: Comparison) -> Judgement:
+def _at_worst_element(judgement: Judgement, shown: Comparison) -> Judgement:
     """Let the judgement of an exhibited case point at the worst element of what is shown."""
     at, _ = _worst(shown)
     expected, found = shown.expected.values[at], shown.found.values[at]

@@ -9,6 +9,7 @@ from pathlib import Path
 from mutants import materialise
 
 from bncheck.adapters import resolve
+from bncheck.bugs.catalogue import BUGS
 from bncheck.diagnose import diagnose
 from bncheck.driver import answered
 from bncheck.guard import quiet
@@ -95,7 +96,6 @@ WORDS = {
     r"summed, and divided": "mean for sum, count m",
     r"over nothing": "sum missing",
     r"sign|-1|twice|half|^-": "sign",
-    r"dgamma is sum\(dy\),|dbeta is sum\(dy \* xhat\),": "swapped results",
     r"averaged": "mean for sum, count m",
     r"\bmu\b|\bx\b": "mean, statistic swapped",
 }
@@ -103,10 +103,16 @@ WORDS = {
 
 def families(diagnosis) -> set[str]:
     """Return the families that a diagnosis speaks of: those of its code, and those of the words of its parameter."""
-    found = set(ABOUT[diagnosis.code].split(", "))
+    found = {name for name in ABOUT[diagnosis.code].split(", ") if name}
+    if re.search(r"dgamma is sum\(dy\),|dbeta is sum\(dy \* xhat\),", diagnosis.title):
+        found.add("swapped results")
+    # The words around the parameter are the same in all bugs of a code; where it has a title of its own, that is it.
+    template = re.escape(BUGS.get(diagnosis.code).title).replace(re.escape("{}"), "(.*)")
+    match = re.search(f"{template}$", diagnosis.title)
+    said = " ".join(match.groups()) if match else diagnosis.title
     if diagnosis.code not in ("BUG131", "BUG113", "BUG112"):
         for pattern, about in WORDS.items():
-            if re.search(pattern, diagnosis.title):
+            if re.search(pattern, said):
                 found |= set(about.split(", "))
     return found
 

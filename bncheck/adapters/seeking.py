@@ -19,8 +19,10 @@ def acts(forward: Callable[[], Any], parts: Parts, place: Place) -> bool:
     own = place.get()
     before = np.array(forward())
     put(parts, place, own + 1.0)
-    after = np.asarray(forward())
-    put(parts, place, own)
+    try:
+        after = np.asarray(forward())
+    finally:
+        put(parts, place, own)
     return after.shape == before.shape and not np.allclose(before, after)
 
 

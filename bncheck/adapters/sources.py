@@ -38,7 +38,7 @@ def keys_of(function: Callable[..., Any], variable: str = "") -> list[str]:
 
 
 def needed_keys(function: Callable[..., Any], variable: str) -> list[str]:
-    """Return the keys that a function takes out of a dict and can only do with: ``d["k"]``, and no ``d.get("k")``."""
+    """Return the keys that a function takes out of a dict and cannot do without: ``d["k"]``, and no ``d.get("k")``."""
     tree = source_tree(function)
     sure: dict[str, bool] = {}
     for node in ast.walk(tree) if tree is not None else ():

@@ -11,7 +11,7 @@ import numpy as np
 from bncheck.bugs.catalogue import Choice, Sample, bug
 from bncheck.bugs.forward import LEFT, one_eps, untouched
 from bncheck.bugs.quantities import axes_of, other_axes
-from bncheck.bugs.steps import Steps
+from bncheck.bugs.steps import Steps, absolute
 from bncheck.bugs.terms import direct_coefficient
 
 # --------------------------------------------------------------------------------------- what the backward begins with
@@ -20,7 +20,7 @@ _GAMMAS = [
     Choice("1", lambda s: 1 + 0 * s.gamma),
     Choice("gamma**2", lambda s: s.gamma**2),
     Choice("1 / gamma", lambda s: 1 / s.gamma),
-    Choice("abs(gamma)", lambda s: np.abs(s.gamma)),
+    Choice("abs(gamma)", lambda s: absolute(s.gamma)),
     Choice("max(gamma, 0)", lambda s: np.maximum(s.gamma, 0)),
     Choice("beta", lambda s: s.beta),
     Choice("mean(gamma)", lambda s: s.gamma.mean() + 0 * s.gamma),
@@ -154,12 +154,11 @@ _CENTRED = [
     Choice("x", lambda s: s.x),
     Choice("(x - mu) / sqrt(var + eps)", lambda s: s.xhat),
     Choice("x + mu", lambda s: s.x + s.mu),
-    Choice("mu - x", lambda s: s.mu - s.x),
     Choice("y", lambda s: s.y),
     Choice("mu", lambda s: s.mu + 0 * s.x),
     Choice("dy", lambda s: s.dy),
     Choice("x - mean(x) over everything", lambda s: s.x - s.x.mean()),
-    Choice("abs(x - mu)", lambda s: np.abs(s.x - s.mu)),
+    Choice("abs(x - mu)", lambda s: absolute(s.x - s.mu)),
 ]
 
 
@@ -182,7 +181,7 @@ def centred_in_backward(s: Steps, value: Any) -> Any:
 
     By hand
     -------
-    Add 5 to x: dx must not change. Here it does, because the mean is still in it.
+    Add 5 to x: dx must not change. With x in the place of x - mu it does, because the mean is still in it.
 
     References
     ----------

@@ -43,7 +43,7 @@ class Bug:
     Attributes
     ----------
     code, name : str
-        "BUG201", "mean-path-dropped".
+        "BUG211", "mean-path-dropped".
     title : str
         The fault in one sentence; ``{}`` stands for the parameter.
     steps : tuple of str

@@ -15,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bncheck.bugs.steps import Array, Steps
+from bncheck.bugs.steps import Array, Steps, absolute
 
 Value = Callable[[Steps], float | Array]
 
 _GAMMA: dict[str, Value] = {
     "gamma": lambda s: s.gamma,
-    "abs(gamma)": lambda s: np.abs(s.gamma),
-    "sign(gamma)": lambda s: np.sign(s.gamma),
+    "abs(gamma)": lambda s: absolute(s.gamma),
+    "sign(gamma)": lambda s: np.sign(np.real(s.gamma)),
 }
 _STD: dict[str, Value] = {"std": lambda s: np.sqrt(s.var + s.eps)}
 _OTHER_STD: dict[str, Value] = {
@@ -41,7 +41,7 @@ _M: dict[str, Value] = {
     "(m/(m + 1))": lambda s: s.m / (s.m + 1),
     "H W": lambda s: s.m // s.n,
     "W": lambda s: s.x.shape[-1] if s.x.ndim > 3 else 1,
-    "H": lambda s: s.x.shape[2] if s.x.ndim > 3 else 1,
+    "H": lambda s: s.x.shape[-2] if s.x.ndim > 3 else 1,
     "N": lambda s: s.n,
     "(N - 1)": lambda s: s.n - 1,
     "(m - 1)": lambda s: s.m - 1,

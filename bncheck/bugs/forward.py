@@ -10,7 +10,7 @@ import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
 from bncheck.bugs.quantities import Quantity, axes_of, cuts_of, other_axes
-from bncheck.bugs.steps import Array, Steps
+from bncheck.bugs.steps import Array, Steps, absolute
 
 # ------------------------------------------------------------------------------------------------------------ variance
 
@@ -76,8 +76,8 @@ def _counts(samples: Sequence[Sample]) -> list[Choice]:
         "m C": lambda s: s.m * s.c,
         "1": lambda s: 1,
         "H W": lambda s: s.m // s.n,
-        "N H": lambda s: s.m // (s.x.shape[-1] if s.x.ndim > 3 else 1),
-        "N W": lambda s: s.m // (s.x.shape[2] if s.x.ndim > 3 else 1),
+        "m / W": lambda s: s.m // (s.x.shape[-1] if s.x.ndim > 3 else 1),
+        "m / H": lambda s: s.m // (s.x.shape[-2] if s.x.ndim > 3 else 1),
         "(m - 1)": lambda s: s.m - 1,
         "(m - 2)": lambda s: max(s.m - 2, 1),
         "m**2": lambda s: s.m**2,
@@ -151,7 +151,7 @@ _NOT_VARIANCES = [
     Choice("std(x)", lambda s: np.sqrt(s.right("var"))),
     Choice("var(x)**2", lambda s: s.right("var") ** 2),
     Choice("mu", lambda s: s.mu + 0 * s.gamma),
-    Choice("mean(abs(x))", lambda s: s.mean(np.abs(s.x))),
+    Choice("mean(abs(x))", lambda s: s.mean(absolute(s.x))),
     Choice("mean(x)", lambda s: s.mean(s.x)),
     Choice("mean(x * mu)", lambda s: s.mean(s.x * s.mu)),
     Choice("mean((x / mu)**2)", lambda s: s.mean((s.x / s.mu) ** 2)),
@@ -210,7 +210,7 @@ def mean_deviation(s: Steps) -> Any:
     ----------
     Ioffe & Szegedy 2015, Algorithm 1.
     """
-    return s.mean(np.abs(s.centred))
+    return s.mean(absolute(s.centred))
 
 
 # ---------------------------------------------------------------------------------------------------------------- axes
@@ -899,7 +899,7 @@ _CENTRES = [
     Choice("x - beta", lambda s: s.x - s.beta),
     Choice("x - gamma", lambda s: s.x - s.gamma),
     Choice("x - mu**2", lambda s: s.x - s.mu**2),
-    Choice("abs(x - mu)", lambda s: np.abs(s.x - s.mu)),
+    Choice("abs(x - mu)", lambda s: absolute(s.x - s.mu)),
     Choice("(x - mu)**2", lambda s: (s.x - s.mu) ** 2),
 ]
 
@@ -1027,7 +1027,7 @@ _AFFINE = [
     Choice("gamma / xhat + beta", lambda s: s.gamma / s.xhat + s.beta),
     Choice("-gamma * xhat + beta", lambda s: s.beta - s.gamma * s.xhat),
     Choice("gamma**2 * xhat + beta", lambda s: s.gamma**2 * s.xhat + s.beta),
-    Choice("abs(gamma) * xhat + beta", lambda s: np.abs(s.gamma) * s.xhat + s.beta),
+    Choice("abs(gamma) * xhat + beta", lambda s: absolute(s.gamma) * s.xhat + s.beta),
     Choice("max(gamma, 0) * xhat + beta", lambda s: np.maximum(s.gamma, 0) * s.xhat + s.beta),
     Choice("(1 + gamma) * xhat + beta", lambda s: (1 + s.gamma) * s.xhat + s.beta),
     Choice("gamma * xhat / beta", lambda s: s.gamma * s.xhat / s.beta),
@@ -1043,7 +1043,7 @@ _AFFINE = [
     Choice("xhat + gamma", lambda s: s.xhat + s.gamma),
     Choice("xhat - beta", lambda s: s.xhat - s.beta),
     Choice("gamma * xhat + 2 beta", lambda s: s.gamma * s.xhat + 2 * s.beta),
-    Choice("gamma * xhat + abs(beta)", lambda s: s.gamma * s.xhat + np.abs(s.beta)),
+    Choice("gamma * xhat + abs(beta)", lambda s: s.gamma * s.xhat + absolute(s.beta)),
     Choice("gamma * xhat + beta**2", lambda s: s.gamma * s.xhat + s.beta**2),
     Choice("gamma * xhat + mean(beta)", lambda s: s.gamma * s.xhat + s.beta.mean()),
     Choice("gamma * xhat + mu", lambda s: s.gamma * s.xhat + s.mu),

@@ -10,7 +10,7 @@ import numpy as np
 from bncheck.bugs.catalogue import Choice, Sample, bug
 from bncheck.bugs.forward import untouched
 from bncheck.bugs.quantities import axes_of, other_axes
-from bncheck.bugs.steps import Array, Steps
+from bncheck.bugs.steps import Array, Steps, absolute
 
 _IN_PLACE_OF_XHAT = [
     Choice("x", lambda s: s.x),
@@ -21,7 +21,7 @@ _IN_PLACE_OF_XHAT = [
     Choice("(x - mu) / (sqrt(var) + eps)", lambda s: s.centred / (np.sqrt(s.var) + s.eps)),
     Choice("(x - mu) / (var + eps)", lambda s: s.centred / (s.var + s.eps)),
     Choice("(x - mu) * sqrt(var + eps)", lambda s: s.centred * np.sqrt(s.var + s.eps)),
-    Choice("abs(xhat)", lambda s: np.abs(s.back_xhat)),
+    Choice("abs(xhat)", lambda s: absolute(s.back_xhat)),
     Choice("xhat**2", lambda s: s.back_xhat**2),
     Choice("dy", lambda s: s.dy),
     Choice("mu", lambda s: s.mu),
@@ -98,7 +98,7 @@ _DGAMMA = [
     Choice("sum(dy)", lambda s: s.sum(s.dy), 0.2),
     Choice("0", lambda s: 0 * s.gamma),
     Choice("sum(dy / xhat)", lambda s: s.sum(s.dy / s.back_xhat)),
-    Choice("sum(abs(dy * xhat))", lambda s: s.sum(np.abs(s.dy * s.back_xhat))),
+    Choice("sum(abs(dy * xhat))", lambda s: s.sum(absolute(s.dy * s.back_xhat))),
     Choice("sum(dx * xhat)", lambda s: s.sum(s.dx * s.back_xhat)),
     Choice("gamma", lambda s: s.gamma),
     Choice("sum(y)", lambda s: s.sum(s.y)),
@@ -194,7 +194,7 @@ _DBETA = [
     Choice("0", lambda s: 0 * s.gamma),
     Choice("sum(dy * x)", lambda s: s.sum(s.dy * s.x)),
     Choice("sum(dy * y)", lambda s: s.sum(s.dy * s.y)),
-    Choice("sum(abs(dy))", lambda s: s.sum(np.abs(s.dy))),
+    Choice("sum(abs(dy))", lambda s: s.sum(absolute(s.dy))),
     Choice("beta * sum(dy)", lambda s: s.beta * s.sum(s.dy)),
     Choice("1", lambda s: 1 + 0 * s.gamma),
 ]

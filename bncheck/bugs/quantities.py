@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.bugs.steps import Array, Steps
+from bncheck.bugs.steps import Array, Steps, absolute
 
 
 class Quantity(NamedTuple):
@@ -103,8 +103,8 @@ _PRODUCTS: dict[str, Callable[[Steps], Array]] = {
     "dy * y": lambda s: s.dy * s.y,
     "dy / (x - mu)": lambda s: s.dy / s.back_centred,
     "dy * xhat**2": lambda s: s.dy * s.back_xhat**2,
-    "abs(dy)": lambda s: np.abs(s.dy),
-    "abs(dy * xhat)": lambda s: np.abs(s.dy * s.back_xhat),
+    "abs(dy)": lambda s: absolute(s.dy),
+    "abs(dy * xhat)": lambda s: absolute(s.dy * s.back_xhat),
     "dy + xhat": lambda s: s.dy + s.back_xhat,
     "dy - xhat": lambda s: s.dy - s.back_xhat,
     "d(x - mu)": lambda s: (s.right("direct_path") + s.right("variance_path")) / (s.back_gamma * s.back_inv_std),

@@ -86,6 +86,11 @@ class RightStep(NamedTuple):
     value: Step
 
 
+def absolute(a: Any) -> Any:
+    """Return the absolute value, as a function that has a derivative: numbers moved off the real axis keep the move."""
+    return np.where(np.real(a) < 0, -a, a)
+
+
 STEPS: dict[str, RightStep] = {
     "mu": RightStep("mu = mean(x)", lambda s: s.mean(s.x)),
     "centred": RightStep("xc = x - mu", lambda s: s.x - s.mu),

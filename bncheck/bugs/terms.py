@@ -15,7 +15,7 @@ import numpy as np
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version, bug
 from bncheck.bugs.factors import Factor, Factors
 from bncheck.bugs.quantities import Quantity, patterns, sums
-from bncheck.bugs.steps import Array, Steps
+from bncheck.bugs.steps import PATHS, Array, Steps
 
 # With three terms and fewer than this many values per channel, anything is "explained".
 _ENOUGH = 8
@@ -28,7 +28,6 @@ _DY = Quantity("dy", lambda s: s.dy, 0.0)
 _ONE = Quantity("1", lambda s: np.ones_like(s.dy), 0.0)
 _XHAT = Quantity("xhat", lambda s: s.back_xhat + 0 * s.dy, 0.0)
 _BASE = (_DY, _ONE, _XHAT)
-PATHS = ("direct_path", "mean_path", "variance_path")
 
 
 class Fit(NamedTuple):

@@ -55,7 +55,7 @@ def _dx(samples: Sequence[Sample], factors: Factors) -> Said:
         return Said("dx = ?", "dx has another shape than x, or values that are not finite", 0.0)
     share = min(fit.share for fit in fits if fit is not None)
     if share < _SOME:
-        return Said("dx = ?", "hardly any of it is a multiple of dy, 1 or xhat in its channel", share)
+        return Said("dx = ?", f"only {share:.0%} of it is made of dy, 1 and xhat in its channel", share)
     there, gone, odd = [], [], []
     for path, (state, factor) in states(samples, [fit for fit in fits if fit], factors).items():
         sign = "" if path == "direct_path" else "- "
@@ -100,11 +100,13 @@ def _y(samples: Sequence[Sample], factors: Factors) -> Said:
     of_slope = factors.of([line.slope for line in lines if line], tolerance)
     of_share = factors.of([line.mean_share for line in lines if line], 10 * tolerance)
     slope, mean = ("?" if f is None else f.text for f in (of_slope, of_share))
+    if of_share is None:
+        said = f"y = {_lead(slope)}gamma / std * x + ?"
+        words = "y is a line in x in every channel; its offset is not beta less a known multiple of gamma / std * mu: "
+        return Said(said, f"{words}look at the mean, and at beta", 1.0)
     words = "y is a line in x in every channel"
     if of_slope is None:
         words += "; its slope is no known multiple of gamma / std: look at the variance, and at where eps stands"
-    if of_share is None:
-        words += "; its offset is not beta less a known multiple of gamma / std * mu: look at the mean"
     return Said(f"y = {_lead(slope)}gamma / std * x - {_lead(mean)}gamma / std * mu + beta", words, 1.0)
 
 
