@@ -154,9 +154,9 @@ def explained_in_words(diagnosis: Diagnosis, beside: Sequence[str]) -> str:
     if not diagnosis.is_named:
         return f"What is known of it gives {share_in_words(diagnosis.explained)} of {diagnosis.tensor}."
     who = f"Together with {' and '.join(beside)} it" if beside else "It"
-    where = f"in all {diagnosis.cases} cases" if diagnosis.cases > 1 else "in the one case"
-    drawn = f", {where} drawn to tell bugs apart in which it is wrong" if diagnosis.cases else ""
-    return f"{who} gives every value of {diagnosis.tensor}{drawn}."
+    drawn = {0: "", 1: " in one case drawn to tell bugs apart"}
+    cases = drawn.get(diagnosis.cases, f" in {diagnosis.cases} cases drawn to tell bugs apart")
+    return f"{who} explains every value of {diagnosis.tensor}{cases}."
 
 
 def _visible(character: str, ascii_only: bool, keep_lines: bool) -> str:
