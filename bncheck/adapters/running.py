@@ -304,7 +304,7 @@ def _convention(walk: Walk, other: Walk) -> Statistics:
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
     if not variance and abs(kept - 0.5) > ACCURACY and variance_of(steps, 1 - kept):
         note = "the running variance has momentum on the other side than the running mean"
-    return Statistics(sense, momentum, variance, start_of(steps[0], kept, sense, before), note)
+    return Statistics(sense, momentum, variance, start_of(steps[0], kept, sense, variance, before), note)
 
 
 _UNKNOWN = "fit no known update rule"

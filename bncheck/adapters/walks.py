@@ -34,13 +34,13 @@ def fraction_kept(old: Any, new: Any, taken: Any) -> float | None:
     return one if np.allclose(k, one, rtol=0.0, atol=ACCURACY) and -ACCURACY < one < 1 + ACCURACY else None
 
 
-def start_of(step: Step, kept: float, sense: str, before: tuple[Any, Any] | None) -> str:
+def start_of(step: Step, kept: float, sense: str, variance: str, before: tuple[Any, Any] | None) -> str:
     """Return where the statistics start, in words: the first step must have come out of it."""
     averaged = sense in ("last", "cumulative")  # their first step leaves nothing of the start
     if not averaged and np.allclose(step.running[0], step.mu, rtol=ACCURACY, atol=0.0):
         return "first batch"
-    if before is None and averaged:
-        return ""
+    if before is None and (averaged or not variance):
+        return ""  # the first step cannot be solved for it: nothing of it is left, or what came in is not known
     first = before if before is not None else _before(step, kept)
     uniform = all(np.allclose(value, value[0], atol=ACCURACY) for value in first)
     return ", ".join(f"{round(float(value[0]), 4) + 0.0:g}" for value in first) if uniform else "differs by channel"
