@@ -16,8 +16,9 @@ import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Bug, Choice, Sample, Version
 from bncheck.bugs.factors import Factors
+from bncheck.bugs.fits import fits_of
 from bncheck.bugs.steps import FORWARD, Array, Step, Steps
-from bncheck.bugs.terms import fits_of, readings, readings_of_sum, readings_of_y
+from bncheck.bugs.terms import readings, readings_of_sum, readings_of_y
 from bncheck.bugs.words import RIGHT, in_words
 from bncheck.case import Case
 from bncheck.core.tolerance import UNIT_ROUNDOFF

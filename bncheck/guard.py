@@ -129,7 +129,7 @@ def one_line(error: BaseException) -> str:
     """Return the first line of an exception's message, at most 200 characters long."""
     try:
         text = str(error)
-    except Exception:
+    except Exception:  # an exception of user code may raise when it is printed
         return "(its message cannot be shown)"
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."

@@ -87,7 +87,7 @@ class AdapterRun:
             return None
         try:
             result = self._words["running_stats"].call(self._values)
-        except Exception:
+        except Exception:  # before the first forward there may be no statistics yet
             if self._ran:
                 raise
             return None  # asked too early

@@ -64,6 +64,7 @@ def find_eps(reading: Reading, way: Way) -> Eps:
         except KeyboardInterrupt:
             raise
         except BaseException:
+            # What raises without an eps of ours is assumed to have the usual one, and the report says so.
             found = Eps("fixed", _FALLBACK, f"eps could not be measured; {_FALLBACK:g} is assumed", assumed=True)
     if place is None or not (place.certain or place.named):
         return found

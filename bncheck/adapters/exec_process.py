@@ -153,7 +153,7 @@ class Process:
         """Tell the program which sessions are over; what it answers, as long as it answers, is of no interest."""
         while self._closing:
             session = self._closing.pop()
-            with contextlib.suppress(ProgramError):
+            with contextlib.suppress(ProgramError):  # the program has ended, and its sessions with it
                 self._say("close", session, "-", "-")
             self._numbers.append(session)
 
@@ -232,7 +232,7 @@ def remove_leftovers() -> None:
 def _remove(folder: str, *files: str) -> None:
     try:
         for file in files:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # the program never wrote it
                 os.unlink(file)
         os.rmdir(folder)
     except OSError:  # the program has put more there
@@ -258,7 +258,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """End a child; closing its input first tells the children it may have, which no signal reaches."""
     for stream in (child.stdin, child.stdout):
         if stream is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # what is left to be written has no reader
                 stream.close()
     child.kill()
     child.wait()

@@ -155,7 +155,7 @@ class OwnFinder:
                     loader = OwnLoader(name, str(found), self._loading)
                     spec = spec_from_file_location(name, found, loader=loader)
                 elif found.is_dir() and _holds_python(spec := self._package(name, found)):
-                    pass
+                    pass  # the specification is made in the condition
                 else:
                     continue
                 self._loading.book.note(f"{name} is taken from {found.name}, which is spelled otherwise")

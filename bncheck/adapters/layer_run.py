@@ -73,7 +73,7 @@ class LayerRun(CallRun):
         while True:
             try:
                 y = self._step(x, train)
-            except Exception:
+            except Exception:  # another way of making the layer may fit; if there is none, it is raised
                 if not self._maker.another(x, self._wanted):
                     raise
                 self._layer, (self._furnished, self._values) = None, (given[0], dict(given[1]))

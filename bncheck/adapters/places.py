@@ -65,7 +65,7 @@ class Place(NamedTuple):
             elif not isinstance(self.holder, Mapping | tuple):
                 setattr(self.holder, self.key, value)
         except (AttributeError, TypeError):
-            pass
+            pass  # a holder that cannot be written to keeps what it has
 
     @property
     def spelled(self) -> str:

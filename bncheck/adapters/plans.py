@@ -106,11 +106,6 @@ class Plan:
         """The argument that says whether this is training, "" if there is none."""
         return next((name for name, key in self.bound if is_mode_key(key)), "")
 
-    @property
-    def mode_keys(self) -> tuple[str, ...]:
-        """The keys of the arguments that say whether this is training."""
-        return tuple(key for _, key in self.bound if is_mode_key(key))
-
 
 @cache  # asked for several times in every call
 def _keys(positional: tuple[str, ...], named: tuple[tuple[str, str], ...]) -> frozenset[str]:

@@ -193,7 +193,7 @@ class Lacking:
     _bncheck_path = ""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
+        pass  # it takes whatever the missing class would have taken
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__()

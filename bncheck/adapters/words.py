@@ -29,7 +29,6 @@ class Role(StrEnum):
     RUNNING_MEAN = "running_mean"
     RUNNING_VAR = "running_var"
     DY = "dy"
-    SIZE = "size"
 
 
 class Kind(StrEnum):

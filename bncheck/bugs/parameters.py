@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
-from bncheck.bugs.forward import untouched
+from bncheck.bugs.cuts import untouched
 from bncheck.bugs.quantities import axes_of, other_axes
 from bncheck.bugs.steps import Array, Steps, absolute
 

@@ -1,7 +1,6 @@
-"""The terms of a tensor, fitted: dx on dy, 1, xhat and other arrays; what their coefficients are made of.
+"""What fitted coefficients are: the right ones, 0, or a factor times something of the formulas.
 
-A wrong dx that lies in the span of few arrays is told by its coefficients: each is the right one, is 0, or is a factor
-times something of the formulas. One fault in one term, two in two, and one before the whole come out alike.
+One fault in one term, two in two, and one before the whole come out alike.
 """
 
 from __future__ import annotations
@@ -12,140 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version, bug
+from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.factors import Factor, Factors
-from bncheck.bugs.quantities import Quantity, patterns, sums
+from bncheck.bugs.fits import BASE, FITTED, Fit, Solved
+from bncheck.bugs.quantities import Quantity, sums
 from bncheck.bugs.steps import PATHS, Array, Steps
-
-# With three terms and fewer than this many values per channel, anything is "explained".
-_ENOUGH = 8
-# How exact a fitted coefficient is, relative: least squares of a few dozen values in the dtype of the case.
-FITTED = {"float64": 1e-8, "float32": 1e-3, "float16": 5e-2, "bfloat16": 2e-1}
-
-# ------------------------------------------------------------------------------------------------------------- the fit
-
-_DY = Quantity("dy", lambda s: s.dy, 0.0)
-_ONE = Quantity("1", lambda s: np.ones_like(s.dy), 0.0)
-_XHAT = Quantity("xhat", lambda s: s.back_xhat + 0 * s.dy, 0.0)
-_BASE = (_DY, _ONE, _XHAT)
-
-
-class Fit(NamedTuple):
-    """What dx is made of: arrays, and their coefficients per channel, of the shape of gamma, for each sample."""
-
-    arrays: tuple[Quantity, ...]
-    coefficients: tuple[tuple[Array, ...], ...]
-
-
-def _rows(s: Steps, array: Array) -> Array:
-    """Return an array of x's shape as (C, m)."""
-    order = (1, 0, *range(2, s.x.ndim))
-    found: Array = np.transpose(np.broadcast_to(array, s.x.shape), order).reshape(s.c, -1)
-    return found
-
-
-class Solved(NamedTuple):
-    """The coefficients of dx on some arrays for one sample; the largest error, relative to dx; the share explained."""
-
-    coefficients: tuple[Array, ...]
-    error: float
-    share: float
-
-
-def solved(sample: Sample, arrays: Sequence[Quantity] = _BASE) -> Solved | None:
-    """Fit dx to arrays by least squares, channel by channel; None where too little is known."""
-    s = sample.steps
-    dx: Any = sample.found.get("dx")
-    if s.m < _ENOUGH or np.shape(dx) != s.x.shape or not np.isfinite(dx).all():
-        return None
-    with np.errstate(all="ignore"):
-        terms = np.stack([_rows(s, array.value(s)) for array in arrays], axis=-1)
-    if not np.isfinite(terms).all():
-        return None
-    values = _rows(s, dx)
-    scale = np.sqrt((terms**2).sum(axis=1, keepdims=True)) + np.finfo(float).tiny
-    fitted = np.linalg.pinv(terms / scale) @ values[..., None]
-    left = values - (terms / scale @ fitted)[..., 0]
-    size, whole = float(np.abs(values).max()), float((values**2).sum())
-    found = tuple((fitted[:, i, 0] / scale[:, 0, i]).reshape(s.gamma.shape) for i in range(len(arrays)))
-    if size == 0.0:
-        return Solved(found, 0.0, 1.0)
-    return Solved(found, float(np.abs(left).max()) / size, 1 - float((left**2).sum()) / whole)
-
-
-def coefficients(samples: Sequence[Sample], arrays: Sequence[Quantity]) -> Fit | None:
-    """Return the fit of dx to these arrays; None unless they give all of it on every sample."""
-    found = []
-    for sample in samples:
-        one = solved(sample, arrays)
-        if one is None or one.error > FITTED[sample.steps.case.spec.dtype]:
-            return None
-        found.append(one.coefficients)
-    return Fit(tuple(arrays), tuple(found)) if found else None
-
-
-def direct_coefficient(sample: Sample) -> Array | None:
-    """Return the coefficient of dy in dx, over gamma; None where dx is made of more than dy, 1 and xhat."""
-    fit = coefficients([sample], _BASE)
-    return None if fit is None else fit.coefficients[0][0] / sample.steps.gamma
-
-
-def fits_of(samples: Sequence[Sample]) -> Iterator[Fit]:
-    """Yield fits of dx: to dy, 1 and xhat if they are enough, else with one array more, or two."""
-    if not samples:
-        return
-    plain = coefficients(samples, _BASE)
-    if plain is not None:
-        yield plain
-        return
-    more = patterns([sample.steps.x.ndim for sample in samples])
-    # The largest case has the fewest chances to be explained by accident, and the arrays differ in it.
-    widest = max(samples, key=lambda sample: sample.steps.x.ndim * 1000 + sample.steps.m)
-    for count in (1, 2):
-        fits = [coefficients(samples, (*_BASE, *chosen)) for chosen in _near(widest, more, count)]
-        found = [fit for fit in fits if fit is not None]
-        yield from found
-        if found:
-            return
-
-
-def _near(sample: Sample, more: Sequence[Quantity], count: int) -> Iterator[tuple[Quantity, ...]]:
-    """Yield the arrays, or pairs of them, that give what is left of dx beside dy, 1 and xhat, on one sample."""
-    s = sample.steps
-    dx: Any = sample.found.get("dx")
-    if s.m < _ENOUGH or np.shape(dx) != s.x.shape or not np.isfinite(dx).all():
-        return
-    with np.errstate(all="ignore"):
-        base = np.stack([_rows(s, array.value(s)) for array in _BASE], axis=-1)
-        others = np.stack([_rows(s, array.value(s)) for array in more], axis=-1)
-    if not np.isfinite(base).all():
-        return
-    others = np.where(np.isfinite(others).all(axis=(0, 1)), others, 0.0)
-    q, _ = np.linalg.qr(base)
-    values = _rows(s, dx)[..., None]
-    rest = values - q @ (np.swapaxes(q, 1, 2) @ values)
-    free = others - q @ (np.swapaxes(q, 1, 2) @ others)
-    free = free / (np.sqrt((free**2).sum(axis=1, keepdims=True)) + np.finfo(float).tiny)
-    shares = np.swapaxes(free, 1, 2) @ rest  # (C, k, 1)
-    whole = (rest**2).sum(axis=(0, 1, 2))
-    if count == 1:
-        left = whole - (shares**2).sum(axis=(0, 2))
-        yield from ((more[i],) for i in np.argsort(left) if left[i] <= _ROUGHLY * whole)
-        return
-    gram = np.swapaxes(free, 1, 2) @ free
-    b = shares[..., 0]
-    across = gram**2
-    with np.errstate(all="ignore"):
-        both = (b[:, :, None] ** 2 + b[:, None, :] ** 2 - 2 * gram * b[:, :, None] * b[:, None, :]) / (1 - across)
-    both = np.where(across > 1 - 1e-9, 0.0, both).sum(axis=0)
-    for i, j in np.argwhere(np.triu(both >= (1 - _ROUGHLY) * whole, 1)):
-        yield more[i], more[j]
-
-
-# What is left of the square of dx by arrays that are looked at further.
-_ROUGHLY = 1e-6
-
-# ------------------------------------------------------------------------------------------------ what coefficients are
 
 
 def _coefficient(s: Steps, path: Array, array: Quantity) -> Array:
@@ -285,7 +155,7 @@ def states(samples: Sequence[Sample], fits: Sequence[Solved], factors: Factors) 
     # What is fitted beside an unknown rest is off by as much as the rest correlates with the terms.
     loose = tolerance if all(fit.error <= tolerance for fit in fits) else _LOOSE
     found = {}
-    for place, (path, array) in enumerate(zip(PATHS, _BASE, strict=True)):
+    for place, (path, array) in enumerate(zip(PATHS, BASE, strict=True)):
         with np.errstate(all="ignore"):
             right = [_coefficient(a.steps, getattr(a.steps, path), array) for a in samples]
             ratios = [fit.coefficients[place] / r for fit, r in zip(fits, right, strict=True)]
@@ -314,7 +184,7 @@ class _Terms:
         with np.errstate(all="ignore"):
             self.right = {
                 path: [_coefficient(a.steps, getattr(a.steps, path), array) for a in samples]
-                for path, array in zip(PATHS, _BASE, strict=True)
+                for path, array in zip(PATHS, BASE, strict=True)
             }
         self.quantities = {path: Quantities(samples, of[:1] if plain else of) for path, (_, _, of) in _WHAT.items()}
         self.plain = plain
@@ -404,7 +274,7 @@ def _told(read: dict[str, _Reading], extras: Sequence[tuple[Quantity, Part]]) ->
     """Yield the bugs that these coefficients come to."""
     lost = [path for path in PATHS if read[path].gone]
     beside = list(extras)
-    for path, array in zip(PATHS, _BASE, strict=True):
+    for path, array in zip(PATHS, BASE, strict=True):
         extra = read[path].extra
         if extra is not None:
             beside.append((array, extra))
@@ -452,7 +322,7 @@ def _paths(parts: dict[str, Part]) -> list[Version]:
         if part.quantity.cost == 0.0:
             found.append(_scaled(scaled, part.factor))
         else:
-            array = dict(zip(PATHS, _BASE, strict=True))[path]
+            array = dict(zip(PATHS, BASE, strict=True))[path]
             found.append(_version(other, part.times(array.text), _instead(array, part), part.cost))
     return found
 
@@ -485,7 +355,7 @@ _SAID_OF = {
     ("dbeta", "1 / m"): "dbeta is averaged over the batch, and not summed",
     ("the variance path of dx", "std**2"): "dvar has the power -1/2 of var + eps, and not -3/2",
 }
-_CALLED = {
+CALLED = {
     "BUG221": "the direct path of dx",
     "BUG222": "the mean path of dx",
     "BUG223": "the variance path of dx",
@@ -497,7 +367,7 @@ _CALLED = {
 
 
 def _scaled(code: str, factor: Factor) -> Version:
-    what = _CALLED[code]
+    what = CALLED[code]
     said = _SAID_OF.get((what, factor.text)) or _SAID.get(factor.text, "").format(what=what)
     return _version(code, factor.text, factor, factor.cost, said)
 
@@ -559,160 +429,3 @@ def readings_of_y(samples: Sequence[Sample], factors: Factors) -> list[tuple[Ver
     line = " ".join(f"{sign}{'' if f.is_one else f'({f.text}) * '}gamma / std * {of}" for sign, f, of in parts)
     cost = 1.0 + slope_factor.cost + share_factor.cost
     return [(_version("BUG134", f"{line} + beta", (slope_factor, share_factor), cost),)]
-
-
-# -------------------------------------------------------------------------------------------------- the families' pages
-
-
-def _family(code: str, name: str, step: str, term: str, mend: str, by_hand: str) -> None:
-    what = _CALLED[code]
-    steps = step.split()
-
-    def fault(s: Steps, factor: Factor) -> Any:
-        values = tuple(s.right(name) * factor.value(s) for name in steps)
-        return values if len(values) > 1 else values[0]
-
-    fault.__doc__ = _DOC.format(by_hand=by_hand)
-    bug(
-        code, name, f"{what} has a factor {{}} that does not belong there", step=step, wrong=f"{term} * {{}}",
-        right=term, mend=mend, choices=lambda samples: [],
-    )(fault)  # fmt: skip
-
-
-_DOC = """One term carries a factor: a count, a power of the standard deviation or of gamma, a number, a sign.
-
-Why it happens
---------------
-A sum for a mean, m - 1 for m, N for N·H·W; -1/2 for -3/2; a 2 or a 1/2 that is lost in the chain rule; a minus sign.
-
-By hand
--------
-{by_hand}
-
-References
-----------
-Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, the gradients below Algorithm 1.
-"""
-
-_family(
-    "BUG221", "direct-path-factor", "direct_path", "dxhat / sqrt(var + eps)",
-    "the term is dy * gamma / sqrt(var + eps)",
-    "With a batch so large that the means vanish, dx is dy * gamma / std.",
-)  # fmt: skip
-_family(
-    "BUG222", "mean-path-factor", "mean_path", "-gamma / sqrt(var + eps) * mean(dy)",
-    "the term is -gamma / sqrt(var + eps) * mean(dy)",
-    "The sum of every channel of dx is 0, whatever dy is.",
-)  # fmt: skip
-_family(
-    "BUG223", "variance-path-factor", "variance_path", "-gamma / sqrt(var + eps) * xhat * mean(dy * xhat)",
-    "the term is -gamma / sqrt(var + eps) * xhat * mean(dy * xhat)",
-    "With eps = 0, sum(dx * xhat) is 0 in every channel, whatever dy is.",
-)  # fmt: skip
-_family(
-    "BUG224", "dx-factor", "dx", "gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    "dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    "Double gamma: dx doubles. Double x, with eps near 0: dx is halved.",
-)  # fmt: skip
-_family(
-    "BUG227", "count-of-the-means", "mean_path variance_path", "(mean(dy) + xhat * mean(dy * xhat))",
-    "divide both sums by m, the number of values that one channel has",
-    "Repeat the batch, and dy with it: dx stays what it was.",
-)  # fmt: skip
-_family(
-    "BUG311", "dgamma-factor", "dgamma", "sum(dy * xhat)",
-    "dgamma = sum(dy * xhat): a sum over the batch, per channel",
-    "Repeat the batch: dgamma doubles. Double gamma: dgamma stays.",
-)  # fmt: skip
-_family(
-    "BUG411", "dbeta-factor", "dbeta", "sum(dy)",
-    "dbeta = sum(dy): a sum over the batch, per channel",
-    "dy = 1 everywhere: dbeta is m in every channel.",
-)  # fmt: skip
-
-
-@bug(
-    "BUG226",
-    "term-added-to-dx",
-    "dx has a term that does not belong there: gamma / sqrt(var + eps) * {}",
-    step="dx",
-    wrong="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat) - {})",
-    right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    mend="take the term out",
-    choices=lambda samples: [],
-)
-def term_added(s: Steps, value: tuple[Quantity, Part]) -> Any:
-    """Beside the three paths there is something else in dx.
-
-    Why it happens
-    --------------
-    The mean path is taken through the variance a second time: in d(var)/d(mu) a sum of x - mu stands, and it is 0.
-
-    By hand
-    -------
-    The sum of every channel of dx is 0, whatever dy is.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, section 3, the line of dl/dmu, whose second term is 0.
-    """
-    array, part = value
-    return s.right("dx") - s.back_gamma * s.back_inv_std * part.value(s) * array.value(s)
-
-
-@bug(
-    "BUG225",
-    "direct-path-of-something-else",
-    "the direct path of dx is {}, and not dy",
-    step="direct_path",
-    wrong="dx = gamma / sqrt(var + eps) * ({} - mean(dy) - xhat * mean(dy * xhat))",
-    right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    mend="the bracket begins with dy itself",
-    choices=lambda samples: [],
-)
-def direct_path_of_something_else(s: Steps, value: Any) -> Any:
-    """Another array stands where dy reaches x by itself.
-
-    Why it happens
-    --------------
-    A loop that ends a row too early; names that differ by a letter.
-
-    By hand
-    -------
-    With a batch so large that the means vanish, dx is dy * gamma / std.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, section 3, the line of dl/dx.
-    """
-    return s.back_gamma * s.back_inv_std * value(s)
-
-
-@bug(
-    "BUG134",
-    "another-line",
-    "y is {}, and not gamma / std * (x - mu) + beta",
-    step="y",
-    wrong="y = {}",
-    right="y = gamma / std * x - gamma / std * mu + beta",
-    mend="multiply x and mu by the same gamma / std, or subtract mu first",
-    choices=lambda samples: [],
-)
-def another_line(s: Steps, factors: tuple[Factor, Factor]) -> Any:
-    """In every channel y is a line in x, as it should be, but not the right one.
-
-    Why it happens
-    --------------
-    Scale and shift are put together beforehand, y = a x + b, and one of them is wrong.
-
-    By hand
-    -------
-    The mean of every channel of y is beta.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, Algorithm 2, lines 10 and 11: the same line, at inference.
-    """
-    slope, share = factors
-    unit = s.gamma * s.inv_std
-    return slope.value(s) * unit * s.x + s.beta - share.value(s) * unit * s.mu

@@ -9,9 +9,10 @@ import numpy as np
 
 from bncheck.bugs.catalogue import Sample
 from bncheck.bugs.factors import Factor, Factors
+from bncheck.bugs.fits import FITTED, solved
 from bncheck.bugs.quantities import sums
 from bncheck.bugs.steps import Array
-from bncheck.bugs.terms import FITTED, Quantities, line_of_y, solved, states
+from bncheck.bugs.terms import Quantities, line_of_y, states
 
 RIGHT = {
     "y": "y = gamma / std * x - gamma / std * mu + beta",

@@ -80,7 +80,7 @@ def shrink(
             for parameter in parameters:
                 _SIMPLIFY[parameter](search, parameter)
     except _OutOfTries:
-        pass
+        pass  # what has been found so far is the answer
     search.allowed = limit
     boundaries = search.boundaries(parameters)
     return Shrunk(search.spec, boundaries, search.tries)

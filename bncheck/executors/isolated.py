@@ -143,7 +143,7 @@ class _Worker:
         """Hand a task over; a worker that is gone already shows at the next read."""
         stdin = self._process.stdin
         assert stdin is not None
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):  # the worker has died: its silence tells
             stdin.write(line)
             stdin.flush()
 
@@ -158,7 +158,7 @@ class _Worker:
     @property
     def alive(self) -> bool:
         """Whether the worker runs; one that ends has a moment to do so."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it still runs
             self._process.wait(timeout=0.2)
         return self._process.poll() is None
 
@@ -186,7 +186,7 @@ class _Worker:
             reader.join(timeout=1.0)
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             assert stream is not None
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError):  # what is left to be written has no reader
                 stream.close()
 
     def _read_events(self, stream: IO[bytes]) -> None:
@@ -200,7 +200,7 @@ class _Worker:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:

@@ -40,7 +40,7 @@ def main() -> None:
     for line in tasks:
         try:
             perform(read_task(line), tell)
-        except Exception:
+        except Exception:  # a fault of bncheck itself: told, and the next task is done
             tell(Broken(traceback.format_exc()))
         events.write(DONE)
         events.flush()
