@@ -42,8 +42,9 @@ def flags(cls: type) -> tuple[str, ...]:
 
 @cache
 def _flags(cls: Any) -> tuple[str, ...]:
-    called = {id(node.func) for node in _nodes(cls) if isinstance(node, ast.Call)}
-    read = [name for node in _nodes(cls) if id(node) not in called and (name := _own(node))]
+    nodes = list(_nodes(cls))  # held: the addresses of trees that are gone are given out again
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    read = [name for node in nodes if id(node) not in called and (name := _own(node))]
     return tuple(dict.fromkeys(name for name in read if argument_role(name) is Role.MODE))
 
 
