@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import rich_click as click
 from click.exceptions import Exit
 
-from bncheck.case import DTYPES, CaseSpec
+from bncheck.case import CASE_SCHEMA, DTYPES, CaseSpec
 from bncheck.errors import BncheckError, UsageError
 from bncheck.model import TargetSpec
 from bncheck.options import (
@@ -215,12 +216,24 @@ def replay(
     from bncheck.reporters.destination import opened, style_for
 
     settings = settings_from(options)
-    case = CaseSpec.parse(case_id)
+    case = _case(case_id, targets)
     specs = _specs(targets, programs, settings.adapter_file)
     with opened(output) as write:
         report = pipeline.replay(specs, case.id, settings)
         write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose=True)))
     _finish(report, output, quiet)
+
+
+def _case(case_id: str, targets: tuple[str, ...]) -> CaseSpec:
+    """Return the case of a replay id; say so where a target stands in its place."""
+    try:
+        return CaseSpec.parse(case_id)
+    except UsageError:
+        exchanged = next((target for target in targets if target.startswith(f"{CASE_SCHEMA}:")), None)
+        if exchanged is None:
+            raise
+        ordered = [exchanged, case_id, *(target for target in targets if target != exchanged)]
+    raise UsageError(f"the ID comes first, the TARGET after it: bncheck replay {shlex.join(ordered)}")
 
 
 @cli.command()
@@ -271,7 +284,7 @@ def explain(codes: tuple[str, ...]) -> None:
     """
     from bncheck.bugs.catalogue import BUGS
     from bncheck.checks.catalogue import CHECKS
-    from bncheck.pages.catalogue import PAGES
+    from bncheck.pages.catalogue import PAGES, about
     from bncheck.reporters.destination import width, write_out
     from bncheck.reporters.pages import columns, page
 
@@ -285,8 +298,11 @@ def explain(codes: tuple[str, ...]) -> None:
     wanted = [next((name for name in (code, code.upper(), code.lower()) if name in by_name), code) for code in codes]
     for code, name in zip(codes, wanted, strict=True):
         if name not in by_name:
+            speaking = about(code, {item.name: item.doc for item in known}, {n: p.doc for n, p in PAGES.items()})
             near = did_you_mean(code.upper() if code[:2].upper() in ("BN", "BU") else code.lower(), by_name)
-            raise UsageError(f"no check, bug or page is called {code!r}. {near}")
+            hint = f"Did you mean {' or '.join(speaking)}?" if speaking else near if "Did you" in near else ""
+            listed = "bncheck explain lists the pages, bncheck list checks the checks."
+            raise UsageError(f"no check, bug or page is called {code!r}. {hint or listed}")
     items = [by_name[name] for name in wanted]
     titles = [" ".join(filter(None, (getattr(item, "code", ""), item.name))) for item in items]
     write_out("\n".join(page(title, item.doc, width()) for title, item in zip(titles, items, strict=True)))

@@ -23,7 +23,7 @@ from bncheck.checks.catalogue import CHECKS, Check, selected
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
 from bncheck.diagnose import Observed, explain
-from bncheck.errors import BncheckError, StubError
+from bncheck.errors import BncheckError, StubError, TargetError
 from bncheck.experiments.catalogue import in_order
 from bncheck.experiments.observation import observed
 from bncheck.lines.pointing import pointed
@@ -129,9 +129,18 @@ def _gather(target: Target, case: Case, names: tuple[str, ...], seen: dict[str, 
         if experiment.name not in seen:
             # Where the training step raised there is nothing to probe; its fault stands for all that follows.
             fault = seen["training"].fault if "training" in seen else None
-            seen[experiment.name] = (
+            seen[experiment.name] = evidence = (
                 Evidence(experiment.name, fault=fault) if fault else experiment.run(target, case, seen)
             )
+            if said := _of_adapter(evidence):
+                raise TargetError(f"the adapter itself is at fault: {said}. Nothing is said about the target.")
+
+
+def _of_adapter(evidence: Evidence) -> str:
+    """Return the fault of an experiment if the own code of an adapter file raised, "" otherwise."""
+    if evidence.fault and evidence.fault.in_adapter:
+        return str(evidence.fault)
+    return evidence.facts["eval_fault"] if evidence.facts.get("eval_fault_in_adapter") else ""
 
 
 def _nothing_to_say(target: Target, case: Case) -> str:

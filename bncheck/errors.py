@@ -26,6 +26,17 @@ class StubError(TargetError):
     """The target is an exercise stub that is not filled in yet (exit code 2)."""
 
 
+class AdapterError(TargetError):
+    """The own code of an adapter file raised: that says nothing about the target (exit code 2).
+
+    `raised` is the exception.
+    """
+
+    def __init__(self, message: str, raised: BaseException) -> None:
+        super().__init__(message)
+        self.raised = raised
+
+
 class ShapeError(BncheckError, ValueError):
     """Arrays whose shapes do not fit each other were handed to the reference."""
 

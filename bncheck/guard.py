@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bncheck.errors import AdapterError
 from bncheck.model import Fault
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def describe(error: BaseException, stage: str) -> Fault:
         "forward" or "backward".
 
     """
-    return Fault(stage, type(error).__name__, one_line(error), where(error))
+    raised = error.raised if isinstance(error, AdapterError) else error
+    return Fault(stage, type(raised).__name__, one_line(raised), where(raised), raised is not error)
 
 
 def one_line(error: BaseException) -> str:

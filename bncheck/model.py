@@ -310,13 +310,15 @@ class TargetCard:
 class Fault:
     """An exception (or an exit) that came out of user code.
 
-    `stage` is "forward" or "backward", `kind` the exception's class name, `where` "file.py:12" or "".
+    `stage` is "forward" or "backward", `kind` the exception's class name, `where` "file.py:12" or "". `in_adapter` says
+    that it is the own code of an adapter file that raised, and not the target.
     """
 
     stage: str
     kind: str
     message: str
     where: str = ""
+    in_adapter: bool = False
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from bncheck.case import CaseSpec
-from bncheck.errors import TargetError, UsageError
+from bncheck.errors import TargetError
 from bncheck.executors.base import Abandoned, Died, Executor
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated, WorkerError
@@ -132,6 +132,7 @@ class _Job:
     executor: Executor
     evaluations: int = 0
     abandoned: int = 0
+    refusal: str = ""
     results: list[CaseResult] = field(default_factory=list)
     start: float = field(default_factory=time.perf_counter)
 
@@ -184,7 +185,8 @@ class _Job:
 
     def _sweep(self, card: TargetCard, cases: list[str], progress: Show | None) -> bool:
         """Judge the cases into `self.results`; return whether the user interrupted."""
-        self.results, self.evaluations, self.abandoned, self.start = [], 0, 0, time.perf_counter()
+        self.results, self.evaluations, self.abandoned, self.refusal = [], 0, 0, ""
+        self.start = time.perf_counter()
         failures = 0
 
         def hear(event: Event | Died | Abandoned) -> None:
@@ -193,7 +195,8 @@ class _Job:
                 self.abandoned = event.cases
                 return
             if isinstance(event, Refused):
-                raise UsageError(event.message)
+                self.refusal = event.message
+                return
             if isinstance(event, Died):
                 how = Judgement(_outcome_of(event), event.how)
                 self.results.append(CaseResult(event.case or cases[0], {"BN506": how}))
@@ -215,6 +218,9 @@ class _Job:
     def _report(self, card: TargetCard, interrupted: bool, one_case: str | None) -> TargetReport:
         from bncheck import verdict
 
+        if self.refusal:
+            error = f"{card.name}: {self.refusal}"
+            return TargetReport(card.name, Verdict.ERROR, card.conventions, error=error, discovery=card.trace)
         found = verdict.findings(self.results)
         told = found
         if one_case is None:  # of one case alone, a failure that stays away says nothing

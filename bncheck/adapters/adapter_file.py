@@ -17,7 +17,7 @@ from bncheck.adapters.affine import AffineRun
 from bncheck.adapters.loading import Source, load
 from bncheck.adapters.protocol import Candidate, EpsPlace, Namespace, Parameters, Reading, Results, Run
 from bncheck.adapters.words import Kind
-from bncheck.errors import TargetError
+from bncheck.errors import AdapterError, TargetError
 from bncheck.model import GRADIENTS, Declared
 from bncheck.registry import did_you_mean
 
@@ -37,9 +37,9 @@ class AdapterRun:
         self._values |= {"gamma": give(parameters.gamma), "beta": give(parameters.beta), "state": None}
         self._values |= {"channels": parameters.gamma.size, "dtype": parameters.gamma.dtype}
         self._original = parameters
-        self._ran = False
+        self._trained = False
         if "open" in self._words:
-            self._values["state"] = self._words["open"].call(self._values)
+            self._values["state"] = self._call("open", self._values)
 
     @property
     def gamma(self) -> Any:
@@ -61,18 +61,19 @@ class AdapterRun:
         self._reading.called = True
         values = self._values
         values |= {"x": self._reading.framework.give(x), "train": train, "mode": "train" if train else "eval"}
-        result = self._words["forward"].call(values)
+        result = self._call("forward", values)
         if isinstance(result, tuple):
             if len(result) != 2:
                 raise self._reading.complaint("forward", f"returned {_things(result)}, and should return y or y, state")
             result, values["state"] = result
-        self._ran = self._reading.worked = True
+        self._reading.worked = True
+        self._trained = self._trained or train
         return self._take(result)
 
     def backward(self, dy: Any) -> Results:
         """Call the adapter's backward."""
         wanted = self._reading.adaptation.gradients
-        result = self._words["backward"].call({**self._values, "dy": self._reading.framework.give(dy)})
+        result = self._call("backward", {**self._values, "dy": self._reading.framework.give(dy)})
         found = self._named("backward", result, wanted)
         self.returns = f"{'dict' if isinstance(result, dict) else 'tuple'} ({', '.join(wanted)})"
         return Results(*(self._take(found.get(name)) for name in GRADIENTS))
@@ -86,15 +87,26 @@ class AdapterRun:
         if "running_stats" not in self._words:
             return None
         try:
-            result = self._words["running_stats"].call(self._values)
-        except Exception:  # before the first forward there may be no statistics yet
-            if self._ran:
+            result = self._call("running_stats", self._values)
+        except Exception:  # before the first batch of training there may be no statistics yet
+            if self._trained:
                 raise
             return None  # asked too early
         if result is None:
             return None
         found = self._named("running_stats", result, ("mean", "var"))
         return self._take(found["mean"]), self._take(found["var"])
+
+    def _call(self, word: str, values: dict[str, Any]) -> Any:
+        """Call a function of the adapter; note whose fault it is if it raises."""
+        try:
+            return self._words[word].call(values)
+        except AdapterError as error:
+            self._reading.slips.append(error)
+            raise
+        except Exception:
+            self._reading.foreign = True
+            raise
 
     def _named(self, word: str, result: Any, wanted: tuple[str, ...]) -> dict[str, Any]:
         """Return what a function handed over, by name: of a dict, or of a tuple in the order of `wanted`."""
@@ -127,8 +139,8 @@ class AdapterReading:
     def __init__(self, adaptation: Adaptation, values: dict[str, Any], absent: frozenset[str] = frozenset()) -> None:
         self.adaptation, self.absent = adaptation, absent
         self.framework = adaptation.framework
-        self.called = self.worked = False
-        self.complaints: list[str] = []
+        self.called = self.worked = self.foreign = False
+        self.slips: list[AdapterError] = []  # what the adapter does wrong itself
         self._values = values
 
     @property
@@ -155,10 +167,11 @@ class AdapterReading:
         run = AdapterRun(self, parameters, self._values)
         return AffineRun(run, parameters, self.absent) if self.absent else run
 
-    def complaint(self, word: str, what: str) -> TypeError:
-        """Return the exception for something that the adapter itself does wrong, and note it."""
-        self.complaints.append(f"{self.adaptation.words[word]} {what}")
-        return TypeError(self.complaints[-1])
+    def complaint(self, word: str, what: str) -> AdapterError:
+        """Return the exception for something that a function of the adapter returned, and note it."""
+        said = f"{self.adaptation.words[word]} {what}"
+        self.slips.append(AdapterError(said, TypeError(said)))
+        return self.slips[-1]
 
 
 class AdapterCandidate:
@@ -182,10 +195,15 @@ class AdapterCandidate:
         """Yield the one reading; raise TargetError if its forward never worked for a reason of the adapter's own."""
         reading = AdapterReading(self._adaptation, self._values)
         yield reading
-        if reading.complaints and not reading.worked:
-            raise TargetError(reading.complaints[0])
+        if reading.slips and not reading.worked and not reading.foreign:
+            raise _telling(reading.slips)
         if not reading.called:
             raise TargetError(f"{self.forward_name}: {self._adaptation.stated.untried}")
+
+
+def _telling(slips: list[AdapterError]) -> AdapterError:
+    """Return the one that tells most: in a layout that is not meant, shapes do not fit."""
+    return next((slip for slip in slips if not isinstance(slip.raised, ValueError | IndexError)), slips[-1])
 
 
 def candidate(path: str, namespace: Namespace, name: str, declared: Declared) -> Candidate:

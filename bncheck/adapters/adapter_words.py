@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from dis import opmap
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +15,9 @@ from typing import Any
 
 from bncheck import guard
 from bncheck.adapters.frameworks import FRAMEWORKS, NUMPY, Framework
+from bncheck.adapters.standins import ABSENT
 from bncheck.adapters.stated import Stated
-from bncheck.errors import TargetError, UsageError
+from bncheck.errors import AdapterError, TargetError, UsageError
 from bncheck.model import GRADIENTS, Declared
 from bncheck.registry import did_you_mean
 
@@ -42,8 +44,21 @@ class Word:
     place: str
 
     def call(self, values: dict[str, Any]) -> Any:
-        """Call it with what it asks for."""
-        return self.function(**{name: values[name] for name in self.arguments})
+        """Call it with what it asks for; raise AdapterError for what its own code raises, and not the target's."""
+        try:
+            return self.function(**{name: values[name] for name in self.arguments})
+        except (NotImplementedError, *ABSENT):
+            raise  # these tell their story themselves
+        except Exception as error:
+            if not _slipped(error, self.file):
+                raise
+            said = f"{type(error).__name__}: {guard.one_line(error)}"
+            raise AdapterError(f"{guard.where(error)}: {self.name} of the adapter raised {said}", error) from error
+
+    @property
+    def file(self) -> str:
+        """The adapter file."""
+        return str(getattr(inspect.unwrap(self.function), "__globals__", {}).get("__file__", ""))
 
     def __str__(self) -> str:
         return f"{self.name} ({self.place})"
@@ -116,6 +131,20 @@ def _imported(file: Path) -> ModuleType:
         folder = sys.path.pop(0)
         sys.path.extend([] if folder in sys.path else [folder])
     return module
+
+
+def _slipped(error: BaseException, file: str) -> bool:
+    """Tell whether it was a line of this file that raised, not what it called, and by no ``raise`` or ``assert``.
+
+    What an adapter raises on purpose is its word for something that the target did.
+    """
+    innermost, step = None, error.__traceback__
+    while step is not None:
+        innermost = step if guard.is_user_file(step.tb_frame.f_code.co_filename) else innermost
+        step = step.tb_next
+    if innermost is None or innermost.tb_frame.f_code.co_filename != file:
+        return False
+    return innermost.tb_frame.f_code.co_code[innermost.tb_lasti] != opmap["RAISE_VARARGS"]
 
 
 def _own(module: ModuleType, name: str) -> Any:

@@ -33,7 +33,7 @@ from bncheck.adapters.signatures import refused
 from bncheck.adapters.sources import attributes_of, keys_of
 from bncheck.adapters.stems import match
 from bncheck.adapters.unread import unread_momentum
-from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, says_train_or_test, stem
+from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, says_train_or_test
 from bncheck.model import Declared
 
 NAME = "function-pair"
@@ -118,7 +118,7 @@ class FunctionPair:
         forward, backward = plain(forward), plain(backward)
         self.name = name
         self.forward_name, self.backward_name = names
-        self.aliases = frozenset({*names, "_".join(stem(names[0]).words), _stem_text(names[0])})
+        self.aliases = frozenset(names)
         self.kind = _kind_of(names, forward)
         self.composite = composite(names[0])
         self._forward, self._backward = forward, backward
@@ -276,12 +276,6 @@ def plain(function: Function) -> Function:
     """Return the Python function behind a compiled one."""
     inner = getattr(function, "py_func", None) or getattr(function, "pyfunc", None)
     return inner if inspect.isfunction(inner) else function
-
-
-def _stem_text(name: str) -> str:
-    """Return a function's name without what says forward: "batchnorm_forward" gives "batchnorm"."""
-    parts = [part for part in name.split("_") if stem(part).direction == "" or len(part) > 12]
-    return "_".join(parts)
 
 
 def _kind_of(names: tuple[str, str], forward: Function) -> Kind:

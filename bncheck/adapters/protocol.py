@@ -151,7 +151,7 @@ class Candidate(Protocol):
     name : str
         Its name within the namespace; with the namespace's label it makes the target's name.
     aliases : frozenset of str
-        Other names that may select it: of its backward, its stem.
+        Other names that may select it: of its forward, of its backward.
     kind : Kind
         What its name reads as.
     composite : bool

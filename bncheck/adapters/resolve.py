@@ -17,7 +17,7 @@ from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace, R
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
 from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.trials import Found, Log, examine, score_of
-from bncheck.adapters.words import Kind
+from bncheck.adapters.words import Kind, stem
 from bncheck.errors import StubError, TargetError
 from bncheck.model import Conventions, Declared, Target, TargetCard, TargetSpec
 from bncheck.registry import did_you_mean
@@ -282,7 +282,11 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
         text = f"{label}: {name} is there, but it makes no pair of forward and backward: {why}"
         raise TargetError(text, (str(missed),))
     known = sorted({c.name for c in found}) or list(namespace.things)
-    raise TargetError(f"{label} has no {name!r}. {did_you_mean(name, known)}" if known else f"{label} is empty.")
+    if not known:
+        raise TargetError(f"{label} is empty.")
+    alike = [c.name for c in found if stem(c.name).words == stem(name).words]  # "bn" beside "batchnorm_forward"
+    hint = f"Did you mean {' or '.join(alike)}?" if alike else did_you_mean(name, known)
+    raise TargetError(f"{label} has no {name!r}. {hint}")
 
 
 def _nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:

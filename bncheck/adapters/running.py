@@ -28,6 +28,7 @@ from bncheck.adapters.walks import (
     variance_of,
 )
 from bncheck.adapters.words import Kind, kind
+from bncheck.errors import AdapterError
 from bncheck.model import Declared
 
 # Both far from 1/2, from each other and from each other's complement.
@@ -192,7 +193,7 @@ def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics
                 known = trying._replace(whole=True).by_backward(known, places)
             if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
                 known = trying.by_inference(known, first)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, AdapterError):
             raise
         except BaseException:
             return NONE  # statistics that cannot be read on three batches in a row say nothing

@@ -44,6 +44,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     if conventions.mode_switch:
         arrays |= _eval(session, case, faults, facts, more=interpreted(target, case))
     facts |= {"eval_fault": str(faults[0]) if faults else "", "eval_fault_kind": faults[0].kind if faults else ""}
+    facts["eval_fault_in_adapter"] = any(fault.in_adapter for fault in faults)
     return Evidence("running", arrays, facts)
 
 

@@ -252,7 +252,7 @@ WRONG = {
     ),
     "raises": (
         "def forward(x):\n    return x.no_such_thing\n" + BACKWARD,
-        "forward (my_adapter.py:1) raised in every way it was tried: AttributeError",
+        "my_adapter.py:2: forward of the adapter raised AttributeError: 'numpy.ndarray' object has no attribute",
     ),
     "layouts that are not tried": (
         'layout = "CNHW, HWNC"\n' + PAIR,
@@ -299,11 +299,12 @@ RESULTS = {
 
 
 @pytest.mark.parametrize("case", RESULTS)
-def test_a_backward_of_the_wrong_results_is_a_finding_with_its_place(write, case):
+def test_a_backward_of_the_wrong_results_is_refused_with_its_place(write, case):
     line, says = RESULTS[case]
     source = PAIR.replace("return target.batchnorm_backward", "dx, dgamma, dbeta = target.batchnorm_backward")
-    finding = failing(verify(STAGED, write(source + f"    {line}\n")))["BN506"]
-    assert finding.message.startswith(f"backward raised TypeError: backward (my_adapter.py:4) {says}")
+    refused = verify(STAGED, write(source + f"    {line}\n"))
+    assert refused.verdict is Verdict.ERROR
+    assert f"backward raised TypeError: backward (my_adapter.py:4) {says}" in refused.error
 
 
 def test_a_backward_of_the_wrong_shape_is_judged_like_any_code(write):
@@ -312,12 +313,46 @@ def test_a_backward_of_the_wrong_shape_is_judged_like_any_code(write):
     assert "dgamma has shape ()" in failing(report)["BN501"].message
 
 
-def test_an_exception_in_an_adapter_is_a_finding_with_its_line(write):
-    source = PAIR.replace("def backward(target, dy, state):\n", "def backward(target, dy, state):\n    1 / 0\n")
-    assert (
-        "ZeroDivisionError: division by zero (my_adapter.py:5)"
-        in failing(verify(STAGED, write(source)))["BN506"].message
-    )
+IN_BACKWARD = "def backward(target, dy, state):\n"
+STATS = "\ndef running_stats(state):\n    return {'mean': None}['var']\n"
+SLIPS = {
+    "in every case": (PAIR.replace(IN_BACKWARD, f"{IN_BACKWARD}    1 / 0\n"), "ZeroDivisionError: division by zero", 5),
+    "in a few cases": (
+        PAIR.replace(IN_BACKWARD, f"{IN_BACKWARD}    1 / (len(dy) - 1)\n"),
+        "ZeroDivisionError: division by zero",
+        5,
+    ),
+    "in numpy": (
+        PAIR.replace(IN_BACKWARD, f"{IN_BACKWARD}    target.np.stack([dy, 1])\n"),
+        "ValueError: all input arrays must have the same shape",
+        5,
+    ),
+    "in inference": (PAIR.replace("eps):\n", "eps, train):\n    {True: 1}[train]\n"), "KeyError: False", 3),
+    "a call that does not fit": (PAIR.replace("(dy, state)", "(dy)"), "TypeError: batchnorm_backward() missing 1", 5),
+    "its running statistics": (PAIR + STATS, "KeyError: 'var'", 8),
+}
+
+
+@pytest.mark.parametrize("executor", [InProcess, lambda: Isolated(20.0)], ids=["in process", "isolated"])
+@pytest.mark.parametrize("case", SLIPS)
+def test_what_the_own_code_of_an_adapter_raises_is_no_finding_of_the_target(write, case, executor):
+    source, says, line = SLIPS[case]
+    report = verify(STAGED, write(source), executor())
+    assert report.verdict is Verdict.ERROR, failing(report)
+    assert says in report.error
+    assert f"my_adapter.py:{line}" in report.error
+    assert "adapter" in report.error.replace("my_adapter", "")
+    assert "\n" not in report.error
+
+
+def test_what_the_target_raises_stays_a_finding(write, tmp_path):
+    """The lines of the target are its own, whoever calls them; and an adapter may speak for a status of its target."""
+    text = STAGED.read_text().replace("(dout, cache):\n", "(dout, cache):\n    1 / (len(dout) - 1)\n")
+    (tmp_path / "raising.py").write_text(text)
+    found = failing(verify(tmp_path / "raising.py", write(PAIR)))["BN506"]
+    assert "ZeroDivisionError: division by zero (raising.py:" in found.message
+    meant = PAIR.replace(IN_BACKWARD, f"{IN_BACKWARD}    if len(dy) == 1:\n        raise RuntimeError('status 3')\n")
+    assert "status 3 (my_adapter.py:6)" in failing(verify(STAGED, write(meant)))["BN506"].message
 
 
 @pytest.mark.parametrize("word", adapter_words.ARGUMENTS)

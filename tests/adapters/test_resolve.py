@@ -86,8 +86,7 @@ def test_two_forwards_share_a_backward(write):
         ("batchnorm_forward", ["batchnorm_forward"]),
         ("batchnorm_backward", ["batchnorm_forward"]),
         ("batchnorm_backward_alt", ["batchnorm_backward_alt"]),
-        ("batchnorm", ["batchnorm_forward", "batchnorm_backward_alt"]),
-        ("spatial_batchnorm", ["spatial_batchnorm_forward"]),
+        ("spatial_batchnorm_backward", ["spatial_batchnorm_forward"]),
         ("Norm", ["Norm"]),
     ],
 )
@@ -99,6 +98,21 @@ def test_names_that_select(write, asked, found):
     )
     alt = pair(variant="_alt").split("\n\n")[-1]
     assert names(write(pair() + alt + pair("spatial_batchnorm") + layer, asked)) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("bn", "batchnorm_forward"),
+        ("batchnorm", "batchnorm_forward"),
+        ("spatial_batchnorm", "spatial_batchnorm_forward"),
+        ("batchnorm_forwrad", "batchnorm_forward"),
+        ("Batchnorm_forward", "batchnorm_forward"),
+    ],
+)
+def test_a_name_that_is_not_there_selects_nothing_and_names_the_nearest(write, asked, meant):
+    with pytest.raises(TargetError, match=rf"my_bn.py has no '{asked}'\. Did you mean {meant}"):
+        resolve.cards(write(pair() + pair("spatial_batchnorm"), asked))
 
 
 def test_a_card_belongs_to_its_target(write):
