@@ -8,30 +8,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bncheck import guard, location
-from bncheck.adapters import resolve, template
+from bncheck.adapters import resolve
 from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.cases.plan import plan
-from bncheck.cases.shrink import by_hand, shrink
-from bncheck.cases.telling import telling
 from bncheck.checks.catalogue import CHECKS, Check, selected
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
-from bncheck.diagnose import Observed, explain
 from bncheck.errors import BncheckError, StubError, TargetError
 from bncheck.experiments.catalogue import in_order
 from bncheck.experiments.observation import observed
-from bncheck.lines.pointing import pointed
 from bncheck.model import (
     GRADIENTS,
     TENSORS,
     CaseResult,
-    Conventions,
     Evidence,
     Judgement,
     Outcome,
@@ -40,8 +34,12 @@ from bncheck.model import (
     Target,
 )
 from bncheck.report import ArrayData, Comparison, Exhibit, Worked
-from bncheck.settings import Settings
 from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, Task, Tell, Written
+
+if TYPE_CHECKING:
+    from bncheck.diagnose import Observed
+
+# What is needed only once something is wrong is imported there: most runs end well, and start sooner for it.
 
 
 def perform(task: Task, tell: Tell) -> None:
@@ -53,6 +51,8 @@ def perform(task: Task, tell: Tell) -> None:
             if task.kind == "discover":
                 tell(Discovered(tuple(resolve.cards(task.spec))))
             elif task.kind == "adapter":
+                from bncheck.adapters import template
+
                 tell(Written(template.adapter_source(task.spec)))
             else:
                 _run_cases(task, tell)
@@ -96,12 +96,6 @@ class _Watched:
         if time.monotonic() - self._told > self.SECONDS:
             self.begin(self._case)
         return self._target.open(setup)
-
-
-def cases_for(conventions: Conventions, settings: Settings) -> list[CaseSpec]:
-    """Return the cases that a target of these conventions is verified on, small ones first."""
-    ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
-    return plan(settings.cases, settings.seed, conventions.dtype or settings.dtype, ranks, conventions.eps)
 
 
 # -------------------------------------------------------------------------------------------------------------- judging
@@ -186,6 +180,8 @@ def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ())
     check = CHECKS.get(code)
     evaluations = 0
     tried: dict[str, bool] = {}
+    from bncheck.cases.shrink import by_hand, shrink
+
     related = [item for _, item in CHECKS.items() if item is check or item.oracle in ("reference", "numeric")]
     checks = related if check.oracle == "numeric" else [check]
 
@@ -249,6 +245,9 @@ def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) 
         if isinstance(target, _Watched):
             target.begin(spec.id)
         case = build(spec)
+    from bncheck.cases.telling import telling
+    from bncheck.diagnose import Observed
+
         seen.append(Observed(case, observed(target, case)))
     return seen, conventions.eps if conventions.eps_source == "ignored" else None
 
@@ -262,6 +261,9 @@ def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
         diagnoses = pointed(target, seen, named, source)
+    from bncheck.diagnose import explain
+    from bncheck.lines.pointing import pointed
+
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
     return Diagnosed((*diagnoses, *unnamed), 2 * len(seen))
 

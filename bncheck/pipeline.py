@@ -85,8 +85,9 @@ def _run(
     reports: list[TargetReport] = []
     interrupted = False
     with executor or (InProcess() if live else Isolated(settings.timeout)) as place:
-        # NumPy and the checks are loaded here while the worker, started by now, loads them too.
+        # NumPy, plans and checks are loaded here while the worker, started by now, loads them too.
         from bncheck import verdict
+        from bncheck.cases import plan  # noqa: F401
         from bncheck.checks.catalogue import named, selected
 
         selected(settings.select, settings.ignore)  # a wrong code should cost no time
@@ -157,7 +158,7 @@ class _Job:
     def verify(self, card: TargetCard, progress: Show | None) -> TargetReport:
         if card.conventions is None:
             return self._unusable(card)
-        from bncheck.driver import cases_for
+        from bncheck.cases.plan import cases_for
 
         cases = [case.id for case in cases_for(card.conventions, self.settings)]
         return self._report(card, self._sweep(card, cases, progress), None)

@@ -23,8 +23,9 @@ import numpy as np
 
 from bncheck.adapters import resolve
 from bncheck.case import CaseSpec
+from bncheck.cases.plan import cases_for
 from bncheck.checks.catalogue import CHECKS, selected
-from bncheck.driver import cases_for, judge
+from bncheck.driver import judge
 from bncheck.guard import quiet
 from bncheck.model import Conventions, Declared, Outcome, TargetSpec
 from bncheck.settings import Settings

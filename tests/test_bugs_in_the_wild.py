@@ -6,8 +6,9 @@ import pytest
 from from_scripts import load
 
 from bncheck.adapters import resolve
+from bncheck.cases.plan import cases_for
 from bncheck.checks.catalogue import CHECKS, selected
-from bncheck.driver import cases_for, judge
+from bncheck.driver import judge
 from bncheck.guard import quiet
 from bncheck.model import Declared, Outcome, TargetSpec
 from bncheck.settings import Settings

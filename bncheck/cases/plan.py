@@ -16,6 +16,8 @@ from bncheck.case import CaseSpec
 from bncheck.cases.bits import streams
 from bncheck.cases.fit import fit
 from bncheck.cases.recipes import RECIPES
+from bncheck.model import Conventions
+from bncheck.settings import Settings
 
 T = TypeVar("T")
 
@@ -70,6 +72,12 @@ GOAL = 8192
 MOST_VALUES = 4096
 # Draws of a run have replay seeds in a row; the next run's seed starts a million further.
 SEEDS_PER_RUN = 10**6
+
+
+def cases_for(conventions: Conventions, settings: Settings) -> list[CaseSpec]:
+    """Return the cases that a target of these conventions is verified on, small ones first."""
+    ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
+    return plan(settings.cases, settings.seed, conventions.dtype or settings.dtype, ranks, conventions.eps)
 
 
 def plan(count: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None = None) -> list[CaseSpec]:

@@ -37,9 +37,13 @@ def truth(case: Case) -> Truth:
         return Truth(fwd, reference.backward(case.dy, fwd, case.gamma, case.axes))
 
 
-@lru_cache(maxsize=8)
 def allowances(case: Case, *, one_pass: bool = False) -> Bounds:
     """Return how far rounding in the case's dtype may carry a right two-pass (or a one-pass) evaluation."""
+    return _allowances(case, one_pass)
+
+
+@lru_cache(maxsize=8)
+def _allowances(case: Case, one_pass: bool) -> Bounds:
     u = UNIT_ROUNDOFF[case.spec.dtype]
     tiny = float(limits(case.spec.dtype).smallest_subnormal)
     with np.errstate(all="ignore"):

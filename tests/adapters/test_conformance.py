@@ -17,8 +17,9 @@ import pytest
 
 from bncheck import pipeline
 from bncheck.adapters import resolve
+from bncheck.cases.plan import cases_for
 from bncheck.checks.catalogue import selected
-from bncheck.driver import cases_for, judge
+from bncheck.driver import judge
 from bncheck.executors.in_process import InProcess
 from bncheck.guard import quiet
 from bncheck.model import Outcome, TargetSpec

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from bncheck import pipeline
-from bncheck.driver import cases_for
+from bncheck.cases.plan import cases_for
 from bncheck.executors.in_process import InProcess
 from bncheck.settings import Settings
 
