@@ -105,17 +105,24 @@ def judge(target: Target, spec: CaseSpec, checks: list[Check]) -> tuple[CaseResu
     """Run the experiments that the checks need on one case, judge, and confirm what fails."""
     case = build(spec)
     seen: dict[str, Evidence] = {}
-    _gather(target, case, tuple(name for check in checks for name in check.needs), seen)
+    alone = target.conventions.forward_only
+    applying = [check for check in checks if not (alone and check.of_backward)]
+    _gather(target, case, tuple(name for check in applying for name in check.needs), seen)
     reason = _nothing_to_say(target, case)
     judgements = {}
     for check in checks:
-        judgement = Judgement(Outcome.SKIP, reason, check.tensor) if reason else check.judge(case, seen)
+        why = reason if check in applying else NO_BACKWARD
+        judgement = Judgement(Outcome.SKIP, why, check.tensor) if why else check.judge(case, seen)
         if judgement.suspect:
             _gather(target, case, check.confirm, seen)
             judgement = check.judge(case, seen)
         judgements[check.code] = judgement
     evaluations = sum(int(evidence.facts.get("evaluations", 0)) for evidence in seen.values())
     return CaseResult(spec.id, _without_contradiction(judgements), evaluations), case, seen
+
+
+# Why checks of the backward are skipped.
+NO_BACKWARD = "this target has no backward"
 
 
 def _gather(target: Target, case: Case, names: tuple[str, ...], seen: dict[str, Evidence]) -> None:
@@ -173,6 +180,8 @@ _MEASURED_ELEMENTS = 64
 
 def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ()) -> Shown:
     """Show a failing case, shrunk; `more` are others that fail, among which an error has to be in the same place."""
+    from bncheck.cases.shrink import by_hand, shrink
+
     target.begin(spec.id)
     if not code:
         result, case, seen = judge(target, spec, selected((), ()))
@@ -180,8 +189,6 @@ def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ())
     check = CHECKS.get(code)
     evaluations = 0
     tried: dict[str, bool] = {}
-    from bncheck.cases.shrink import by_hand, shrink
-
     related = [item for _, item in CHECKS.items() if item is check or item.oracle in ("reference", "numeric")]
     checks = related if check.oracle == "numeric" else [check]
 
@@ -238,6 +245,9 @@ def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[s
 
 def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) -> tuple[list[Observed], float | None]:
     """Return what a target gives on cases that tell bugs apart, and on these; its eps, if it ignores what it gets."""
+    from bncheck.cases.telling import telling
+    from bncheck.diagnose import Observed
+
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
     seen = []
@@ -245,15 +255,15 @@ def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) 
         if isinstance(target, _Watched):
             target.begin(spec.id)
         case = build(spec)
-    from bncheck.cases.telling import telling
-    from bncheck.diagnose import Observed
-
         seen.append(Observed(case, observed(target, case)))
     return seen, conventions.eps if conventions.eps_source == "ignored" else None
 
 
 def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     """Look for bugs that explain what is wrong, and for their lines."""
+    from bncheck.diagnose import explain
+    from bncheck.lines.pointing import pointed
+
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source
     seen, ignored = answered(target, task.settings.dtype)
     explained = explain(seen, ignored_eps=ignored)
@@ -261,9 +271,6 @@ def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
         diagnoses = pointed(target, seen, named, source)
-    from bncheck.diagnose import explain
-    from bncheck.lines.pointing import pointed
-
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
     return Diagnosed((*diagnoses, *unnamed), 2 * len(seen))
 
@@ -294,7 +301,7 @@ def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check
                 expected, allowed, oracle = measured[tensor], K * measured[f"{tensor}.bar"], "numeric"
         comparisons.append(Comparison(tensor, oracle, _data(expected), _data(found[tensor]), _data(allowed)))
     inputs = {"x": case.x, "gamma": case.gamma, "beta": case.beta, "dy": case.dy}
-    if check is not None and check.tensor not in GRADIENTS:
+    if target.conventions.forward_only or (check is not None and check.tensor not in GRADIENTS):
         del inputs["dy"]
     printed = seen["training"].facts.get("printed_text", "") if "training" in seen else ""
     if case.x.size > _EXHIBITED_ELEMENTS:

@@ -115,7 +115,7 @@ class Conventions:
     eps : float or None
         The value of a fixed eps; None where the case chooses it.
     returns : str
-        How backward hands its gradients over, e.g. "tuple (dx, dgamma, dbeta)".
+        How backward hands its gradients over, e.g. "tuple (dx, dgamma, dbeta)"; "no backward" where there is none.
     notes : tuple of str
         What discovery wants said: ties, assumptions.
     momentum_sense : str
@@ -148,6 +148,8 @@ class Conventions:
         The array library that the target is spoken to in ("numpy", "torch", "jax").
     dtype : str
         The one dtype that its tensors hold, whatever they are made of; "" where they hold what they are given.
+    forward_only : bool
+        Whether there is no backward: gradients are not verified then.
 
     """
 
@@ -170,6 +172,7 @@ class Conventions:
     unread: str = ""
     framework: str = "numpy"
     dtype: str = ""
+    forward_only: bool = False
 
 
 class Gradients(NamedTuple):
@@ -205,7 +208,7 @@ class Session(Protocol):
         """Run the user's forward; return y."""
 
     def backward(self, dy: Array) -> Gradients:
-        """Run the user's backward after forward; return the three gradients."""
+        """Run the user's backward after forward; return the three gradients, all None where there is no backward."""
 
     def handed_over(self) -> Mapping[str, tuple[Array, Array]]:
         """Return each array given to user code (name: before, now), so that in-place changes can be seen."""

@@ -239,7 +239,8 @@ class _Job:
         if self.abandoned:
             found = tuple(_with_abandoned(finding, self.abandoned) for finding in found)
         # What was seen before an interruption may say "wrong"; it cannot say "right".
-        oracles = None if interrupted else verdict.oracle_table(told)
+        alone = card.conventions is not None and card.conventions.forward_only
+        oracles = None if interrupted else verdict.oracle_table(told, forward_only=alone)
         outcome = verdict.verdict(found, oracles, strict=self.settings.strict)
         died = verdict.representative("BN506", Outcome.FAIL, self.results)
         exhibited = next((show.exhibit.case for show in shown), died)

@@ -162,7 +162,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class OracleTable:
-    """The headline: three answers ("yes", "no", "unknown") and what they come to."""
+    """The headline: three answers ("yes", "no", "unknown"; "none" where there is no backward) and what they come to."""
 
     forward_is_reference: str
     backward_is_own_derivative: str

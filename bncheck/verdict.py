@@ -25,6 +25,12 @@ _CONCLUSIONS = {
     ("no", "no", "no"): "The forward and the backward are wrong, or the backward was derived for yet another forward.",
     ("yes", "no", "yes"): "Contradiction: the backward equals the reference but not the measured derivative.",
 }
+# The one row of a target without a backward, whose other two answers are "none".
+ABSENT = "none"
+_ALONE = {
+    "yes": "The forward is right in training mode. Gradients were not verified: no backward was found.",
+    "no": "The forward is wrong. Gradients were not verified: no backward was found.",
+}
 
 
 def findings(results: Sequence[CaseResult]) -> tuple[Finding, ...]:
@@ -88,7 +94,7 @@ def further(code: str, results: Sequence[CaseResult]) -> tuple[str, ...]:
 _MOST_FURTHER, _LARGEST_FURTHER = 8, 4096
 
 
-def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
+def oracle_table(found: Sequence[Finding], *, forward_only: bool = False) -> OracleTable | None:
     """Return the headline, or None when no oracle was asked."""
     by_code = {finding.code: finding for finding in found}
     failed = [finding for finding in found if finding.outcome is Outcome.FAIL]
@@ -105,6 +111,8 @@ def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
             return "yes"
         return "no" if tensors & not_finite else "unknown"
 
+    if forward_only:
+        return _forward_alone(answer("BN101"), failed)
     answers = (answer("BN101"), answer("BN201", "BN202", "BN203"), answer("BN211", "BN212", "BN213"))
     if set(answers) == {"unknown"}:
         return None
@@ -114,6 +122,16 @@ def oracle_table(found: Sequence[Finding]) -> OracleTable | None:
     if failed and answers == ("yes", "yes", "yes"):
         conclusion = _other_promises(failed)
     return OracleTable(*answers, conclusion)
+
+
+def _forward_alone(answer: str, failed: list[Finding]) -> OracleTable | None:
+    """Return the headline for a target without a backward."""
+    if answer == "unknown":
+        return None
+    conclusion = _ALONE[answer]
+    if failed and answer == "yes":
+        conclusion = f"{_other_promises(failed)} Gradients were not verified: no backward was found."
+    return OracleTable(answer, ABSENT, ABSENT, conclusion)
 
 
 # More names than these make no headline.
@@ -135,7 +153,10 @@ def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bo
         return Verdict.FAIL
     # An oracle that was asked and could not answer leaves the question open.
     passed = {finding.code for finding in found if finding.outcome is Outcome.PASS}
-    undecided = any(f.outcome is Outcome.INCONCLUSIVE and not _settled(f, passed) for f in found)
+    deciding = _DECIDING
+    if oracles is not None and oracles.backward_is_own_derivative == ABSENT:
+        deciding = _DECIDING - {"BN201", "BN202", "BN203"}
+    undecided = any(f.outcome is Outcome.INCONCLUSIVE and not _settled(f, passed, deciding) for f in found)
     if undecided or Outcome.PASS not in outcomes or (oracles and oracles.conclusion.startswith("Contradiction")):
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
@@ -147,9 +168,9 @@ _IMPLIED = ("BN21", "BN6", "BN8", "BN310")
 _DECIDING = frozenset({"BN101", "BN201", "BN202", "BN203", "BN301", "BN302"})
 
 
-def _settled(finding: Finding, passed: set[str]) -> bool:
+def _settled(finding: Finding, passed: set[str], deciding: frozenset[str]) -> bool:
     """Tell whether what a check could not decide follows from what others did."""
-    causes = _DECIDING.intersection(CHECKS.get(finding.code).follows)
+    causes = deciding.intersection(CHECKS.get(finding.code).follows)
     return finding.code.startswith(_IMPLIED) and bool(causes) and causes <= passed
 
 

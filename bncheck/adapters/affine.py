@@ -21,12 +21,20 @@ from bncheck.model import SavedStatistic, Saving
 
 # What may be missing from code that is understood all the same.
 OPTIONAL = (frozenset({"gamma", "beta"}), frozenset({"beta"}), frozenset({"gamma"}))
-NOTES = {
-    OPTIONAL[0]: "no gamma and beta (treated as 1 and 0): bncheck scales and shifts the code's y, and takes dgamma and "
-    "dbeta from it",
-    OPTIONAL[1]: "no beta (treated as 0): bncheck shifts the code's y, and sums dbeta itself",
-    OPTIONAL[2]: "no gamma (treated as 1): bncheck scales the code's y, and takes dgamma from it",
+_NOTES = {
+    OPTIONAL[0]: (
+        "no gamma and beta (treated as 1 and 0): bncheck scales and shifts the code's y",
+        ", and takes dgamma and dbeta from it",
+    ),
+    OPTIONAL[1]: ("no beta (treated as 0): bncheck shifts the code's y", ", and sums dbeta itself"),
+    OPTIONAL[2]: ("no gamma (treated as 1): bncheck scales the code's y", ", and takes dgamma from it"),
 }
+
+
+def note_of_absent(absent: frozenset[str], forward_only: bool) -> str:
+    """Return what is to be said of code that does without gamma or beta, "" if it has both."""
+    forward, backward = _NOTES.get(absent, ("", ""))
+    return forward if forward_only else forward + backward
 
 
 def own_parameters(parameters: Parameters, absent: frozenset[str]) -> Parameters:
@@ -164,7 +172,7 @@ def mentioned(*things: Any) -> frozenset[str]:
     Code that speaks of a gamma has one, and where bncheck found no way to set it, it cannot be judged.
     """
     found = set()
-    for name, is_local in _names(things):
+    for name, is_local in names_in(things):
         read = gradient_name(name)
         role = argument_role(name)
         # "scale" and "shift" are clear as attributes and keys, but as local variables they may mean 1 / std and mu.
@@ -175,7 +183,7 @@ def mentioned(*things: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def _names(things: Iterable[Any]) -> Iterator[tuple[str, bool]]:
+def names_in(things: Iterable[Any]) -> Iterator[tuple[str, bool]]:
     """Yield every name in the code of functions and classes, and whether it is that of a local variable."""
     functions = [function for thing in things for function in functions_of(thing)]
     for code in (c for function in functions for c in codes_of(getattr(function, "__code__", None))):

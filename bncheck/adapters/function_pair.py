@@ -40,6 +40,10 @@ NAME = "function-pair"
 Function = Callable[..., Any]
 
 
+def no_backward(*args: Any) -> None:
+    """Stand for the backward of code that has none."""
+
+
 class FunctionReading:
     """One way of calling a pair of functions."""
 
@@ -55,6 +59,11 @@ class FunctionReading:
         self._run = run
         self.framework = calling.framework
         self._chosen: Switch | None = None
+
+    @property
+    def forward_only(self) -> bool:
+        """Whether there is no backward."""
+        return self._backward is no_backward
 
     @property
     def eps(self) -> EpsPlace | None:
@@ -83,8 +92,10 @@ class FunctionReading:
 
     def spelled(self) -> str:
         """Return both calls in one line."""
-        names = (getattr(f, "__name__", d) for f, d in ((self._forward, "forward"), (self._backward, "backward")))
-        return self._calling.spelled(*names)
+        forward, backward = (
+            getattr(f, "__name__", d) for f, d in ((self._forward, "forward"), (self._backward, "backward"))
+        )
+        return self._calling.spelled(forward, "" if self.forward_only else backward)
 
     def without(self, absent: frozenset[str]) -> FunctionReading:
         """Return the same reading for code that does without gamma or beta."""

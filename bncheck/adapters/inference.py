@@ -21,7 +21,7 @@ from bncheck.adapters.words import Kind, Role, argument_role, kind, stem, words
 if TYPE_CHECKING:
     from bncheck.adapters.runs import Calling
 
-_INFERRING = NO_TRAINING - {"check", "gradcheck", "numerical", "numeric"}
+INFERRING = NO_TRAINING - {"check", "gradcheck", "numerical", "numeric"}
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 _KEYS = frozenset(role.value for role in _RUNNING)
 
@@ -68,8 +68,8 @@ def beside(forward: str, functions: Mapping[str, Callable[..., Any]]) -> Inferen
     """Return the function that is the inference of a forward: named alike, and given running statistics."""
     own = stem(forward).words
     for name, function in functions.items():
-        rest = tuple(word for word in stem(name).words if word not in _INFERRING)
-        if not set(words(name)) & _INFERRING or rest != own or stem(name).direction == "backward":
+        rest = tuple(word for word in stem(name).words if word not in INFERRING)
+        if not set(words(name)) & INFERRING or rest != own or stem(name).direction == "backward":
             continue
         plan = _plan(function, own=False)
         if plan is not None and plan.keys >= _KEYS:
@@ -82,9 +82,9 @@ def among(cls: type, methods: Iterable[str], forward: str) -> Inference | None:
     for name in methods:
         function = getattr(cls, name, None)
         said = set(words(name)) - {"forward", "bn"}
-        if name == forward or not inspect.isfunction(function) or not said & _INFERRING:
+        if name == forward or not inspect.isfunction(function) or not said & INFERRING:
             continue
-        if said - _INFERRING and kind(name) is not Kind.BN:
+        if said - INFERRING and kind(name) is not Kind.BN:
             continue
         given = arguments(_bound(function)) or []
         reads = {argument_role(word) for word in spoken_words(function)} >= set(_RUNNING)

@@ -18,7 +18,7 @@ from bncheck.adapters.inference import among, chosen, is_inference
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.modes import Switch
-from bncheck.adapters.plans import Plan, arguments, constructor_plans, forward_plans
+from bncheck.adapters.plans import STATISTICS, Plan, arguments, constructor_plans, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -35,17 +35,17 @@ from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import Match, match
 from bncheck.adapters.torch_parts import own_bases, torch_base
 from bncheck.adapters.unread import unread_momentum
-from bncheck.adapters.words import Kind, Role, aside, clears_gradients, composite, kind, stem, words
+from bncheck.adapters.words import Kind, Role, argument_role, aside, clears_gradients, composite, kind, stem, words
 from bncheck.model import Declared
 
 NAME = "layer-class"
 # Methods that only mention gradients ("zero_grad") are no backward where one of these is there.
 _BACKWARD = frozenset("backward backwards bwd bprop backprop backpropagation backpropagate".split())
 # Words of methods where none says forward or backward.
-_LIKE_FORWARD = frozenset(
+LIKE_FORWARD = frozenset(
     "call compute feed apply transform normalize normalise classify output activate run evaluate process".split()
 )
-_LIKE_BACKWARD = frozenset("learn delta deltas differentiate derive error errors propagate diff d".split())
+LIKE_BACKWARD = frozenset("learn delta deltas differentiate derive error errors propagate diff d".split())
 _NO_FORWARD = frozenset(
     "set get init initialize build update step save load zero reset clear train eval test params parameters state "
     "setup summary plot print to add".split()
@@ -69,6 +69,11 @@ class LayerReading:
         self.absent, self._run = absent, run
         self.framework = calling.framework
         self._chosen: Switch | None = None
+
+    @property
+    def forward_only(self) -> bool:
+        """Whether there is no backward."""
+        return not (self._names[1] or self._calling.pulls)
 
     @property
     def eps(self) -> EpsPlace | None:
@@ -132,6 +137,7 @@ class LayerClass:
     """A class that may be a Batch Normalization layer; without a name for its backward its forward returns one."""
 
     adapter = NAME
+    pulls = True  # where no backward has a name
 
     def __init__(self, name: str, cls: type, names: tuple[str, str], declared: Declared) -> None:
         self.name = name
@@ -191,7 +197,7 @@ class LayerClass:
                             keys,
                             returned or (),
                             framework,
-                            pulls=not self._names[1],
+                            pulls=self.pulls and not self._names[1],
                             switches=switches,
                             inference=inference,
                         )
@@ -279,20 +285,27 @@ def _is_batch_norm(name: str) -> bool:
 
 def _unusual(cls: type, methods: list[str]) -> list[Match]:
     """Return the pair of methods of which one is called otherwise: the call, "feed", "compute", "learn"."""
-    taking = [name for name in methods if inspect.isroutine(own := unbound(cls, name)) and _takes(own)]
+    taking = [name for name in methods if inspect.isroutine(own := unbound(cls, name)) and takes(own)]
     backwards = [name for name in taking if stem(name).direction == "backward"]
-    backwards = backwards or [name for name in taking if set(words(name)) & _LIKE_BACKWARD]
-    forwards = [name for name in taking if name not in backwards and set(words(name)) & _LIKE_FORWARD]
+    backwards = backwards or [name for name in taking if set(words(name)) & LIKE_BACKWARD]
+    forwards = [name for name in taking if name not in backwards and set(words(name)) & LIKE_FORWARD]
     if any("__call__" in vars(base) for base in cls.__mro__[:-1]):
         forwards.append("__call__")
     if not forwards and backwards and kind(cls.__name__) is Kind.BN:
         forwards = [name for name in taking if name not in backwards and not set(words(name)) & _NO_FORWARD]
     if not backwards and forwards != ["__call__"] and kind(cls.__name__) is Kind.BN:
-        backwards = [name for name in taking if name not in forwards[:1] and not set(words(name)) & _NO_FORWARD]
+        backwards = [name for name in taking if not set(words(name)) & (_NO_FORWARD | LIKE_FORWARD)]
+        backwards = [name for name in backwards if name not in forwards and not _takes_data(unbound(cls, name))]
     return [Match(forwards[0], backwards[0], primary=True)] if forwards and backwards else []
 
 
-def _takes(method: Any) -> bool:
+def _takes_data(method: Any) -> bool:
+    """Tell whether the first argument of a method reads as data or a statistic of it, which no backward asks for."""
+    first = next(iter(arguments(method) or ()), None)
+    return first is not None and (first.role is Role.X or argument_role(f"running_{first.name}") in STATISTICS)
+
+
+def takes(method: Any) -> bool:
     """Tell whether a method of the user's own takes at least one argument."""
     found = arguments(method) if hasattr(inspect.unwrap(method), "__code__") else []
     return found is None or bool(found)

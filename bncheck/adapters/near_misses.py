@@ -8,17 +8,23 @@ from typing import Any, NamedTuple
 from bncheck import guard
 from bncheck.adapters.closures import first_calls
 from bncheck.adapters.function_pair import is_function, plain
-from bncheck.adapters.protocol import Namespace
+from bncheck.adapters.inference import INFERRING
+from bncheck.adapters.protocol import Candidate, Namespace
 from bncheck.adapters.stems import NO_TRAINING
 from bncheck.adapters.words import Kind, kind, stem, words
+from bncheck.errors import TargetError
+
+# How many functions and classes a message lists.
+_MAX_LISTED = 12
 
 
 class NearMiss(NamedTuple):
-    """A thing by name, why it is no candidate, and whether it raised when it was called."""
+    """A thing by name, why it is no candidate, whether it raised when it was called, and whether it reads as one."""
 
     name: str
     why: str
     raised: bool = False
+    meant: bool = False
 
     def __str__(self) -> str:
         """Return it in one line."""
@@ -34,18 +40,47 @@ def near_miss(name: str, thing: Any) -> NearMiss:
     """Return why one thing is no candidate."""
     reads = kind(name, inspect.getdoc(thing) or "")
     if not is_function(thing):
-        return NearMiss(name, f"reads as {reads.value}; it has no forward-like and backward-like methods")
+        why = f"reads as {reads.value}; it has no method that reads as a forward"
+        return NearMiss(name, why, meant=reads is Kind.BN)
     if reads is not Kind.BN:
         return NearMiss(name, f"reads as {reads.value}; no other half of a pair is named like it")
+    if set(words(name)) & INFERRING:
+        why = "reads as the inference of a batch norm; no forward for training is named like it"
+        return NearMiss(name, why, meant=True)
     if stem(name).direction == "backward" or set(words(name)) & NO_TRAINING:
-        return NearMiss(name, "reads as batch norm; no forward is named like it")
+        return NearMiss(name, "reads as batch norm; no forward is named like it", meant=True)
     calls = list(first_calls(plain(thing)))
     raised = [(plan, error) for plan, error in calls if error is not None]
     if not calls:
         return NearMiss(name, "reads as batch norm; bncheck knows nothing to give to one of its arguments", raised=True)
     if len(raised) < len(calls):
-        return NearMiss(name, "reads as batch norm; what it returns is no backward, and no function is its backward")
+        why = "reads as batch norm; what it returns is no backward, and no function is its backward"
+        return NearMiss(name, why, meant=True)
     plan, error = raised[0]
     place = f" ({where})" if (where := guard.where(error)) else ""
     story = f"{type(error).__name__}: {guard.one_line(error)}{place}"
     return NearMiss(name, f"reads as batch norm; called as {plan.spelled(name)} it raised {story}", raised=True)
+
+
+def nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
+    """Return what to say when nothing in a module reads as batch norm."""
+    label = namespace.label.rstrip(":")
+    things = list(namespace.things)
+    if not things:
+        return TargetError(
+            f"{label}: nothing in it looks like batch normalization: it defines no function and no class."
+        )
+    listed = ", ".join(things[:_MAX_LISTED]) + (", ..." if len(things) > _MAX_LISTED else "")
+    if len(found) > 1:
+        advice = f"Say which one to verify: {namespace.label}{found[0].name}."
+    else:
+        advice = "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods."
+    missed = near_misses(namespace) if not found else []
+    trace = (*(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in found), *map(str, missed))
+    tried = next((miss for miss in missed if miss.raised), None)
+    meant = next((miss for miss in missed if miss.meant), None)
+    if tried:
+        return TargetError(f"{label}: nothing in it could be called. {tried}.", trace)
+    if meant:
+        return TargetError(f"{label}: nothing in it can be verified as batch normalization. {meant}.", trace)
+    return TargetError(f"{label}: nothing in it looks like batch normalization. Found: {listed}. {advice}", trace)

@@ -35,6 +35,9 @@ _WEIGHTS = OF_FORWARD | OF_BACKWARD
 FULL = sum(_WEIGHTS.values())
 
 
+# How code that has no backward returns its gradients.
+NO_BACKWARD = "no backward"
+
 # What no error of the code itself raises: a module that is not there, or an argument that bncheck has nothing for.
 LACKING = (*ABSENT, UnfilledError)
 
@@ -193,7 +196,11 @@ def attempt(trial: Trial, needed: frozenset[str]) -> Fit | None:
     array = as_array(y)
     holds = {"y"} if array is not None and array.shape == trial.x.shape else set()
     kept = array.copy() if holds else None
-    stub, dry, raised, lacking = _try_backward(trial, run, holds)
+    forward_only = getattr(trial.reading, "forward_only", False)
+    stub, dry, raised, lacking = ("", False, "", "") if forward_only else _try_backward(trial, run, holds)
+    # What the shapes of gradients tell of other code, the statistics do here: they are those of whole channels.
+    if forward_only and kept is not None and trial.mixes_own_channel(kept):
+        holds.update(OF_BACKWARD)
     # A library that differentiates sums its gradients to gamma's shape, whatever the code is for: beside (N, C) data it
     # has to show that its statistics are those of whole channels.
     differentiated = getattr(trial.reading, "differentiated", False)
@@ -202,7 +209,16 @@ def attempt(trial: Trial, needed: frozenset[str]) -> Fit | None:
     if kept is not None and holds >= needed - {*OF_FORWARD}:
         holds.update(what for what in ("gamma", "beta") if trial.acts(kept, what))
     spelled = spell_shape(np.shape(run.gamma), trial.channels)
-    facts = (run.returns, stub, "", run.missing, trial.acting(run), dry, raised, lacking)
+    facts = (
+        NO_BACKWARD if forward_only else run.returns,
+        stub,
+        "",
+        run.missing,
+        trial.acting(run),
+        dry,
+        raised,
+        lacking,
+    )
     return Fit(trial.way, frozenset(holds), spelled, *facts)
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 from bncheck.adapters import adapter_file, exec_program
 from bncheck.adapters.activations import without_activations
-from bncheck.adapters.affine import NOTES
+from bncheck.adapters.affine import note_of_absent
+from bncheck.adapters.differentiable import NAME as DIFFERENTIATED
 from bncheck.adapters.epsilon import Eps, find_eps
+from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
+from bncheck.adapters.forward_only import confirm, note_of, standing_alone
 from bncheck.adapters.initial import find_initial
 from bncheck.adapters.loading import Source, load, parse
-from bncheck.adapters.near_misses import near_miss, near_misses
+from bncheck.adapters.near_misses import near_miss, nothing_found
 from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace, Reading
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
 from bncheck.adapters.target import FoundTarget, Hints
@@ -22,8 +25,6 @@ from bncheck.errors import StubError, TargetError
 from bncheck.model import Conventions, Declared, Target, TargetCard, TargetSpec
 from bncheck.registry import did_you_mean
 
-# How many functions and classes a message lists.
-_MAX_LISTED = 12
 _cache: dict[tuple[TargetSpec, int], list[Entry]] = {}
 
 
@@ -106,15 +107,50 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     if lasting and key in _cache:
         return _cache[key]
     candidates = _candidates(spec, namespace)
-    tried = [_best([_examined(c, namespace, spec.declared) for c in group]) for group in _by_name(candidates)]
-    # What is not surely batch norm and does not run is something else, as long as something is left.
-    entries = [entry for entry in tried if entry.sure or not entry.error] or tried
+    entries = _tried(candidates, namespace, spec.declared)
+    if not (spec.live or spec.program or spec.declared.adapter_file):
+        entries = _with_forwards_alone(candidates, entries, namespace, _name_in(spec))
     # A program is named, and not found.
     listed = tuple(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in candidates if not spec.program)
     entries[0] = replace(entries[0], trace=listed + entries[0].trace)
     if lasting:
         _cache[key] = entries
     return entries
+
+
+def _tried(candidates: list[Candidate], namespace: Namespace, declared: Declared) -> list[Entry]:
+    """Try candidates; what is not surely batch norm and does not run is something else, while something is left."""
+    tried = [_best([_examined(c, namespace, declared) for c in group]) for group in _by_name(candidates)]
+    return [entry for entry in tried if entry.sure or not entry.error] or tried
+
+
+def _with_forwards_alone(
+    candidates: list[Candidate], entries: list[Entry], namespace: Namespace, name: str
+) -> list[Entry]:
+    """Return the entries, or those of forwards without a backward where all others turned out to be something else.
+
+    So does a function that a library was to differentiate that is there, and that the function itself does not use.
+    """
+    if any(entry.target or entry.stub for entry in entries):
+        return entries
+    if all(c.adapter == FORWARD_ONLY for c in candidates):
+        if name or any(entry.sure for entry in entries):
+            return entries
+        nothing = nothing_found(namespace, [])
+        raise TargetError(str(nothing), (*(line for entry in entries for line in entry.trace), *nothing.trace))
+    try:
+        alone = standing_alone(namespace, name)
+    except TargetError:
+        return entries
+    names = {c.name for c in alone}
+    if any(_is_sure(c) and not (c.adapter == DIFFERENTIATED and c.name in names) for c in candidates):
+        return entries
+    tried = _tried(alone, namespace, namespace.declared) if alone else []
+    return tried if any(entry.target or entry.stub for entry in tried) else entries
+
+
+def _is_sure(candidate: Candidate) -> bool:
+    return candidate.kind is Kind.BN and not candidate.composite
 
 
 def _by_name(candidates: list[Candidate]) -> list[list[Candidate]]:
@@ -156,9 +192,11 @@ def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) ->
     name = namespace.label + candidate.name
     declared = getattr(candidate, "declared", declared)  # what an adapter file or a program says itself
     log = Log([f"{name} as {candidate.adapter}"])
-    sure = candidate.kind is Kind.BN and not candidate.composite
+    sure = _is_sure(candidate)
     try:
         found = examine(candidate, declared, log)
+        if candidate.adapter == FORWARD_ONLY:
+            confirm(candidate, found, declared)
     except StubError as error:
         return Entry(name, stub=str(error), trace=tuple(log.lines), sure=sure)
     except TargetError as error:
@@ -178,7 +216,9 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     eps = find_eps(found.reading, first.way) if declared.eps is None else Eps("fixed", declared.eps, "eps as declared")
     kept = declared_statistics(find_statistics(found.reading, first.way, eps.value), declared)
     dtype = getattr(found.reading.framework, "dtype", "")
-    noted = [NOTES.get(found.reading.absent), *(f.note for f in fits.values()), activations, eps.note, kept.note]
+    alone = candidate.adapter == FORWARD_ONLY
+    said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
+    noted = [*said, *(f.note for f in fits.values()), activations, eps.note, kept.note]
     noted += [f"its tensors hold {dtype}, whatever they are made of: verified in {dtype}"] if dtype else []
     conventions = Conventions(
         adapter=candidate.adapter,
@@ -200,9 +240,10 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         unread=getattr(candidate, "unread", ""),
         framework=found.reading.framework.name,
         dtype=dtype,
+        forward_only=alone,
     )
     ways = {n: fit.way for n, fit in fits.items()}
-    return FoundTarget(name, conventions, found.reading, ways, Hints(declared.grad_scale == "mean", kept.places))
+    return FoundTarget(name, conventions, found.reading, ways, Hints(declared.grad_scale == "mean", kept.places, alone))
 
 
 def _unused(declared: Declared, reading: Reading) -> list[str]:
@@ -258,7 +299,9 @@ def _chosen(namespace: Namespace, source: Source) -> list[Candidate]:
     primary = [c for c in others if "." not in c.name]
     if len(primary) == 1 or len({c.forward_name for c in others}) == 1:
         return others
-    raise _nothing_found(namespace, found)
+    if alone := standing_alone(namespace):
+        return alone
+    raise nothing_found(namespace, found)
 
 
 def _place(candidate: Candidate, order: list[str]) -> int:
@@ -268,6 +311,7 @@ def _place(candidate: Candidate, order: list[str]) -> int:
 
 def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Candidate]:
     chosen = [c for c in found if c.name == name] or [c for c in found if name in c.aliases]
+    chosen = chosen or standing_alone(namespace, name)
     if chosen:
         return chosen
     label = namespace.label.rstrip(":")
@@ -278,8 +322,8 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
             else ("a function beside it that is its other half, named alike (batchnorm_forward, batchnorm_backward)")
         )
         missed = near_miss(name, namespace.things[name])
-        why = f"{missed}." if missed.raised else f"it needs {needed}."
-        text = f"{label}: {name} is there, but it makes no pair of forward and backward: {why}"
+        why = f"{missed}." if missed.raised or missed.meant else f"it needs {needed}."
+        text = f"{label}: {name} is there, and cannot be verified: {why}"
         raise TargetError(text, (str(missed),))
     known = sorted({c.name for c in found}) or list(namespace.things)
     if not known:
@@ -287,24 +331,3 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
     alike = [c.name for c in found if stem(c.name).words == stem(name).words]  # "bn" beside "batchnorm_forward"
     hint = f"Did you mean {' or '.join(alike)}?" if alike else did_you_mean(name, known)
     raise TargetError(f"{label} has no {name!r}. {hint}")
-
-
-def _nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
-    """Return what to say when nothing in a module reads as batch norm."""
-    label = namespace.label.rstrip(":")
-    things = list(namespace.things)
-    if not things:
-        return TargetError(
-            f"{label}: nothing in it looks like batch normalization: it defines no function and no class."
-        )
-    listed = ", ".join(things[:_MAX_LISTED]) + (", ..." if len(things) > _MAX_LISTED else "")
-    if len(found) > 1:
-        advice = f"Say which one to verify: {namespace.label}{found[0].name}."
-    else:
-        advice = "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods."
-    missed = near_misses(namespace) if not found else []
-    trace = (*(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in found), *map(str, missed))
-    tried = next((miss for miss in missed if miss.raised), None)
-    if tried:
-        return TargetError(f"{label}: nothing in it could be called. {tried}.", trace)
-    return TargetError(f"{label}: nothing in it looks like batch normalization. Found: {listed}. {advice}", trace)

@@ -189,7 +189,7 @@ def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics
                 first = None if places is None else trying.walk(_MOMENTA[0], places)
             second = None if first is None else trying.walk(_MOMENTA[1], places)
             known = NONE if first is None or second is None else _convention(first, second)
-            if known.note.endswith(_STILL):
+            if known.note.endswith(_STILL) and not getattr(reading, "forward_only", False):
                 known = trying._replace(whole=True).by_backward(known, places)
             if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
                 known = trying.by_inference(known, first)

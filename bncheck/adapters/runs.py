@@ -135,8 +135,8 @@ class Calling:
         options = f" with options {{{', '.join(name for name, _ in self.dict_keys)}}}" if self._params else ""
         how = {"whole": "all that the forward returned beside y", "named": "what the forward calls its cache"}
         cache = f", cache = {how.get(self.cache, f'the {self.cache} thing that it returned')}"
-        back = "the backward that it returns" if self.pulls else self.backward.spelled(backward)
-        said = f"{self.forward.spelled(forward)}{options}; {back}"
+        own = self.backward.spelled(backward) if backward else "no backward"
+        said = f"{self.forward.spelled(forward)}{options}; {'the backward that it returns' if self.pulls else own}"
         arrays = getattr(self.framework, "said", f"{self.framework.name} arrays")
         return f"{said}{cache if 'cache' in self.backward.keys else ''}; {arrays}"
 

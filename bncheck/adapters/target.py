@@ -45,11 +45,14 @@ class Hints:
         Whether it means the gradients of its parameters as means over m.
     statistics : tuple of str or None
         The places of running mean and variance among what it keeps, where their names do not say so.
+    forward_only : bool
+        Whether it has no backward.
 
     """
 
     averaged: bool = False
     statistics: tuple[str, str] | None = None
+    forward_only: bool = False
 
 
 class FoundTarget:
@@ -84,6 +87,9 @@ class FoundTarget:
         return FoundSession(self._reading, self._ways, setup, self._hints)
 
 
+_NO_GRADIENTS = Gradients(None, None, None)
+
+
 class FoundSession:
     """One fresh layer or cache; the user's constructor runs at the first forward, when the number of axes is known."""
 
@@ -109,6 +115,8 @@ class FoundSession:
         """Run the user's backward; return dx in the canonical layout and the parameters' gradients as (C,)."""
         if self._run is None:
             raise RuntimeError("backward was called before forward")
+        if self._hints.forward_only:
+            return _NO_GRADIENTS
         given = self._handed(dy)
         return self._gradients(self._run, dy, self._run.backward(given))
 

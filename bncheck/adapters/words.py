@@ -216,6 +216,15 @@ def upstream_like(name: str) -> bool:
 
 
 @cache
+def upstream_named(name: str) -> bool:
+    """Tell whether a name surely means the upstream gradient: "dout", "grad_output"; not any word with a d in front."""
+    found = words(name)
+    rest = _without_mark(found)
+    plain = bool(rest) and all(word in _X | _Y for word in rest or ())
+    return plain or says_gradient(name) or bool(set(found) & _UPSTREAM)
+
+
+@cache
 def says_gradient(name: str) -> bool:
     """Tell whether one of the words of a name means a gradient: "grad_prev", not "dtype"."""
     return any(len(word) > 1 for word in _GRADIENT_MARKS.intersection(words(name)))

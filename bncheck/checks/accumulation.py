@@ -24,6 +24,7 @@ _ADDED, _REPLACED = "adds up", "is replaced"
     "gradients-add-up-alike",
     needs=("training", "backward-twice"),
     follows=("BN202", "BN203", "BN504", "BN505", "BN506", "BN508"),
+    of_backward=True,
 )
 def gradients_add_up_alike(case: Case, seen: Seen) -> Judgement:
     """Where the gradient of one parameter adds up over backwards, that of the other does.

@@ -14,7 +14,7 @@ _NEEDS = ("training", "joint-probe")
 _CONFIRM = ("lone-probes", "large-mean")
 
 
-@check("BN201", "dx-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dx", oracle="numeric")
+@check("BN201", "dx-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dx", oracle="numeric", of_backward=True)
 def dx_matches_numeric(case: Case, seen: Seen) -> Judgement:
     """dx is the derivative of the implementation's own forward with respect to x.
 
@@ -44,7 +44,15 @@ def dx_matches_numeric(case: Case, seen: Seen) -> Judgement:
     return _judge(case, seen, "dx")
 
 
-@check("BN202", "dgamma-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dgamma", oracle="numeric")
+@check(
+    "BN202",
+    "dgamma-matches-numeric",
+    needs=_NEEDS,
+    confirm=_CONFIRM,
+    tensor="dgamma",
+    oracle="numeric",
+    of_backward=True,
+)
 def dgamma_matches_numeric(case: Case, seen: Seen) -> Judgement:
     """dgamma is the derivative of the implementation's own forward with respect to gamma.
 
@@ -74,7 +82,9 @@ def dgamma_matches_numeric(case: Case, seen: Seen) -> Judgement:
     return _judge(case, seen, "dgamma")
 
 
-@check("BN203", "dbeta-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dbeta", oracle="numeric")
+@check(
+    "BN203", "dbeta-matches-numeric", needs=_NEEDS, confirm=_CONFIRM, tensor="dbeta", oracle="numeric", of_backward=True
+)
 def dbeta_matches_numeric(case: Case, seen: Seen) -> Judgement:
     """dbeta is the derivative of the implementation's own forward with respect to beta.
 

@@ -49,7 +49,15 @@ def y_matches_reference(case: Case, seen: Seen) -> Judgement:
     return _judge(case, seen, "y")
 
 
-@check("BN211", "dx-matches-reference", confirm=_CONFIRM, tensor="dx", oracle="reference", follows=("BN201", "BN101"))
+@check(
+    "BN211",
+    "dx-matches-reference",
+    confirm=_CONFIRM,
+    tensor="dx",
+    oracle="reference",
+    follows=("BN201", "BN101"),
+    of_backward=True,
+)
 def dx_matches_reference(case: Case, seen: Seen) -> Judgement:
     """dx is the gradient of a right Batch Normalization.
 
@@ -84,6 +92,7 @@ def dx_matches_reference(case: Case, seen: Seen) -> Judgement:
     tensor="dgamma",
     oracle="reference",
     follows=("BN202", "BN101"),
+    of_backward=True,
 )
 def dgamma_matches_reference(case: Case, seen: Seen) -> Judgement:
     """dgamma is the gradient of a right Batch Normalization.
@@ -114,7 +123,13 @@ def dgamma_matches_reference(case: Case, seen: Seen) -> Judgement:
 
 
 @check(
-    "BN213", "dbeta-matches-reference", confirm=_CONFIRM, tensor="dbeta", oracle="reference", follows=("BN203", "BN101")
+    "BN213",
+    "dbeta-matches-reference",
+    confirm=_CONFIRM,
+    tensor="dbeta",
+    oracle="reference",
+    follows=("BN203", "BN101"),
+    of_backward=True,
 )
 def dbeta_matches_reference(case: Case, seen: Seen) -> Judgement:
     """dbeta is the gradient of a right Batch Normalization.

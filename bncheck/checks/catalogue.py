@@ -36,6 +36,8 @@ class Check:
         "error", or "warning" for a check that never says more than WARN.
     follows : tuple of str
         Codes whose failure explains a failure of this check: it is then folded under the first of them that fails.
+    of_backward : bool
+        Whether the promise is about the backward, so that it does not apply to code that has none.
     judge : callable
         ``(case, seen) -> Judgement``; pure.
 
@@ -49,6 +51,7 @@ class Check:
     oracle: str
     severity: str
     follows: tuple[str, ...]
+    of_backward: bool
     judge: Judge
 
     @property
@@ -70,11 +73,12 @@ def check(
     oracle: str = "contract",
     severity: str = "error",
     follows: tuple[str, ...] = (),
+    of_backward: bool = False,
 ) -> Callable[[Judge], Judge]:
     """Register a judge ``(case, seen) -> Judgement`` under `code`."""
 
     def register(judge: Judge) -> Judge:
-        CHECKS.add(code, Check(code, name, needs, confirm, tensor, oracle, severity, follows, judge))
+        CHECKS.add(code, Check(code, name, needs, confirm, tensor, oracle, severity, follows, of_backward, judge))
         return judge
 
     return register

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _TELLING = 4
 
 
-@check("BN306", "eval-gradients", needs=("training", "running"), follows=("BN302", "BN305"))
+@check("BN306", "eval-gradients", needs=("training", "running"), follows=("BN302", "BN305"), of_backward=True)
 def eval_gradients(case: Case, seen: Seen) -> Judgement:
     """A backward that knows eval mode treats the running statistics as constants.
 

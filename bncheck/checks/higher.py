@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 _FOLLOWS = ("BN101", "BN201", "BN211", "BN503", "BN506")
 
 
-@check("BN221", "second-derivative", needs=("training", "higher-order"), severity="warning", follows=_FOLLOWS)
+@check(
+    "BN221",
+    "second-derivative",
+    needs=("training", "higher-order"),
+    severity="warning",
+    follows=_FOLLOWS,
+    of_backward=True,
+)
 def second_derivative(case: Case, seen: Seen) -> Judgement:
     """Where the library differentiates dx once more, it gets the second derivative of Batch Normalization.
 
@@ -59,7 +66,7 @@ def second_derivative(case: Case, seen: Seen) -> Judgement:
     return _judge(case, seen, "second", moved, 2, "the second derivative is silently wrong")
 
 
-@check("BN222", "forward-mode", needs=("training", "higher-order"), follows=_FOLLOWS)
+@check("BN222", "forward-mode", needs=("training", "higher-order"), follows=_FOLLOWS, of_backward=True)
 def forward_mode(case: Case, seen: Seen) -> Judgement:
     """Where the library differentiates forwards, it gets the derivative of Batch Normalization.
 

@@ -108,7 +108,7 @@ def channels_independent(case: Case, seen: Seen) -> Judgement:
     return _judge(case, seen, "channels", "other channels changed")
 
 
-@check("BN606", "backward-linear", needs=("training", "laws"), follows=_FOLLOWS)
+@check("BN606", "backward-linear", needs=("training", "laws"), follows=_FOLLOWS, of_backward=True)
 def backward_linear(case: Case, seen: Seen) -> Judgement:
     """Backward is linear in dy.
 

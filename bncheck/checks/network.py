@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FOLLOWS = ("BN101", "BN201", "BN202", "BN203", "BN501", "BN503", "BN504", "BN505", "BN506", "BN508")
 
 
-@check("BN801", "gradient-of-weights", needs=("training", "network"), follows=_FOLLOWS)
+@check("BN801", "gradient-of-weights", needs=("training", "network"), follows=_FOLLOWS, of_backward=True)
 def gradient_of_weights(case: Case, seen: Seen) -> Judgement:
     """Inside a network the gradient of the weights before the layer is right.
 
@@ -88,7 +88,8 @@ def scale_of_weights_cancels(case: Case, seen: Seen) -> Judgement:
     Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.3.
     """
     evidence = seen["network"]
-    if missing := _missing(evidence, "scaled_y", "scaled_dx", "dx"):
+    alone = evidence.facts.get("forward_only", False)
+    if missing := _missing(evidence, "y", "scaled_y", *(() if alone else ("scaled_dx", "dx"))):
         return missing
     found = evidence.arrays
     bounds = _bounds(case, found["x"], found["dy"], case.gamma, case.beta)
@@ -97,12 +98,14 @@ def scale_of_weights_cancels(case: Case, seen: Seen) -> Judgement:
         figures = (float(abs(found["scaled_y"][at] - found["y"][at])), float(2 * bounds.y[at]), at)
         got, want = float(found["scaled_y"][at]), float(found["y"][at])
         return Judgement(outcome, "y is another one for 2 W u and 4 eps", "y", *figures, got, want)
+    if alone:
+        return Judgement(outcome, "y is the same for 2 W u and 4 eps")
     # du = W' dx: with W' = 2 W and half the dx it is the same; dW' = sum(dx' u) is half of dW.
     message = "for 2 W and 4 eps, dW is not half of what it is for W and eps (nor du the same)"
     return _weights(case, evidence, 2 * found["scaled_dx"], found["dx"], 4 * bounds.dx, message)
 
 
-@check("BN803", "learns-like-the-reference", needs=("training", "descent"), follows=_FOLLOWS)
+@check("BN803", "learns-like-the-reference", needs=("training", "descent"), follows=_FOLLOWS, of_backward=True)
 def learns_like_the_reference(case: Case, seen: Seen) -> Judgement:
     """gamma and beta, learned by gradient descent, go the way that a right layer's go.
 

@@ -238,7 +238,7 @@ def momentum_is_heeded(case: Case, seen: Seen) -> Judgement:
     return Judgement(Outcome.PASS, "momentum is heeded, or hard-coded")
 
 
-@check("BN307", "statistics-updated-once", needs=("long-run",), follows=("BN301",))
+@check("BN307", "statistics-updated-once", needs=("long-run",), follows=("BN301",), of_backward=True)
 def statistics_updated_once(case: Case, seen: Seen) -> Judgement:
     """The running statistics are updated by the forward, and by nothing else.
 

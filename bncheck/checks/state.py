@@ -115,7 +115,13 @@ def second_step_same(case: Case, seen: Seen) -> Judgement:
     return judgement
 
 
-@check("BN509", "layers-independent", needs=("training", "interleaved"), follows=("BN504", "BN505", "BN508"))
+@check(
+    "BN509",
+    "layers-independent",
+    needs=("training", "interleaved"),
+    follows=("BN504", "BN505", "BN508"),
+    of_backward=True,
+)
 def layers_independent(case: Case, seen: Seen) -> Judgement:
     """Two layers do not disturb each other.
 
@@ -166,6 +172,7 @@ def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
     needs=("training", "backward-twice"),
     severity="warning",
     follows=("BN504", "BN505", "BN506", "BN508"),
+    of_backward=True,
 )
 def backward_repeatable(case: Case, seen: Seen) -> Judgement:
     """A second backward from the same forward gives the same dx.

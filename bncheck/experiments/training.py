@@ -126,11 +126,12 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
             # A forward that hands out its own buffer may overwrite it later: keep the value that it returned.
             aliased = _aliased(raw, session)
             raw["y"] = _copied(raw["y"])
-            with faults_of("backward", faults):
-                if beside:
-                    target.open(setup(case)).forward(-case.x[::-1])
-                *gradients, misfit = session.backward(case.dy.copy())
-                raw.update(zip(GRADIENTS, gradients, strict=True))
+            if not target.conventions.forward_only:
+                with faults_of("backward", faults):
+                    if beside:
+                        target.open(setup(case)).forward(-case.x[::-1])
+                    *gradients, misfit = session.backward(case.dy.copy())
+                    raw.update(zip(GRADIENTS, gradients, strict=True))
             changed = [k for k, (before, now) in session.handed_over().items() if not _same(before, now)]
             aliased += _aliased(raw, session)
     facts = {
@@ -147,7 +148,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
         "eps_source": target.conventions.eps_source,
         "refused_before": bool(before),
         "saved": [one for one in saved if is_tensor(one.value, case.gamma.shape)],
-        "evaluations": 2 + 2 * (warm_up is not None) + beside,
+        "evaluations": (2 - target.conventions.forward_only) * (1 + (warm_up is not None)) + beside,
     }
     wanted = {"y": case.x.shape, "dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.gamma.shape}
     arrays = {k: np.asarray(v, dtype=np.float64) for k, v in raw.items() if is_tensor(v, wanted[k])}

@@ -27,6 +27,7 @@ def in_one_line(target: TargetReport) -> str:
     roots = roots or [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]
     if roots and target.verdict is not Verdict.PASS:
         return ", ".join(f"{f.code} {f.name}" for f in roots)
+    alone = ", forward only" if target.conventions is not None and target.conventions.forward_only else ""
     passed = sum(f.outcome is Outcome.PASS for f in target.findings)
     warned = f", {count(len(roots), 'warning')}" if roots else ""
-    return f"{count(passed, 'check')} on {count(target.cases, 'case')}{warned}"
+    return f"{count(passed, 'check')} on {count(target.cases, 'case')}{warned}{alone}"

@@ -201,7 +201,7 @@ def _oracles(target: TargetReport, style: Style) -> Iterator[RenderableType]:
         ("B  derivative of your forward" if long else "B  derivative", "numeric", None),
     )
     backward = {"reference": oracles.backward_is_reference, "numeric": oracles.backward_is_own_derivative}
-    for label, oracle, forward in rows:
+    for label, oracle, forward in rows[:1] if oracles.backward_is_reference == "none" else rows:
         cells = [_tensor_cell(target.findings, tensor, oracle) for tensor in TENSORS]
         grid.add_row(Text(label), _answer(forward), _answer(backward[oracle]), *cells)
     yield Text()
@@ -211,7 +211,7 @@ def _oracles(target: TargetReport, style: Style) -> Iterator[RenderableType]:
 
 def _answer(answer: str | None) -> Text:
     color = {"yes": "green", "no": "bold red"}.get(answer or "", "dim")
-    return Text(DASH if answer is None else "?" if answer == "unknown" else clean(answer), style=color)
+    return Text(DASH if answer in (None, "none") else "?" if answer == "unknown" else clean(answer), style=color)
 
 
 def _tensor_cell(findings: Sequence[Finding], tensor: str, oracle: str) -> Text:

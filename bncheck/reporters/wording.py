@@ -69,11 +69,12 @@ def conventions_in_words(conventions: Conventions) -> list[str]:
     source["ignored"] = "accepted and ignored"
     framework = [] if conventions.framework == "numpy" else [conventions.framework]
     return [
+        *(["forward only"] if conventions.forward_only else []),
         *framework,
         f"layout {' or '.join(conventions.layouts)}",
         f"gamma, beta {conventions.parameter_shape}",
         f"{eps}: {source.get(conventions.eps_source, conventions.eps_source)}",
-        f"returns {conventions.returns.removeprefix('tuple ')}",
+        *([] if conventions.forward_only else [f"returns {conventions.returns.removeprefix('tuple ')}"]),
         *_statistics_in_words(conventions),
     ]
 

@@ -1,0 +1,86 @@
+"""What reads as a backward and was not bound to a forward: code that has one must not pass for code that has none."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from bncheck.adapters.affine import names_in
+from bncheck.adapters.function_pair import is_function
+from bncheck.adapters.layer_class import LIKE_BACKWARD, method_pairs, unbound
+from bncheck.adapters.plans import arguments
+from bncheck.adapters.protocol import Namespace
+from bncheck.adapters.stems import NO_TRAINING
+from bncheck.adapters.words import (
+    Kind,
+    clears_gradients,
+    composite,
+    gradient_name,
+    kind,
+    stem,
+    upstream_named,
+    words,
+)
+
+_CLEAR = 3  # how clearly "dgamma" says whose gradient it is, unlike "dw"
+
+
+def unbound_backward(namespace: Namespace, own: str, bound: Collection[str]) -> str:
+    """Return in words what may be the backward of a forward, and was not bound to it; "" if nothing may.
+
+    Parameters
+    ----------
+    namespace : Namespace
+        The things beside the forward, and the one that holds it.
+    own : str
+        The name of that one.
+    bound : collection of str
+        The functions that are bound in pairs of their own.
+
+    """
+    for name, thing in namespace.things.items():
+        if set(words(name)) & NO_TRAINING or kind(name) is Kind.OTHER_NORM:
+            continue
+        said = next(_own(thing) if name == own else _others(name, thing, name in bound), "")
+        if said:
+            return f"{name}{said}"
+    return ""
+
+
+def _own(thing: Any) -> Iterator[str]:
+    """Yield what in the code that holds the forward reads as a backward."""
+    if inspect.isclass(thing):
+        yield from (f".{name} reads as a backward" for name in _methods(thing) if _reads_as_backward(thing, name))
+    if gradient := _gradient_in(thing):
+        yield f" speaks of {gradient}"
+
+
+def _others(name: str, thing: Any, bound: bool) -> Iterator[str]:
+    """Yield what in other code reads as a backward that may be meant; that of another layer by its name is not."""
+    if inspect.isclass(thing):
+        named = [n for n in _methods(thing) if stem(n).direction == "backward" and not clears_gradients(n)]
+        if named and not method_pairs(thing) and not composite(name):
+            yield f".{named[0]} reads as a backward"
+    elif is_function(thing) and stem(name).direction == "backward" and not bound and not composite(name):
+        yield " reads as a backward"
+    if gradient := _gradient_in(thing):
+        yield f" speaks of {gradient}"
+
+
+def _methods(cls: type) -> list[str]:
+    return list(dict.fromkeys(n for base in cls.__mro__[:-1] for n in vars(base) if not n.startswith("__")))
+
+
+def _reads_as_backward(cls: type, name: str) -> bool:
+    if not callable(getattr(cls, name, None)) or clears_gradients(name):
+        return False
+    if stem(name).direction == "backward" or set(words(name)) & LIKE_BACKWARD:
+        return True
+    return any(upstream_named(a.name) for a in arguments(unbound(cls, name)) or () if a.required)
+
+
+def _gradient_in(thing: Any) -> str:
+    """Return the first name in code that clearly is the gradient of gamma or beta, "" if there is none."""
+    found = ((name, gradient_name(name)) for name, _ in names_in((thing,)))
+    return next((n for n, read in found if read and read.of != "dx" and read.clarity >= _CLEAR), "")
