@@ -16,6 +16,12 @@ Seen = Mapping[str, Evidence]
 Judge = Callable[[Case, Seen], Judgement]
 
 
+_SEVERITIES = {
+    "error": "An error: where it fails, the verdict is FAIL.",
+    "warning": "A warning: it is told, and the verdict stays PASS, unless warnings are to fail (--strict).",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One promise, and the function that judges whether a case's evidence keeps it.
@@ -56,8 +62,8 @@ class Check:
 
     @property
     def doc(self) -> str:
-        """The page of the check: promise, why it matters, evidence, typical causes, references."""
-        return inspect.getdoc(self.judge) or ""
+        """The page of the check: promise, why it matters, evidence, typical causes, references, severity."""
+        return f"{inspect.getdoc(self.judge) or ''}\n\nSeverity\n--------\n{_SEVERITIES[self.severity]}"
 
 
 CHECKS: Registry[Check] = Registry("check", "bncheck.checks")
