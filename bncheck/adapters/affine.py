@@ -19,6 +19,7 @@ from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 from bncheck.core.precision import limits
 from bncheck.model import SavedStatistic, Saving
 
+_CLEAR = 3  # how clearly "dgamma" says whose gradient it is, unlike "dw"
 # What may be missing from code that is understood all the same.
 OPTIONAL = (frozenset({"gamma", "beta"}), frozenset({"beta"}), frozenset({"gamma"}))
 _NOTES = {
@@ -181,6 +182,12 @@ def mentioned(*things: Any) -> frozenset[str]:
         elif role in (Role.GAMMA, Role.BETA) and clarity(name) > (2 if is_local else 1):
             found.add(role.value)
     return frozenset(found)
+
+
+def gradient_in(thing: Any) -> str:
+    """Return the first name in the code of a thing that clearly is the gradient of gamma or beta, "" if none is."""
+    found = ((name, gradient_name(name)) for name, _ in names_in((thing,)))
+    return next((n for n, read in found if read and read.of != "dx" and read.clarity >= _CLEAR), "")
 
 
 def names_in(things: Iterable[Any]) -> Iterator[tuple[str, bool]]:

@@ -8,7 +8,7 @@ from itertools import product
 from types import MethodType
 from typing import Any
 
-from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
+from bncheck.adapters.affine import AffineRun, gradient_in, mentioned, own_parameters
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import spoken_by
@@ -35,7 +35,18 @@ from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import Match, match
 from bncheck.adapters.torch_parts import own_bases, torch_base
 from bncheck.adapters.unread import unread_momentum
-from bncheck.adapters.words import Kind, Role, argument_role, aside, clears_gradients, composite, kind, stem, words
+from bncheck.adapters.words import (
+    Kind,
+    Role,
+    argument_role,
+    aside,
+    clears_gradients,
+    composite,
+    kind,
+    stem,
+    upstream_named,
+    words,
+)
 from bncheck.model import Declared
 
 NAME = "layer-class"
@@ -295,14 +306,18 @@ def _unusual(cls: type, methods: list[str]) -> list[Match]:
         forwards = [name for name in taking if name not in backwards and not set(words(name)) & _NO_FORWARD]
     if not backwards and forwards != ["__call__"] and kind(cls.__name__) is Kind.BN:
         backwards = [name for name in taking if not set(words(name)) & (_NO_FORWARD | LIKE_FORWARD)]
-        backwards = [name for name in backwards if name not in forwards and not _takes_data(unbound(cls, name))]
+        backwards = [name for name in backwards if stem(name).direction != "forward" and name not in forwards]
+        backwards = [name for name in backwards if _may_take_gradient(cls, name)]
     return [Match(forwards[0], backwards[0], primary=True)] if forwards and backwards else []
 
 
-def _takes_data(method: Any) -> bool:
-    """Tell whether the first argument of a method reads as data or a statistic of it, which no backward asks for."""
-    first = next(iter(arguments(method) or ()), None)
-    return first is not None and (first.role is Role.X or argument_role(f"running_{first.name}") in STATISTICS)
+def _may_take_gradient(cls: type, name: str) -> bool:
+    """Tell whether a method of any name may be a backward: by its first argument, or what the class speaks of."""
+    first = next(iter(arguments(unbound(cls, name)) or ()), None)
+    if first is None or upstream_named(first.name):
+        return True
+    known = first.role is Role.X or argument_role(f"running_{first.name}") in STATISTICS
+    return not known and bool(gradient_in(cls))
 
 
 def takes(method: Any) -> bool:

@@ -141,7 +141,9 @@ def _with_forwards_alone(
     try:
         alone = standing_alone(namespace, name)
     except TargetError:
-        return entries
+        if any(_is_sure(c) for c in candidates):
+            return entries
+        raise
     names = {c.name for c in alone}
     if any(_is_sure(c) and not (c.adapter == DIFFERENTIATED and c.name in names) for c in candidates):
         return entries

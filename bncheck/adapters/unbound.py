@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from bncheck.adapters.affine import names_in
+from bncheck.adapters.affine import gradient_in
 from bncheck.adapters.function_pair import is_function
 from bncheck.adapters.layer_class import LIKE_BACKWARD, method_pairs, unbound
 from bncheck.adapters.plans import arguments
@@ -16,14 +16,11 @@ from bncheck.adapters.words import (
     Kind,
     clears_gradients,
     composite,
-    gradient_name,
     kind,
     stem,
     upstream_named,
     words,
 )
-
-_CLEAR = 3  # how clearly "dgamma" says whose gradient it is, unlike "dw"
 
 
 def unbound_backward(namespace: Namespace, own: str, bound: Collection[str]) -> str:
@@ -42,6 +39,8 @@ def unbound_backward(namespace: Namespace, own: str, bound: Collection[str]) -> 
     for name, thing in namespace.things.items():
         if set(words(name)) & NO_TRAINING or kind(name) is Kind.OTHER_NORM:
             continue
+        if name != own and kind(name) is Kind.BN and (name in bound or _has_both(thing)):
+            continue  # a Batch Normalization of its own
         said = next(_own(thing) if name == own else _others(name, thing, name in bound), "")
         if said:
             return f"{name}{said}"
@@ -52,7 +51,7 @@ def _own(thing: Any) -> Iterator[str]:
     """Yield what in the code that holds the forward reads as a backward."""
     if inspect.isclass(thing):
         yield from (f".{name} reads as a backward" for name in _methods(thing) if _reads_as_backward(thing, name))
-    if gradient := _gradient_in(thing):
+    if gradient := gradient_in(thing):
         yield f" speaks of {gradient}"
 
 
@@ -60,12 +59,16 @@ def _others(name: str, thing: Any, bound: bool) -> Iterator[str]:
     """Yield what in other code reads as a backward that may be meant; that of another layer by its name is not."""
     if inspect.isclass(thing):
         named = [n for n in _methods(thing) if stem(n).direction == "backward" and not clears_gradients(n)]
-        if named and not method_pairs(thing) and not composite(name):
+        if named and not _has_both(thing) and not composite(name):
             yield f".{named[0]} reads as a backward"
     elif is_function(thing) and stem(name).direction == "backward" and not bound and not composite(name):
         yield " reads as a backward"
-    if gradient := _gradient_in(thing):
+    if gradient := gradient_in(thing):
         yield f" speaks of {gradient}"
+
+
+def _has_both(thing: Any) -> bool:
+    return inspect.isclass(thing) and bool(method_pairs(thing))
 
 
 def _methods(cls: type) -> list[str]:
@@ -78,9 +81,3 @@ def _reads_as_backward(cls: type, name: str) -> bool:
     if stem(name).direction == "backward" or set(words(name)) & LIKE_BACKWARD:
         return True
     return any(upstream_named(a.name) for a in arguments(unbound(cls, name)) or () if a.required)
-
-
-def _gradient_in(thing: Any) -> str:
-    """Return the first name in code that clearly is the gradient of gamma or beta, "" if there is none."""
-    found = ((name, gradient_name(name)) for name, _ in names_in((thing,)))
-    return next((n for n, read in found if read and read.of != "dx" and read.clarity >= _CLEAR), "")
