@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bncheck import guard
-from bncheck.adapters.adapter_words import NEEDED, Adaptation, read
+from bncheck.adapters.adapter_words import NEEDED, STATISTICS, Adaptation, read
 from bncheck.adapters.affine import AffineRun
 from bncheck.adapters.loading import Source, load
 from bncheck.adapters.protocol import Candidate, EpsPlace, Namespace, Parameters, Reading, Results, Run
@@ -58,7 +58,6 @@ class AdapterRun:
     def forward(self, x: Any, train: bool) -> Any:
         """Call the adapter's forward; keep the state if it returns one beside y."""
         self._reading.adaptation.stated.hold(x, self._original.gamma)
-        self._reading.called = True
         values = self._values
         values |= {"x": self._reading.framework.give(x), "train": train, "mode": "train" if train else "eval"}
         result = self._call("forward", values)
@@ -94,11 +93,12 @@ class AdapterRun:
             return None  # asked too early
         if result is None:
             return None
-        found = self._named("running_stats", result, ("mean", "var"))
+        found = self._named("running_stats", result, STATISTICS)
         return self._take(found["mean"]), self._take(found["var"])
 
     def _call(self, word: str, values: dict[str, Any]) -> Any:
         """Call a function of the adapter; note whose fault it is if it raises."""
+        self._reading.called = True
         try:
             return self._words[word].call(values)
         except AdapterError as error:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from dis import opmap
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,7 @@ ARGUMENTS = {
     "running_stats": (*_OPENED, "state"),
 }
 NEEDED = ("forward", "backward")
+STATISTICS = ("mean", "var")
 # What an adapter may state, and of which type it is.
 _CONSTANTS = {"layout": str, "parameter_shape": str, "eps": float, "framework": str}
 
@@ -99,6 +100,8 @@ def read(path: str, declared: Declared) -> Adaptation:
         raise TargetError(f"{path}: there is no such adapter file. 'bncheck init' writes one to start from.")
     module = _imported(file)
     words = {name: _word(name, getattr(module, name), file.name) for name in ARGUMENTS if callable(_own(module, name))}
+    if isinstance(kept := _own(module, "running_stats"), str):
+        words["running_stats"] = _kept(kept, file.name)
     for name in NEEDED:
         if name not in words:
             defined = [n for n, thing in vars(module).items() if inspect.isfunction(thing) and n not in words]
@@ -169,6 +172,26 @@ def _word(name: str, function: Any, file: str) -> Word:
             known = did_you_mean(parameter.name, ARGUMENTS[name])
             raise TargetError(f"{place}: {name} asks for {parameter.name!r}, which it cannot be given. {known}")
     return Word(name, function, tuple(asked), place)
+
+
+def _kept(said: str, file: str) -> Word:
+    """Return the word for statistics that are said by where the state keeps them: "running_mean, running_var"."""
+    names = [part.strip() for part in said.split(",")]
+    if len(names) != len(STATISTICS) or not all(part.isidentifier() for name in names for part in name.split(".")):
+        raise TargetError(f"{file}: running_stats should be a function, or two names like 'running_mean, running_var'")
+
+    def running_stats(state: Any) -> tuple[Any, ...]:
+        try:
+            return tuple(reduce(_held, name.split("."), state) for name in names)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise AdapterError(f"{file}: the state has no {said}: {guard.one_line(error)}", error) from error
+
+    return Word("running_stats", running_stats, ("state",), file)
+
+
+def _held(state: Any, name: str) -> Any:
+    """Return the entry of a dict, or the attribute of anything else."""
+    return state[name] if isinstance(state, dict) else getattr(state, name)
 
 
 def _stated(module: ModuleType, file: str) -> Stated:

@@ -261,8 +261,7 @@ def _best(layouts: list[Layout], reading: Reading, log: Log, needed: frozenset[s
     found = [fit for place in layouts for fit in _fits(place, reading, log, needed)]
     if not found:
         return None
-    best = max(found, key=lambda fit: fit.score)  # the first of several
-    best = _by_statistics(best, found, reading)
+    best = _by_statistics(max(found, key=lambda fit: fit.score), found, reading)
     name = best.way.layout.name
     tied = {fit.way.layout.name for fit in found if fit.score == best.score and "y" in fit.holds} - {name}
     if not tied:
@@ -275,16 +274,17 @@ def _by_statistics(best: Fit, found: Sequence[Fit], reading: Reading) -> Fit:
     """Return the best fit, or another one whose statistics run along its channels, where those of the best do not.
 
     A dgamma that is summed over the wrong axis has the shape of the other layout: where each of two layouts has one
-    gradient's shape for it, the forward decides.
+    gradient's shape for it, the forward decides. So it does for maps whose gradients are summed to whatever shape gamma
+    has; rows are (N, C) then, because statistics over the wrong one of two axes are a common bug.
     """
-    if best.holds >= {"dgamma", "dbeta"} or not best.holds >= {"y", "gamma", "beta"}:
+    whole = best.holds >= {"dgamma", "dbeta"}
+    if not best.holds >= {"y", "gamma", "beta"} or (whole and len(best.way.layout.name) == 2):
         return best
-    rivals = [
-        fit
-        for fit in found
-        if fit.way.layout != best.way.layout and fit.holds >= {"y", "gamma", "beta"} and fit.holds & {"dgamma", "dbeta"}
-    ]
-    return best if _is_own_channel(best, reading) else next((f for f in rivals if _is_own_channel(f, reading)), best)
+    least = best.score if whole else 0
+    others = [fit for fit in found if fit.way.layout != best.way.layout and fit.score >= least]
+    rivals = [fit for fit in others if fit.holds >= {"y", "gamma", "beta"} and fit.holds & {"dgamma", "dbeta"}]
+    own = (fit for fit in (best, *rivals) if _is_own_channel(fit, reading))
+    return next(own, best) if rivals else best
 
 
 def _is_own_channel(fit: Fit, reading: Reading) -> bool:

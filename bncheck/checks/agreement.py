@@ -55,6 +55,8 @@ def eval_agrees_with_training(case: Case, seen: Seen) -> Judgement:
     if not evidence.facts["conventions"].running_var:
         return Judgement(Outcome.SKIP, "which variance the statistics hold is not known (see BN301)")
     judged = [_agreement(case, evidence, *held) for held in statistics_held(case, evidence)]
+    if not judged:
+        return Judgement(Outcome.SKIP, "the running statistics have not the shape (C,)")
     return next((judgement for judgement in judged if judgement.outcome is not Outcome.FAIL), judged[0])
 
 

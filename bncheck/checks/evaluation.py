@@ -212,6 +212,8 @@ def statistics_used(case: Case, evidence: Evidence) -> Used | None:
 def statistics_held(case: Case, evidence: Evidence) -> list[tuple[Array, Array]]:
     """Return what mean and variance eval mode may rightly use, of what the code holds; as they are held first."""
     found, conventions = evidence.arrays, evidence.facts["conventions"]
+    if "mean" not in found:  # their shape is not (C,)
+        return []
     held = [(found["mean"][-1], found["var"][-1])]
     if "eval_mean" in found and "eval_var" in found:  # an average may be finished when inference begins
         held.append((found["eval_mean"], found["eval_var"]))

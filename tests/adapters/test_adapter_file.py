@@ -96,6 +96,65 @@ def test_the_target_is_the_thing_that_was_named(write):
     assert report.conventions.running_var == "unbiased"
 
 
+BY_NAMES = """
+    running_stats = "running_mean, running_var"
+    def open(target, gamma, beta, eps, channels):
+        layer = target.BatchNorm(channels, eps)
+        layer.gamma, layer.beta = gamma, beta
+        return layer
+    def forward(state, x, train):
+        state.training = train
+        return state.forward(x)
+    def backward(state, dy):
+        return state.backward(dy), state.dgamma, state.dbeta
+"""
+
+
+def test_running_statistics_are_said_by_the_names_of_where_they_are(write):
+    report = verify(LAYER, write(BY_NAMES))
+    assert report.verdict is Verdict.PASS, failing(report)
+    assert report.conventions.running_var == "unbiased"
+    inside = BY_NAMES.replace('"running_mean, running_var"', '"layer.running_mean, layer.running_var"')
+    inside = inside.replace("return layer", 'return {"layer": layer}').replace("state.", 'state["layer"].')
+    assert verify(LAYER, write(inside)).conventions.running_var == "unbiased"
+
+
+def test_statistics_that_change_their_shape_are_no_fault_of_bncheck(write, tmp_path):
+    """In some layout the code may keep other ones than in the first that was tried."""
+    (tmp_path / "any_axes.py").write_text(
+        """
+import numpy as np
+class Norm:
+    def __init__(self): self.mean, self.var = np.zeros(1), np.ones(1)
+    def batch_norm(self, x, gamma, beta, eps, train):
+        axes = tuple(range(x.ndim - 1))
+        if train:
+            mu, var = x.mean(axis=axes), x.var(axis=axes)
+            self.mean, self.var = 0.9 * self.mean + 0.1 * mu, 0.9 * self.var + 0.1 * var
+            if x.ndim > 2: self.mean, self.var = self.mean[:1], self.var[:1]
+        else: mu, var = self.mean, self.var
+        std = np.sqrt(var + eps)
+        xhat = (x - mu) / std
+        self.cache = xhat, std, gamma, axes
+        return gamma * xhat + beta
+    def batch_norm_back(self, dy):
+        xhat, std, gamma, axes = self.cache
+        d = dy * gamma
+        dx = (d - d.mean(axis=axes) - xhat * (d * xhat).mean(axis=axes)) / std
+        return dx, (dy * xhat).sum(axis=axes), dy.sum(axis=axes)
+"""
+    )
+    adapter = """
+        running_stats = "mean, var"
+        def open(module): return module.Norm()
+        def forward(state, x, gamma, beta, eps, train): return state.batch_norm(x, gamma, beta, eps, train)
+        def backward(state, dy): return state.batch_norm_back(dy)
+    """
+    report = verify(tmp_path / "any_axes.py", write(adapter), cases=40)
+    assert report.conventions.layouts == ("NC", "NLC", "NHWC", "NDHWC")
+    assert report.verdict is not Verdict.ERROR, report.error
+
+
 def test_every_argument_is_what_it_is_called(write):
     adapter = write(
         """
@@ -139,6 +198,18 @@ def test_what_an_adapter_asks_of_a_module_is_there(write, tmp_path):
     report = verify(tmp_path / "more.py", write(adapter))
     assert report.verdict is Verdict.PASS, report.error
     assert report.conventions.eps == 1e-3
+
+
+def test_an_adapter_joins_what_lies_in_two_files(write, tmp_path):
+    text = STAGED.read_text()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "there.py").write_text(text.replace("batchnorm_backward", "of_no_use"))
+    (tmp_path / "code" / "back_again.py").write_text(text.replace("batchnorm_forward", "of_no_use"))
+    source = "from back_again import batchnorm_backward\n" + PAIR.replace(
+        "target.batchnorm_backward", "batchnorm_backward"
+    )
+    report = verify(tmp_path / "code" / "there.py", write(source), Isolated(20.0))
+    assert report.verdict is Verdict.PASS, report.error
 
 
 def test_code_that_is_given_no_gamma_and_beta_does_without(write):
@@ -254,6 +325,18 @@ WRONG = {
         "def forward(x):\n    return x.no_such_thing\n" + BACKWARD,
         "my_adapter.py:2: forward of the adapter raised AttributeError: 'numpy.ndarray' object has no attribute",
     ),
+    "running statistics by one name": (
+        'running_stats = "stats"\n' + PAIR,
+        "my_adapter.py: running_stats should be a function, or two names like 'running_mean, running_var'",
+    ),
+    "running statistics that are not there": (
+        textwrap.dedent(BY_NAMES).replace("running_mean,", "runing_mean,"),
+        "my_adapter.py: the state has no runing_mean, running_var: 'BatchNorm' object has no attribute 'runing_mean'",
+    ),
+    "open that raises": (
+        "def open(module):\n    return module.Nrom()\n" + PAIR,
+        "my_adapter.py:2: open of the adapter raised AttributeError: module ",
+    ),
     "layouts that are not tried": (
         'layout = "CNHW, HWNC"\n' + PAIR,
         "forward (my_adapter.py:3): the layout stated, CNHW or HWNC, is none of those that are tried: give it",
@@ -264,7 +347,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_an_adapter_that_never_worked_is_refused_with_one_line(write, case):
     source, says = WRONG[case]
-    report = verify(STAGED, write(source))
+    report = verify(LAYER if "BatchNorm" in source else STAGED, write(source))
     assert report.verdict is Verdict.ERROR
     assert says in report.error
     assert "\n" not in report.error
