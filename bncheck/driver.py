@@ -16,7 +16,7 @@ from bncheck import guard, location
 from bncheck.adapters import resolve
 from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.catalogue import CHECKS, Check, selected
+from bncheck.checks.catalogue import CHECKS, DIVIDED_BY_ZERO, Check, selected
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
 from bncheck.errors import BncheckError, StubError, TargetError
@@ -147,7 +147,7 @@ def _of_adapter(evidence: Evidence) -> str:
 def _nothing_to_say(target: Target, case: Case) -> str:
     """Return why a case cannot be judged: a constant channel divides 0 by 0 where the implementation has no eps."""
     if case.spec.eps == 0.0 and bool((truth(case).forward.var == 0.0).any()):
-        return "a constant channel without eps is 0/0"
+        return DIVIDED_BY_ZERO
     return ""
 
 

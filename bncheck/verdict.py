@@ -8,7 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from bncheck.case import CaseSpec
-from bncheck.checks.catalogue import CHECKS, Check, named
+from bncheck.checks.catalogue import CHECKS, OF_A_CASE, Check, named
 from bncheck.model import CaseResult, Expected, Judgement, Outcome
 from bncheck.report import Finding, OracleTable, Verdict
 
@@ -185,8 +185,9 @@ def overall(verdicts: Sequence[Verdict]) -> Verdict:
 def _finding(check: Check, judged: list[tuple[str, Judgement]]) -> Finding:
     counts = Counter(judgement.outcome for _, judgement in judged)
     outcome = next(o for o in _GRAVITY if counts[o])
+    reason = _reason(judged) if outcome is Outcome.SKIP else ""
     case, judgement = min(
-        ((case, j) for case, j in judged if j.outcome is outcome),
+        ((case, j) for case, j in judged if j.outcome is outcome and (not reason or j.message == reason)),
         # The smallest failing case speaks for a failure, the worst ratio for a pass.
         key=lambda item: _size(item[0]) if outcome is not Outcome.PASS else (-_ratio(item[1]), 0),
     )
@@ -205,6 +206,13 @@ def _finding(check: Check, judged: list[tuple[str, Judgement]]) -> Finding:
         want=judgement.want,
         counts={o.value: counts[o] for o in _GRAVITY if counts[o]},
     )
+
+
+def _reason(judged: list[tuple[str, Judgement]]) -> str:
+    """Return why a check was skipped on every case: the reason of most of those cases that it would have run on."""
+    reasons = Counter(judgement.message for _, judgement in judged)
+    telling = Counter({reason: count for reason, count in reasons.items() if reason not in OF_A_CASE})
+    return (telling or reasons).most_common(1)[0][0]
 
 
 def _marked(finding: Finding, check: Check, failed: set[str]) -> Finding:

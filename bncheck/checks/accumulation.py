@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import NOT_TRIED, Seen, check
 from bncheck.model import Judgement, Outcome
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def gradients_add_up_alike(case: Case, seen: Seen) -> Judgement:
     """
     evidence, once = seen["backward-twice"], seen["training"].arrays
     if not evidence.facts.get("tried"):
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     if raised := evidence.facts["raised"]:
         return Judgement(Outcome.SKIP, f"a second backward is refused: {raised}")
     again = {name: evidence.arrays.get(f"added_{name}", evidence.arrays.get(name)) for name in _PARAMETERS}

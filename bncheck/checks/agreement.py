@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import NOT_TRIED, Seen, check
 from bncheck.checks.evaluation import nothing_to_judge, roundoff, statistics_held, wide
 from bncheck.core.tolerance import within
 from bncheck.core.truth import allowances, truth
@@ -51,7 +51,7 @@ def eval_agrees_with_training(case: Case, seen: Seen) -> Judgement:
     if nothing := nothing_to_judge(evidence):
         return nothing
     if "y" not in evidence.arrays:
-        return Judgement(Outcome.SKIP, evidence.facts.get("fault") or "not tried on this case")
+        return Judgement(Outcome.SKIP, evidence.facts.get("fault") or NOT_TRIED)
     if not evidence.facts["conventions"].running_var:
         return Judgement(Outcome.SKIP, "which variance the statistics hold is not known (see BN301)")
     judged = [_agreement(case, evidence, *held) for held in statistics_held(case, evidence)]

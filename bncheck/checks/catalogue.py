@@ -22,6 +22,12 @@ _SEVERITIES = {
 }
 
 
+# Why a check says nothing of a case: of a whole target any other reason tells more.
+NOT_TRIED = "not tried on this case"
+DIVIDED_BY_ZERO = "a constant channel without eps is 0/0"
+OF_A_CASE = (NOT_TRIED, DIVIDED_BY_ZERO)
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One promise, and the function that judges whether a case's evidence keeps it.

@@ -276,4 +276,6 @@ def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
     """
     if seen["training"].facts.get("eps_source") == "ignored":
         return Judgement(Outcome.FAIL, f"eps is accepted and ignored: {case.spec.eps:g} is used whatever it is")
-    return Judgement(Outcome.PASS, "eps is heeded, or hard-coded")
+    if seen["training"].facts.get("eps_source") == "fixed":
+        return Judgement(Outcome.SKIP, "the code takes no eps: it is hard-coded, or there is none")
+    return Judgement(Outcome.PASS, "eps is heeded")

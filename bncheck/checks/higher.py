@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import NOT_TRIED, Seen, check
 from bncheck.core import line_probe
 from bncheck.core.reference import backward, forward
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+_NOT_OFFERED = "no library that differentiates this code offers it"
 _FOLLOWS = ("BN101", "BN201", "BN211", "BN503", "BN506")
 
 
@@ -106,7 +107,8 @@ def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], o
     evidence = seen["higher-order"]
     found, v = evidence.arrays.get(name), evidence.arrays.get("v")
     if found is None or v is None or not np.isfinite(found).all():
-        reason = evidence.facts.get(f"{name}.raised") or "not offered, or not tried on this case"
+        offered = evidence.facts.get(f"{name}.offered", True)
+        reason = evidence.facts.get(f"{name}.raised") or (NOT_TRIED if offered else _NOT_OFFERED)
         return Judgement(Outcome.SKIP, reason)
     radius = line_probe.RADIUS["float64"]
     x = case.x.astype(np.float64)

@@ -111,7 +111,9 @@ def _judge(seen: Seen, name: str, position: int, right: str) -> Judgement:
     conventions: Conventions | None = seen["running"].facts.get("conventions")
     word = conventions.initial[position] if conventions else ""
     if not word:
-        return Judgement(Outcome.SKIP, f"{name} is handed over: the code has none of its own to start from")
+        return Judgement(
+            Outcome.SKIP, f"the code has no {name} of its own to start from: it is handed over, or there is none"
+        )
     if word == right:
         return Judgement(Outcome.PASS, f"{name} starts at {right}")
     return Judgement(Outcome.WARN, f"{name} {_SAID.get(word, f'starts at {word}')}; usual is {right} for every channel")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import NOT_TRIED, Seen, check
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
 from bncheck.model import TENSORS, Judgement, Outcome
@@ -221,7 +221,8 @@ def _judge(case: Case, seen: Seen, law: str, change: str) -> Judgement:
     evidence, own = seen["laws"], seen["training"].arrays
     if raised := evidence.facts.get("raised", {}).get(law):
         return Judgement(Outcome.SKIP, f"with {change}: {raised}")
-    judgement = Judgement(Outcome.SKIP, "not tried on this case")
+    lacking = law == "space" and not evidence.facts.get("both", True)
+    judgement = Judgement(Outcome.SKIP, "the code takes (N, C) or maps, and not both" if lacking else NOT_TRIED)
     for tensor in TENSORS:
         found, want = evidence.arrays.get(f"{law}.{tensor}"), own.get(tensor)
         if found is None or want is None or not (np.isfinite(found).all() and np.isfinite(want).all()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import NOT_TRIED, Seen, check
 from bncheck.core.precision import limits
 from bncheck.core.reference import Forward, backward, forward
 from bncheck.core.rounding import Bounds, rounding_bounds
@@ -89,6 +89,8 @@ def scale_of_weights_cancels(case: Case, seen: Seen) -> Judgement:
     """
     evidence = seen["network"]
     alone = evidence.facts.get("forward_only", False)
+    if not evidence.facts.get("eps_set", True):
+        return Judgement(Outcome.SKIP, "the code cannot be given another eps")
     if missing := _missing(evidence, "y", "scaled_y", *(() if alone else ("scaled_dx", "dx"))):
         return missing
     found = evidence.arrays
@@ -180,7 +182,7 @@ def _missing(evidence: Evidence, *names: str) -> Judgement | None:
     if raised := evidence.facts.get("raised"):
         return Judgement(Outcome.SKIP, raised)
     if any(name not in evidence.arrays for name in names):
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     if not all(np.isfinite(evidence.arrays[name]).all() for name in names):
         return Judgement(Outcome.SKIP, "not finite (see BN503)")
     return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import NOT_TRIED, Seen, check
 from bncheck.core.precision import limits
 from bncheck.core.rounding import statistics_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF
@@ -70,7 +70,7 @@ def saved_statistics(case: Case, seen: Seen) -> Judgement:
     if case.spec.m == 1:
         return Judgement(Outcome.SKIP, "one value per channel has no spread")
     if not seen["second-step"].facts:
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     same = [s for s in first if s.name in later and np.allclose(s.value, later[s.name], rtol=1e-3, equal_nan=True)]
     judged = [_judged(case, saved) for saved in same]
     for outcome in (Outcome.FAIL, Outcome.WARN, Outcome.PASS):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.checks.catalogue import Seen, check
+from bncheck.checks.catalogue import NOT_TRIED, Seen, check
 from bncheck.model import TENSORS, Evidence, Judgement, Outcome
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def layers_independent(case: Case, seen: Seen) -> Judgement:
 
 def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
     if second.fault is None and not second.facts:
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     if (first.fault is None) != (second.fault is None):
         fault = first.fault or second.fault
         return Judgement(Outcome.FAIL, f"of {which} only one works: {fault}")
@@ -201,7 +201,7 @@ def backward_repeatable(case: Case, seen: Seen) -> Judgement:
     """
     evidence, once = seen["backward-twice"], seen["training"].arrays
     if not evidence.facts.get("tried"):
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     if raised := evidence.facts["raised"]:
         return Judgement(Outcome.SKIP, f"a second backward is refused: {raised}")
     dx, again = once.get("dx"), evidence.arrays.get("dx")
@@ -250,7 +250,7 @@ def poison_stays_in_channel(case: Case, seen: Seen) -> Judgement:
     """
     evidence, plain = seen["poisoned"], seen["training"].arrays
     if "channel" not in evidence.facts:
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     if raised := evidence.facts["raised"]:
         return Judgement(Outcome.PASS, f"refuses what is not finite: {raised}")
     others = np.arange(case.spec.c) != evidence.facts["channel"]
@@ -293,7 +293,7 @@ def empty_batch_is_clear(case: Case, seen: Seen) -> Judgement:
     """
     facts = seen["empty-batch"].facts
     if "raised" not in facts:
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     if facts["raised"]:
         return Judgement(Outcome.PASS, f"an empty batch is refused: {facts['raised']}")
     want = (0, *case.x.shape[1:])
@@ -330,7 +330,7 @@ def random_state_untouched(case: Case, seen: Seen) -> Judgement:
     """
     moved = seen["random-state"].facts.get("moved")
     if moved is None:
-        return Judgement(Outcome.SKIP, "not tried on this case")
+        return Judgement(Outcome.SKIP, NOT_TRIED)
     if moved:
         return Judgement(Outcome.WARN, f"a step draws from, or seeds, the global generator of {' and '.join(moved)}")
     return Judgement(Outcome.PASS, "global random generators are left alone")

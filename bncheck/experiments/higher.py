@@ -34,6 +34,7 @@ def higher_order(target: Target, case: Case, seen: Seen) -> Evidence:
             session.forward(case.x.copy())
             if isinstance(session, Differentiable):
                 found = session.second(case.dy.copy(), v) if name == "second" else session.tangent(v)
+                facts[f"{name}.offered"] = found is not None
                 if is_tensor(found, case.x.shape):
                     arrays[name] = np.asarray(found, dtype=np.float64)
         facts[f"{name}.raised"] = str(faults[0]) if faults else ""

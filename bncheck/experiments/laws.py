@@ -102,7 +102,9 @@ def laws(target: Target, case: Case, seen: Seen) -> Evidence:
             count += calls if found else 0
         if faults:
             raised[law] = str(faults[0])
-    return Evidence("laws", arrays, {"raised": raised, "evaluations": count})
+    layouts = target.conventions.layouts
+    facts = {"raised": raised, "evaluations": count, "both": "NC" in layouts and len(layouts) > 1}
+    return Evidence("laws", arrays, facts)
 
 
 def _shifted(steps: _Steps, own: Found) -> Found:

@@ -47,7 +47,7 @@ def network(target: Target, case: Case, seen: Seen) -> Evidence:
             arrays["scaled_y"] = scaled.forward(2 * x)
             arrays["scaled_dx"] = scaled.backward(dy.copy())[0]
     facts: dict[str, Any] = {"evaluations": 4, "raised": str(faults[0]) if faults else ""}
-    facts["forward_only"] = target.conventions.forward_only
+    facts |= {"forward_only": target.conventions.forward_only, "eps_set": target.conventions.eps is None}
     shaped = {name: a for name, a in arrays.items() if name in ("u", "w", "k") or is_tensor(a, x.shape)}
     return Evidence("network", {name: np.asarray(a, dtype=np.float64) for name, a in shaped.items()}, facts)
 
