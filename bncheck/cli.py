@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bncheck.pages.catalogue import Page
     from bncheck.report import Progress
     from bncheck.reporters import Style
+    from bncheck.settings import Settings
 
 EXIT_CODES = {
     Verdict.PASS: 0,
@@ -170,7 +171,7 @@ def verify(
     from bncheck.reporters.destination import opened, style_for
 
     settings = settings_from(options)
-    specs = _specs(targets, programs, settings.adapter_file)
+    specs = _specs(targets, programs, settings)
     with opened(output) as write:
         with _progress(quiet) as show:
             report = pipeline.run(specs, settings, show)
@@ -178,12 +179,16 @@ def verify(
     _finish(report, output, quiet)
 
 
-def _specs(targets: tuple[str, ...], programs: tuple[str, ...], adapter_file: str | None) -> list[TargetSpec]:
-    """Return what to verify; an adapter file may stand for itself."""
-    if not targets and not programs and adapter_file:
-        targets = (adapter_file,)
+def _specs(targets: tuple[str, ...], programs: tuple[str, ...], settings: Settings) -> list[TargetSpec]:
+    """Return what to verify: what is asked for, else an adapter file by itself, else the settings' targets."""
+    adapter_file = settings.adapter_file
     if not targets and not programs:
-        raise UsageError("nothing to verify: give a TARGET, such as my_layers.py, or --exec COMMAND")
+        targets = (adapter_file,) if adapter_file else settings.targets
+    if not targets and not programs:
+        raise UsageError(
+            "nothing to verify: give a TARGET, such as my_layers.py, or --exec COMMAND, "
+            "or name targets in [tool.bncheck] of pyproject.toml"
+        )
     if programs and adapter_file:
         raise UsageError("--exec speaks for itself; leave out --adapter")
     return [TargetSpec(target) for target in targets] + [TargetSpec(command, program=True) for command in programs]
@@ -217,7 +222,7 @@ def replay(
 
     settings = settings_from(options)
     case = _case(case_id, targets)
-    specs = _specs(targets, programs, settings.adapter_file)
+    specs = _specs(targets, programs, settings)
     with opened(output) as write:
         report = pipeline.replay(specs, case.id, settings)
         write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose=True)))

@@ -17,6 +17,7 @@ import numpy as np
 from bncheck.bugs.catalogue import BUGS, Bug, Choice, Sample, Version
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
+from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.steps import FORWARD, Array, Step, Steps
 from bncheck.bugs.terms import readings, readings_of_sum, readings_of_y
 from bncheck.bugs.words import RIGHT, in_words
@@ -77,6 +78,14 @@ def explain(
     return found + [(_unnamed(tensor, search), None) for tensor in search.unnamed]
 
 
+def own_steps(explained: Sequence[tuple[Diagnosis, Version | None]]) -> dict[str, Step] | None:
+    """Return the steps of the forward that are known to be wrong; None where y is wrong and has no name."""
+    if any(version is None and diagnosis.tensor == "y" for diagnosis, version in explained):
+        return None
+    forward = [v for _, v in explained if v is not None and not v.anew and set(v.bug.steps) <= set(FORWARD)]
+    return {name: step for version in forward for name, step in version.replaced.items()}
+
+
 def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Diagnosis:
     bug = version.bug
     # An eps that is used whatever is asked for is right on the drawn cases, which have it, too.
@@ -108,7 +117,7 @@ class _Search:
     def __init__(self, seen: Sequence[Observed], without: frozenset[str]) -> None:
         self.seen = seen
         self.without = without
-        self.bugs = [bug for code, bug in BUGS.items() if code not in without]
+        self.bugs = [bug for code, bug in BUGS.items() if code not in without and OF_TRAINING.issuperset(bug.steps)]
         self.own: dict[str, Step] = {}
         self.backward: tuple[Version, ...] = ()
         self.named: set[str] = set()

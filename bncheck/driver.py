@@ -261,18 +261,21 @@ def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) 
 
 def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     """Look for bugs that explain what is wrong, and for their lines."""
-    from bncheck.diagnose import explain
+    from bncheck.diagnose import explain, own_steps
     from bncheck.lines.pointing import pointed
+    from bncheck.memory.search import diagnosed
 
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source
     seen, ignored = answered(target, task.settings.dtype)
     explained = explain(seen, ignored_eps=ignored)
+    own = own_steps(explained)
+    of_memory = () if own is None else diagnosed(target, task.settings.dtype, task.codes, own)
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
         diagnoses = pointed(target, seen, named, source)
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
-    return Diagnosed((*diagnoses, *unnamed), 2 * len(seen))
+    return Diagnosed((*diagnoses, *of_memory, *unnamed), 2 * len(seen))
 
 
 def _at_worst_element(judgement: Judgement, shown: Comparison) -> Judgement:

@@ -271,12 +271,13 @@ class _Job:
         return replace(_with_exhibit(finding, shown), condition=condition)
 
     def _diagnosed(self, card: TargetCard, found: Sequence[Finding]) -> list[Diagnosed]:
-        """Ask for the names of the bugs, where a tensor of training fails and nothing took the worker down."""
+        """Ask for the names of the bugs, where something with a formula fails and nothing took the worker down."""
         failed = [finding for finding in found if finding.outcome is Outcome.FAIL]
         if not any(f.code[:3] in _FORMULAS for f in failed) or any(f.code == "BN506" for f in failed):
             return []
         answers: list[Diagnosed] = []
-        task = Task("diagnose", self.spec, self.settings, card.name)
+        codes = tuple(sorted({finding.code for finding in failed}))
+        task = Task("diagnose", self.spec, self.settings, card.name, codes=codes)
         self.executor.run(task, lambda event: answers.append(event) if isinstance(event, Diagnosed) else None)
         return answers
 
@@ -295,8 +296,8 @@ class _Job:
         return wanted
 
 
-# Checks of y and of the gradients in training: what the bugs that have names are wrong in.
-_FORMULAS = ("BN1", "BN2", "BN5", "BN6")
+# Checks of y and of the gradients, of the statistics and of eval mode: what the bugs that have names are wrong in.
+_FORMULAS = ("BN1", "BN2", "BN3", "BN5", "BN6")
 
 
 def _conditioned(diagnosis: Diagnosis, found: Sequence[Finding]) -> Diagnosis:

@@ -195,7 +195,7 @@ class TargetReport:
     discovery: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """The result of one run. Truthy when everything verified is right."""
 
@@ -214,15 +214,25 @@ class Report:
         if self:
             return
         lines = [f"{t.name}: {t.verdict.value}" + (f": {t.error}" if t.error else "") for t in self.targets]
-        lines += [
-            f"  {f.code} {f.name}: {f.message}"
-            + (f"; {f.condition.sentence}" if f.condition else "")
-            + (f" [{f.case}]" if f.case else "")
-            for t in self.targets
-            for f in t.findings
-            if f.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE) and f.follows_from is None
-        ]
+        for target in self.targets:
+            lines += [f"  {d.code} {d.name} ({d.tensor}): {d.title}" for d in target.diagnoses]
+            lines += [
+                f"  {f.code} {f.name}: {f.message}"
+                + (f"; {f.condition.sentence}" if f.condition else "")
+                + (f" [{f.case}]" if f.case else "")
+                for f in target.findings
+                if f.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE) and f.follows_from is None
+            ]
         raise VerificationFailure("\n".join(lines))
+
+    def __repr__(self) -> str:
+        """Return the verdicts, and what is wrong first: what a failing ``assert report`` shows."""
+        told = []
+        for target in self.targets:
+            first = [f"{d.code} {d.name}" for d in target.diagnoses]
+            first += [f"{f.code} {f.name}" for f in target.findings if f.outcome is Outcome.FAIL and not f.follows_from]
+            told.append(" ".join((target.verdict.value.upper(), f"{target.name}:", *first[:1])).rstrip(":"))
+        return f"<bncheck report: {'; '.join(told) or 'nothing was verified'}>"
 
 
 @dataclass(frozen=True, slots=True)

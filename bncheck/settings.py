@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import threading
 import tomllib
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class Settings(Declared):
         Seconds without any sign of life after which an isolated worker is killed.
     strict : bool
         Whether warnings fail.
+    targets : tuple of str
+        What to verify where nothing else is asked for: "my_bn.py", "my_bn.py::bn_forward", "package.layers:name".
     expected : tuple of Expected
         Failures that are known and stay for a reason; tables or mappings with check, reason and target are taken too.
         One that does not happen any more is a failure.
@@ -84,6 +87,7 @@ class Settings(Declared):
     ignore: tuple[str, ...] = ()
     timeout: float = 20.0
     strict: bool = False
+    targets: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = ()
 
     @property
@@ -120,7 +124,19 @@ class Settings(Declared):
         object.__setattr__(self, "timeout", float(self.timeout))
         for name in ("select", "ignore"):
             object.__setattr__(self, name, _split(name, getattr(self, name)))
+        object.__setattr__(self, "targets", _targets(self.targets))
         object.__setattr__(self, "expected", _expected(self.expected))
+
+
+def is_file(target: str) -> bool:
+    """Tell a target in a file from one in a module."""
+    return target.partition("::")[0].endswith((".py", ".ipynb"))
+
+
+def _targets(texts: object) -> tuple[str, ...]:
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise UsageError(f'targets should be a list of strings, such as ["my_bn.py"], not {texts!r}')
+    return tuple(texts)
 
 
 def _expected(entries: object) -> tuple[Expected, ...]:
@@ -188,4 +204,14 @@ def read_pyproject(folder: Path) -> dict[str, Any]:
             values[name] = getattr(Settings(**{name: value}), name)
         except UsageError as error:
             raise UsageError(f"{path}: [tool.bncheck] {error}") from error
+    if "targets" in values:
+        values["targets"] = tuple(_seen_from_here(path.parent, target) for target in values["targets"])
     return values
+
+
+def _seen_from_here(folder: Path, target: str) -> str:
+    """Return a target whose file stands in the settings of a folder, for whoever is in another one."""
+    if not is_file(target) or folder == Path.cwd():
+        return target
+    path, sep, name = target.partition("::")
+    return f"{os.path.relpath(folder / path)}{sep}{name}"

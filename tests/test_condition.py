@@ -19,7 +19,7 @@ from bncheck.model import Gradients, Outcome
 def without_names():
     """Leave the search for the bug's name out: it is no part of this, and takes its time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline._Job, "_diagnosed", lambda *_: [])
+        patch.setattr(pipeline.Job, "_diagnosed", lambda *_: [])
         yield
 
 

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bncheck.bugs.derivations import DERIVATIONS
-from bncheck.bugs.steps import STEPS, Step, Steps
+from bncheck.bugs.memory import LINES
+from bncheck.bugs.steps import Step, Steps
 from bncheck.registry import Registry
 
 
@@ -93,12 +94,14 @@ class Bug:
 class Version:
     """A bug with the value of its parameter.
 
-    `anew` says that it is a bug of the forward which stands in the backward alone, where the statistics are made anew.
+    `anew` says that it is a bug of the forward which stands in the backward alone, where the statistics are made anew;
+    `place` says where else it stands ("in eval mode, ").
     """
 
     bug: Bug
     choice: Choice
     anew: bool = False
+    place: str = ""
 
     @property
     def replaced(self) -> dict[str, Step]:
@@ -122,7 +125,7 @@ class Version:
     def title(self) -> str:
         """The fault in one sentence."""
         told = self.fill(self.choice.said or self.bug.title)
-        return f"in the backward, which makes its own statistics, {told}" if self.anew else told
+        return f"in the backward, which makes its own statistics, {told}" if self.anew else f"{self.place}{told}"
 
     def fill(self, text: str) -> str:
         """Return a text of the bug with the parameter's value in it."""
@@ -152,7 +155,7 @@ def bug(
     def register(fault: Callable[..., Any]) -> Callable[..., Any]:
         steps = tuple(step.split())
         given = choices if choices is None or callable(choices) else lambda samples: choices
-        BUGS.add(code, Bug(code, name, title, steps, wrong, right or STEPS[steps[0]].line, mend, fault, given))
+        BUGS.add(code, Bug(code, name, title, steps, wrong, right or LINES[steps[0]].line, mend, fault, given))
         return fault
 
     return register

@@ -37,7 +37,69 @@ _XHAT = """With inv_std = 1 / sqrt(var + eps):
     mean(xhat) = inv_std mean(x - mu) = 0
     mean(xhat**2) = inv_std**2 var = var / (var + eps), just below 1"""
 
+_AVERAGE = """Inference has no batch to take statistics of; it takes averages over the batches of training.
+With a fraction k that stays, after t batches that began at a start:
+
+    running = k**t start + (1 - k) (batch_t + k batch_(t-1) + k**2 batch_(t-2) + ...)
+
+The weights sum to k**t + (1 - k) (1 + k + ... + k**(t-1)) = 1, whatever t: the statistics of a batch that comes again
+and again are reached, and kept. Momentum is k in some conventions, 1 - k in others; either is right."""
+
+_TAKEN_IN = """What comes in is the batch's own variance, about the batch's own mean, over m or over m - 1:
+
+    E[sum((x - mu)**2) / m] = (m - 1) / m sigma**2
+
+for m values drawn from what has the variance sigma**2, so that m / (m - 1) var estimates it. Both conventions exist.
+Inference adds eps and takes the root, so that neither belongs in here."""
+
+_HELD = """The statistics are averages over the batches of training, each of which counts once:
+
+    k running + (1 - k) batch, once;  twice it is k**2 running + (1 - k**2) batch
+
+A backward sees no new batch, and a question in eval mode is none to learn from."""
+
+_EVAL = """In eval mode mean and variance are numbers that do not depend on x, so that y is a line in x, per channel:
+
+    y = gamma / sqrt(running_var + eps) x + (beta - gamma running_mean / sqrt(running_var + eps))
+
+x = running_mean gives y = beta, and a step of sqrt(running_var + eps) in x is a step of gamma in y."""
+
+_EVAL_BACKWARD = """In eval mode mean and variance are constants, and the paths through them are gone:
+
+    y_i = gamma (x_i - running_mean) / sqrt(running_var + eps) + beta
+    dx_i = dy_i gamma / sqrt(running_var + eps)
+    dgamma = sum(dy (x - running_mean) / sqrt(running_var + eps)),  dbeta = sum(dy)"""
+
+_ALONE = """The loss of a step is a function of that step's batch and of the parameters.
+What the layer met before is in neither:
+
+    dL/dgamma = sum(dy * xhat)
+
+with dy, xhat and m of this batch. Sums over several steps are the optimiser's to make, or the caller's who asks for
+them."""
+
 DERIVATIONS: dict[str, str] = {
+    **dict.fromkeys(("kept", "running_mean", "running_var"), _AVERAGE),
+    "mean_taken": """What comes in is the batch's mean, over all values that a channel has there:
+
+    mu = sum(x) / m
+
+An average of such means over batches of one size is the mean of all their values.""",
+    "start_mean": """An average that starts with its first value has no start to forget:
+
+    running_mean = mu, at the first batch
+
+and from the second batch on it is k running_mean + (1 - k) mu, as ever.""",
+    "start_var": """An average that starts with its first value has no start to forget:
+
+    running_var = var, at the first batch
+
+and from the second batch on it is k running_var + (1 - k) var, as ever.""",
+    "var_taken": _TAKEN_IN,
+    **dict.fromkeys(("held_mean", "held_var"), _HELD),
+    **dict.fromkeys(("eval_mean", "eval_var", "eval_y"), _EVAL),
+    **dict.fromkeys(("eval_back_xhat", "eval_back_inv_std"), _EVAL_BACKWARD),
+    **dict.fromkeys(("later_y", "later_dx", "later_dgamma", "later_dbeta"), _ALONE),
     "mu": """The mean of a channel is the number about which its m values cancel:
 
     sum(x - mu) = 0,  so  m mu = sum(x),  mu = sum(x) / m

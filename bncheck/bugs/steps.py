@@ -48,10 +48,11 @@ class Steps:
         self.axes: tuple[int, ...] = case.axes
         self.replaced = dict(replaced or {})
         self.returned = dict(returned or {})
+        self.table: Mapping[str, RightStep] = STEPS
 
     def __getattr__(self, name: str) -> Any:
         """Return a step's value."""
-        if name.startswith("_") or name not in STEPS:
+        if name.startswith("_") or name == "table" or name not in self.table:
             raise AttributeError(name)
         value = self.replaced[name](self) if name in self.replaced else self.right(name)
         setattr(self, name, value)
@@ -59,7 +60,7 @@ class Steps:
 
     def right(self, name: str) -> Any:
         """Return what a step should make of the steps before it."""
-        return STEPS[name].value(self)
+        return self.table[name].value(self)
 
     def mean(self, a: Array, axes: tuple[int, ...] | None = None) -> Array:
         """Return the mean per channel, or over other axes."""

@@ -6,7 +6,7 @@ import pytest
 
 from bncheck.bugs.catalogue import BUGS
 from bncheck.bugs.derivations import DERIVATIONS
-from bncheck.bugs.steps import STEPS
+from bncheck.bugs.memory import LINES
 
 # Words that a section has at least.
 SUBSTANCE = {"Derivation": 20, "Why it happens": 5, "By hand": 5, "References": 4, "To mend it": 3}
@@ -23,10 +23,10 @@ def test_each_section_says_something(code):
 
 
 def test_every_step_is_derived():
-    assert set(DERIVATIONS) == set(STEPS)
+    assert set(DERIVATIONS) == set(LINES)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", LINES)
 def test_a_derivation_has_a_formula_and_words(step):
     paragraphs = DERIVATIONS[step].split("\n\n")
     assert any(all(line.startswith("    ") for line in p.splitlines()) for p in paragraphs)

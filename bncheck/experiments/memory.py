@@ -1,0 +1,71 @@
+"""What a layer does in a course of batches: its answers, and the statistics that it holds around each call."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bncheck.case import Case
+from bncheck.cases.courses import Course
+from bncheck.experiments.training import is_numeric, setup
+from bncheck.guard import faults_of
+from bncheck.model import GRADIENTS, Fault, Session, Target
+
+Held = tuple[Any, Any] | None
+
+
+class Call(NamedTuple):
+    """One batch: the statistics before it, after its forward and after its backward, and what came back.
+
+    Statistics are running mean and variance as (C,), None where they cannot be read; `behind` is None without backward.
+    """
+
+    case: Case
+    before: Held
+    after: Held
+    behind: Held
+    found: dict[str, Any]
+
+
+class Lived(NamedTuple):
+    """A course as a layer went through it, as far as it came."""
+
+    training: list[Call]
+    inference: list[Call]
+
+
+def lived(target: Target, course: Course) -> Lived:
+    """Take one session of a target through a course."""
+    found = Lived([], [])
+    faults: list[Fault] = []
+    with faults_of("forward", faults):
+        session = target.open(setup(course.training[0]))
+        for case in course.training:
+            found.training.append(_called(session, case, "train", backward=True))
+        if target.conventions.mode_switch:
+            for place, case in enumerate(course.inference):
+                # The first is asked forward alone: what a forward leaves behind shows in the second.
+                found.inference.append(_called(session, case, "eval", backward=place > 0))
+    return found
+
+
+def _called(session: Session, case: Case, mode: str, *, backward: bool) -> Call:
+    before = _held(session, case)
+    found: dict[str, Any] = {"y": np.array(session.forward(case.x.copy(), mode))}
+    after, behind = _held(session, case), None
+    if backward:
+        faults: list[Fault] = []
+        with faults_of("backward", faults):
+            found |= zip(GRADIENTS, session.backward(case.dy.copy())[:3], strict=True)
+        behind = None if faults else _held(session, case)
+    numbers = {name: np.array(value, dtype=np.float64) for name, value in found.items() if is_numeric(value)}
+    return Call(case, before, after, behind, numbers)
+
+
+def _held(session: Session, case: Case) -> Held:
+    found = session.running_stats()
+    if found is None or not all(is_numeric(value) for value in found):
+        return None
+    mean, var = (np.array(value, dtype=np.float64) for value in found)
+    return (mean, var) if mean.shape == var.shape == case.gamma.shape else None

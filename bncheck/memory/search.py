@@ -1,0 +1,291 @@
+"""From a layer's courses to the names of its bugs.
+
+As in :mod:`bncheck.diagnose`, a bug is named where each value, on every drawn batch, is what the formulas with one step
+replaced give, to within rounding. First it is asked whether any of the known conventions gives all values: then nothing
+is wrong, whichever it is. Only what a failing check is about is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bncheck.bugs.catalogue import BUGS, Choice, Version
+from bncheck.bugs.memory import INFERENCE, LATER, STATISTICS, UPDATE, Past, Rule
+from bncheck.bugs.steps import Step, Steps
+from bncheck.cases.courses import courses, long_course
+from bncheck.experiments.memory import Call, Lived, lived
+from bncheck.memory.answers import Answers
+from bncheck.memory.averages import Averages, named_start
+from bncheck.memory.values import CONVENTIONS, FINE, KEPT, Batch, Named, all_fit, unit_of
+from bncheck.model import TENSORS, Conventions, Target
+from bncheck.report import Diagnosis
+
+# Which failing checks speak of what.
+OF_RULE = frozenset(("BN301", "BN309"))
+OF_LONG_RUN = frozenset(("BN308",))
+OF_ANSWERS = frozenset(("BN302", "BN305", "BN310"))
+OF_EVAL_GRADIENTS = frozenset(("BN306",))
+OF_OTHER_UPDATES = frozenset(("BN304", "BN307"))
+OF_LATER_STEPS = frozenset(("BN508",))
+CHECKED = OF_RULE | OF_LONG_RUN | OF_ANSWERS | OF_EVAL_GRADIENTS | OF_OTHER_UPDATES | OF_LATER_STEPS
+
+
+def diagnosed(
+    target: Target, dtype: str, failing: Sequence[str], own: Mapping[str, Step], without: Sequence[str] = ()
+) -> tuple[Diagnosis, ...]:
+    """Return the bugs in what a target remembers, behind the checks that fail: its code runs through some courses.
+
+    Parameters
+    ----------
+    target : Target
+        The user's code.
+    dtype : str
+        In which dtype it is verified.
+    failing : sequence of str
+        Codes of the checks that fail; nothing is said of what none of them is about.
+    own : mapping of str to callable
+        The steps of the forward that are known to be wrong.
+    without : sequence of str
+        Codes of bugs that are left out.
+
+    """
+    if CHECKED.isdisjoint(failing):
+        return ()
+    conventions = target.conventions
+    ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
+    dtype = conventions.dtype or dtype
+    lives = [lived(target, course) for course in courses(dtype, ranks, conventions.eps)]
+    if any(len(life.training) < 2 for life in lives):  # code for batches of one size
+        lives = [lived(target, course) for course in courses(dtype, ranks, conventions.eps, alike=True)]
+    long = None if OF_LONG_RUN.isdisjoint(failing) else lived(target, long_course(dtype, ranks, conventions.eps))
+    search = Search(lives, conventions, own, without)
+    return tuple(said(named) for named in search.named(failing, long))
+
+
+class Search:
+    """Looks for the bugs in what one layer remembers.
+
+    Parameters
+    ----------
+    lives : sequence of Lived
+        What it did in courses of batches.
+    conventions : Conventions
+        What discovery found out about it.
+    own : mapping of str to callable
+        The steps of the forward that are known to be wrong; what follows from them is not wrong once more.
+    without : sequence of str
+        Codes of bugs that are left out.
+
+    """
+
+    def __init__(
+        self,
+        lives: Sequence[Lived],
+        conventions: Conventions,
+        own: Mapping[str, Step] | None = None,
+        without: Sequence[str] = (),
+    ) -> None:
+        self.lives, self.conventions, self.own, self.without = lives, conventions, dict(own or {}), tuple(without)
+        self.by_backward = conventions.updated_by == "backward"
+        self.starts_with_batch = conventions.running_start == "first batch"
+        self.averages = Averages(list(self._updates()), without)
+        known = self.averages.right()
+        self.rule: Rule = known[0] if known else KEPT
+        self.rules = known or list(CONVENTIONS)
+
+    def named(self, failing: Sequence[str], long: Lived | None = None) -> list[Named]:
+        """Return the bugs behind failing checks; `long` is a course of many batches."""
+        codes = set(failing)
+        found: list[Named] = []
+        if codes & OF_RULE and self.conventions.momentum_sense not in _WORKED_OUT_LATER:
+            found += self._of_rule(codes)
+        if codes & OF_LONG_RUN and not found and long is not None:
+            found += self._frozen(long)
+        if codes & OF_OTHER_UPDATES:
+            found += self._other_updates()
+        if codes & (OF_ANSWERS | OF_EVAL_GRADIENTS) and self.conventions.momentum_sense not in _WORKED_OUT_LATER:
+            answers = self._answers()
+            found += answers.named() if codes & OF_ANSWERS else []
+            found += answers.named_gradients() if codes & OF_EVAL_GRADIENTS else []
+        if codes & OF_LATER_STEPS:
+            found += self._later()
+        return found
+
+    # ------------------------------------------------------------------------------------------------------ the update
+
+    def _updates(self, lives: Sequence[Lived] | None = None) -> Iterator[Batch]:
+        for life in self.lives if lives is None else lives:
+            met: list[Steps] = []
+            for call in life.training:
+                later = call.behind if self.by_backward else call.after
+                if not (self.starts_with_batch and not met) and _readable(call.before) and _readable(later):
+                    yield self._batch(call, UPDATE, call.before, met, life, _named(later))
+                met.append(Steps(call.case, self.own))
+
+    def _batch(
+        self, call: Call, table: Any, held: Any, met: Sequence[Steps], life: Lived, found: Mapping[str, Any]
+    ) -> Batch:
+        start = life.training[0].before if life.training else None
+        past = Past(held[0], held[1], KEPT, tuple(met), start)
+        return Batch(call.case, table, past, found, unit_of(call.case, [*held, *found.values()]), self.own)
+
+    def _of_rule(self, codes: set[str]) -> list[Named]:
+        if any(batch.unit > FINE for batch in self.averages.updates):
+            return []
+        if self.starts_with_batch and (found := named_start(list(self._first()), self.without)):
+            return found
+        if named := self.averages.named():
+            return named
+        if "BN309" in codes and "BUG607" not in self.without:
+            kept = [self.averages.solved(name, self.rule.unbiased, {}) for name in STATISTICS]
+            if kept[0] is not None and not any(self.rule.stays == rule.stays for rule in CONVENTIONS):
+                version = Version(BUGS.get("BUG607"), Choice(f"{round(kept[0], 6):g}", kept[0]))
+                return [Named(version, version.replaced, STATISTICS, self.rule, len(self.averages.updates))]
+        return []
+
+    def _first(self) -> Iterator[Batch]:
+        """Yield the first batches, before which nothing was held."""
+        for life in self.lives:
+            if life.training and _readable(life.training[0].after):
+                zeros = np.zeros(life.training[0].case.gamma.size)
+                yield self._batch(life.training[0], UPDATE, (zeros, zeros), (), life, _named(life.training[0].after))
+
+    def _frozen(self, long: Lived) -> list[Named]:
+        """Return the bug of statistics that stand still from some batch on."""
+        updates = list(self._updates([long]))
+        still = [all(np.array_equal(b.found[name], old) for name, old in _held_of(b)) for b in updates]
+        if "BUG609" in self.without or not updates or not still[-1] or all(still):
+            return []
+        last = max(place for place, one in enumerate(still) if not one)
+        batches = len(updates[last + 1].past.batches)
+        version = Version(BUGS.get("BUG609"), Choice(str(batches), batches))
+        # The fraction was found on few batches; here it is asked whether it holds up to that one, and none beyond.
+        for rule in self.rules:
+            if all(all_fit(updates, name, rule, version.replaced) for name in STATISTICS):
+                return [Named(version, version.replaced, STATISTICS, rule, len(updates))]
+        return []
+
+    # ------------------------------------------------------------------------------------------- updates where none is
+
+    def _other_updates(self) -> list[Named]:
+        """Return the bugs of statistics that a backward changes, or a batch in eval mode."""
+        found: list[Named] = []
+        for code, values, pairs in (
+            ("BUG610", (None,), [] if self.by_backward else list(self._pairs("training", "after", "behind"))),
+            ("BUG611", ("forward", "shared"), list(self._pairs("inference", "before", "after"))),
+            ("BUG611", ("backward",), list(self._pairs("inference", "after", "behind"))),
+        ):
+            moved = any(not np.array_equal(b.found[f"held_{n}"], old) for b in pairs for n, old in _held_as(b))
+            if not moved or code in self.without:
+                continue
+            if found and pairs and values == ("backward",):
+                continue  # the same backward, whatever the mode
+            versions = [v for v in BUGS.get(code).versions([]) if v.choice.value in values]
+            options = [
+                Named(version, version.replaced, STATISTICS, rule, len(pairs))
+                for version in versions
+                for rule in self._all_rules(pairs)
+                if all(all_fit(pairs, name, rule, version.replaced) for name in ("held_mean", "held_var"))
+            ]
+            found += options[:1]
+        return found
+
+    def _all_rules(self, pairs: Sequence[Batch]) -> list[Rule]:
+        """Return the conventions, those that the training updates follow first."""
+        every = [rule._replace(unbiased=unbiased) for rule in CONVENTIONS for unbiased in (False, True)]
+        return [*self.rules, *every]
+
+    def _pairs(self, part: str, earlier: str, later: str) -> Iterator[Batch]:
+        """Yield batches with the statistics at one time as what was held, and at a later one as what was found."""
+        for life in self.lives:
+            met = [Steps(call.case, self.own) for call in life.training]
+            for place, call in enumerate(getattr(life, part)):
+                held, then = getattr(call, earlier), getattr(call, later)
+                if _readable(held) and _readable(then):
+                    before = met[:place] if part == "training" else met
+                    yield self._batch(call, UPDATE, held, before, life, {"held_mean": then[0], "held_var": then[1]})
+
+    # ------------------------------------------------------------------------------------------------------- eval mode
+
+    def _answers(self) -> Answers:
+        asked = [list(self._asked(when)) for when in ("before", "after")]
+        fine = [batches if all(b.unit <= FINE for b in batches) else [] for batches in asked]
+        biased = self.conventions.running_var != "unbiased"
+        return Answers(fine[0], fine[1], self.rule, biased, self.without)
+
+    def _asked(self, when: str) -> Iterator[Batch]:
+        for life in self.lives:
+            met = [Steps(call.case, self.own) for call in life.training]
+            for call in life.inference:
+                held = getattr(call, when)
+                if _readable(held) and np.shape(call.found.get("y", ())) == call.case.x.shape:
+                    yield self._batch(call, INFERENCE, held, met, life, call.found)
+
+    # ------------------------------------------------------------------------------------------------------ leftovers
+
+    def _later(self) -> list[Named]:
+        """Return the bug of a step that depends on the steps before it."""
+        later = []
+        for life in self.lives:
+            met: list[Steps] = []
+            for call in life.training:
+                if met:
+                    found = {f"later_{name}": call.found[name] for name in TENSORS if name in call.found}
+                    zeros = np.zeros(call.case.gamma.size)
+                    later.append(self._batch(call, LATER, (zeros, zeros), met, life, found))
+                met.append(Steps(call.case, self.own))
+        names = [f"later_{n}" for n in TENSORS if later and all(f"later_{n}" in b.found for b in later)]
+        wrong = [name for name in names if not all_fit(later, name, KEPT, {})]
+        versions = [
+            version
+            for code, bug in BUGS.items()
+            if code not in self.without and set(bug.steps) <= _LATER_STEPS
+            for version in bug.versions([])
+        ]
+        options = [
+            Named(version, version.replaced, tuple(name.removeprefix("later_") for name in wrong), KEPT, len(later))
+            for version in versions
+            if wrong and all(all_fit(later, name, KEPT, version.replaced) for name in names)
+        ]
+        return [min(options, key=lambda named: named.cost)] if options else []
+
+
+# Statistics that no training batch updates in sight.
+_WORKED_OUT_LATER = ("", "finished")
+_LATER_STEPS = frozenset(f"later_{name}" for name in TENSORS)
+
+
+def _named(held: Any) -> dict[str, Any]:
+    return dict(zip(STATISTICS, held, strict=True))
+
+
+def _readable(held: Any) -> bool:
+    return held is not None and bool(np.isfinite(held[0]).all() and np.isfinite(held[1]).all())
+
+
+def _held_of(batch: Batch) -> list[tuple[str, Any]]:
+    return list(zip(STATISTICS, (batch.past.mean, batch.past.var), strict=True))
+
+
+def _held_as(batch: Batch) -> list[tuple[str, Any]]:
+    return [("mean", batch.past.mean), ("var", batch.past.var)]
+
+
+def said(named: Named) -> Diagnosis:
+    """Return a bug in words: in the letters of the code's own convention."""
+    version, bug = named.version, named.version.bug
+    wrong, right, mend, title = (
+        _in_letters(text, named.rule)
+        for text in (*(version.fill(text) for text in (bug.wrong, bug.right, bug.mend)), version.title)
+    )
+    where = ", ".join(named.tensors)
+    return Diagnosis(bug.code, bug.name, title, mend, where, 1.0, wrong=wrong, right=right, cases=named.batches)
+
+
+def _in_letters(text: str, rule: Rule) -> str:
+    """Return a text with the reader's letters in the place of k and 1 - k."""
+    return re.sub(r"\bk\b", rule.stays, text.replace("(1 - k)", rule.comes))

@@ -1,0 +1,410 @@
+"""The pytest plugin on small projects: what is collected, what comes of it, what it costs those who do not use it."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import bncheck.api
+import bncheck.cases.plan
+import bncheck.condition
+import bncheck.pytest_items
+import bncheck.verdict  # noqa: F401 - see below
+from bncheck.checks.catalogue import CHECKS
+from bncheck.codec import report_from_json
+from bncheck.reporters import REPORTERS
+
+pytest_plugins = ["pytester"]
+
+# What a run within this process loads is forgotten behind it, and NumPy cannot be loaded twice: it is all here before.
+LOADED_BEFORE = CHECKS.names(), REPORTERS.names()
+
+RIGHT = """
+import numpy as np
+
+def bn_forward(x, gamma, beta, eps):
+    mu, var = x.mean(0), x.var(0)
+    inv_std = 1 / np.sqrt(var + eps)
+    xhat = (x - mu) * inv_std
+    return gamma * xhat + beta, (xhat, inv_std, gamma)
+
+def bn_backward(dy, cache):
+    xhat, inv_std, gamma = cache
+    dx = gamma * inv_std * (dy - dy.mean(0) - xhat * (dy * xhat).mean(0))
+    return dx, (dy * xhat).sum(0), dy.sum(0)
+"""
+WRONG = RIGHT.replace("dy - dy.mean(0) - xhat", "dy - xhat")
+ONE_PASS = RIGHT.replace("x.var(0)", "(x**2).mean(0) - x.mean(0) ** 2")
+CRASHING = RIGHT.replace("xhat, inv_std, gamma = cache", "import os; os._exit(3)")
+FEW = 'select = ["BN101", "BN2", "BN503", "BN602", "BN604"]\ncases = 12\n'
+
+
+@pytest.fixture
+def project(pytester):
+    """Return what makes a project: files by name, and what stands in [tool.bncheck]."""
+
+    def make(settings="", options="", **files):
+        pytester.makepyprojecttoml(f"[tool.bncheck]\n{settings}\n[tool.pytest.ini_options]\n{options}")
+        for name, text in files.items():
+            pytester.path.joinpath(f"{name}.py").write_text(textwrap.dedent(text))
+        return pytester
+
+    return make
+
+
+def outcomes(result):
+    return {name: n for name, n in result.parseoutcomes().items() if name in ("passed", "failed", "skipped", "xfailed")}
+
+
+def ids(pytester, *options):
+    lines = pytester.runpytest_inprocess("--collect-only", "-q", *options).outlines
+    return [line for line in lines if "::" in line]
+
+
+# ----------------------------------------------------------------------------------------------------------- collection
+
+
+def test_every_check_of_every_target_is_an_item(project):
+    found = ids(project('targets = ["right.py"]\nselect = ["BN1", "BN20"]', right=RIGHT))
+    assert found == [
+        "right.py::bn_forward::BN101-y-matches-reference",
+        "right.py::bn_forward::BN201-dx-matches-numeric",
+        "right.py::bn_forward::BN202-dgamma-matches-numeric",
+        "right.py::bn_forward::BN203-dbeta-matches-numeric",
+    ]
+
+
+def test_without_a_choice_all_checks_are_there(project):
+    assert len(ids(project('targets = ["right.py"]', right=RIGHT))) == len(CHECKS.names())
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("-k", "BN201"), 1),
+        (("-m", "bncheck"), 4),
+        (("-m", "not bncheck"), 1),
+        (("right.py::bn_forward::BN101-y-matches-reference",), 1),
+        (("right.py",), 4),
+        (("test_own.py",), 1),
+        (("test_own.py", "--bncheck", "other.py::bn_forward"), 5),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_items_are_chosen_like_any_other(project, options, count):
+    made = project(
+        'targets = ["right.py"]\nselect = ["BN1", "BN20"]',
+        right=RIGHT,
+        other=RIGHT,
+        test_own="def test_one(): pass",
+    )
+    assert len(ids(made, *options)) == count
+
+
+def test_targets_come_from_the_ini_file_and_from_the_command_line_too(project):
+    made = project(FEW, "bncheck_targets = ['one.py']", one=RIGHT, two=RIGHT, three=RIGHT)
+    found = ids(made, "--bncheck", "two.py", "-k", "BN101")
+    assert [line.split("::")[0] for line in found] == ["one.py", "two.py"]
+
+
+def test_a_module_is_a_target_by_its_name(project):
+    made = project('targets = ["layers_of_mine:bn_forward"]\n' + FEW, layers_of_mine=RIGHT)
+    made.syspathinsert()
+    result = made.runpytest_subprocess("-q", "-k", "BN201 or BN101")
+    assert outcomes(result) == {"passed": 2}
+    assert any("layers_of_mine:bn_forward::" in line for line in ids(made))
+
+
+def test_a_target_outside_of_testpaths_is_found_and_not_imported_by_pytest(project):
+    made = project(
+        'targets = ["src.py"]\n' + FEW, 'testpaths = ["tests"]', src=RIGHT + "\ndef test_is_no_test(): 1 / 0\n"
+    )
+    made.mkdir("tests").joinpath("test_own.py").write_text("def test_one(): pass")
+    result = made.runpytest_inprocess("-q", "-k", "BN101 or test_")
+    assert outcomes(result) == {"passed": 2}
+
+
+def test_a_test_module_that_holds_a_target_is_both(project):
+    made = project('targets = ["test_bn.py"]\n' + FEW, test_bn=RIGHT + "\ndef test_mine(): pass\n")
+    assert outcomes(made.runpytest_inprocess("-q", "-k", "BN101 or test_mine")) == {"passed": 2}
+
+
+def test_settings_are_found_from_a_folder_below(project):
+    made = project('targets = ["right.py"]\n' + FEW, right=RIGHT)
+    below = made.mkdir("below")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-k", "BN101"], cwd=below, capture_output=True, text=True, check=False
+    )
+    assert "1 passed" in done.stdout, done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------------- outcomes
+
+
+def test_a_right_target_passes_and_a_wrong_one_fails_by_the_name_of_its_bug(project):
+    made = project('targets = ["right.py", "wrong.py"]\n' + FEW, right=RIGHT, wrong=WRONG)
+    result = made.runpytest_inprocess("-rf")
+    assert outcomes(result)["passed"] >= 6
+    result.stdout.fnmatch_lines(["FAILED wrong.py::bn_forward::BN201-dx-matches-numeric - Failed: BUG2*"])
+    # The report of that check stands above it, with the case and the command that replays it.
+    result.stdout.fnmatch_lines(
+        ["*the path through the mean is missing in dx*", "*dx found*", "*bncheck replay v1:*wrong.py::bn_forward"]
+    )
+    # What follows from it is told in one line.
+    result.stdout.fnmatch_lines(["FAILED wrong.py::bn_forward::BN211-* - Failed: follows from BN201*"])
+    result.stdout.fnmatch_lines(
+        ["*= bncheck =*", "PASS right.py::bn_forward: *", "FAIL wrong.py::bn_forward: *BN201*", "*BUG2*"]
+    )
+
+
+def test_what_does_not_apply_is_skipped_and_says_why(project):
+    made = project('targets = ["right.py"]\nselect = ["BN301"]\ncases = 3', right=RIGHT)
+    result = made.runpytest_inprocess("-rs")
+    assert outcomes(result) == {"skipped": 1}
+    result.stdout.fnmatch_lines(["SKIPPED*running statistics*"])
+
+
+def test_a_warning_warns_and_fails_where_warnings_are_to_fail(project):
+    made = project('targets = ["one_pass.py"]\nselect = ["BN401"]', one_pass=ONE_PASS)
+    result = made.runpytest_subprocess()
+    assert outcomes(result) == {"passed": 1}
+    result.stdout.fnmatch_lines(["*BncheckWarning: BN401 variance-keeps-its-digits: *"])
+    made = project('targets = ["one_pass.py"]\nselect = ["BN401"]\nstrict = true', one_pass=ONE_PASS)
+    assert outcomes(made.runpytest_inprocess()) == {"failed": 1}
+
+
+def test_what_cannot_be_decided_fails(project):
+    """A single case with x of float16's largest numbers leaves y open."""
+    made = project('targets = ["right.py"]\nselect = ["BN101"]\ncases = 12', right=RIGHT)
+    made.makeconftest(
+        """
+        import dataclasses
+        from bncheck.model import Outcome
+        from bncheck.pipeline import Job
+
+        whole = Job.verify
+
+        def verify(self, card, progress):
+            report = whole(self, card, progress)
+            findings = tuple(dataclasses.replace(f, outcome=Outcome.INCONCLUSIVE) for f in report.findings)
+            return dataclasses.replace(report, findings=findings)
+
+        Job.verify = verify
+        """
+    )
+    result = made.runpytest_subprocess("-rf")
+    assert outcomes(result) == {"failed": 1}
+    result.stdout.fnmatch_lines(["FAILED right.py::bn_forward::BN101* - Failed: inconclusive*"])
+
+
+EXPECTED = '[[tool.bncheck.expected]]\ncheck = "{}"\nreason = "the paper of 2014 has it so"\n'
+
+
+def test_an_expected_failure_is_one_and_has_to_happen(project):
+    made = project('targets = ["wrong.py"]\n' + FEW + EXPECTED.format("BN201"), wrong=WRONG)
+    result = made.runpytest_inprocess("-rx", "-k", "BN201 or BN101")
+    assert outcomes(result) == {"passed": 1, "xfailed": 1}
+    result.stdout.fnmatch_lines(["XFAIL *BN201*the paper of 2014 has it so*"])
+    made = project('targets = ["wrong.py"]\n' + FEW + EXPECTED.format("BN101"), wrong=WRONG)
+    assert outcomes(made.runpytest_inprocess("-k", "BN101")) == {"failed": 1}
+
+
+def test_the_last_failures_are_run_alone(project):
+    made = project('targets = ["right.py", "wrong.py"]\n' + FEW, right=RIGHT, wrong=WRONG)
+    first = outcomes(made.runpytest_inprocess("-q"))
+    again = outcomes(made.runpytest_inprocess("-q", "--lf"))
+    assert again == {"failed": first["failed"]}
+
+
+def test_the_first_failure_stops_where_asked(project):
+    made = project('targets = ["wrong.py"]\n' + FEW, wrong=WRONG)
+    assert outcomes(made.runpytest_inprocess("-q", "-x"))["failed"] == 1
+
+
+COUNTING = """
+from bncheck.pipeline import Job
+
+whole = Job.verify
+
+def verify(self, card, progress):
+    with open("sweeps.txt", "a") as file:
+        file.write(f"{card.name} {','.join(self.settings.select)}\\n")
+    return whole(self, card, progress)
+
+Job.verify = verify
+"""
+
+
+def test_the_evidence_is_gathered_once_and_for_the_chosen_checks_alone(project):
+    made = project('targets = ["right.py"]\n' + FEW, right=RIGHT)
+    made.makeconftest(COUNTING)
+    made.runpytest_subprocess("-q")
+    made.runpytest_subprocess("-q", "-k", "BN201 or BN503")
+    lines = made.path.joinpath("sweeps.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["right.py::bn_forward"] * 2
+    assert lines[1].split()[1] == "BN201,BN503"
+    assert len(lines[0].split(",")) > 5
+
+
+# ------------------------------------------------------------------------------------------------------ xdist and files
+
+
+@pytest.mark.parametrize("how", ["load", "loadscope"])
+def test_workers_of_xdist_share_the_items(project, how):
+    pytest.importorskip("xdist")
+    made = project('targets = ["right.py", "wrong.py"]\n' + FEW, right=RIGHT, wrong=WRONG)
+    made.makeconftest(COUNTING)
+    result = made.runpytest_subprocess("-n", "2", "--dist", how, "--bncheck-report", "report.json", "-rf")
+    assert outcomes(result)["passed"] >= 6
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED wrong.py::bn_forward::BN201-dx-matches-numeric - Failed: BUG2*"])
+    sweeps = made.path.joinpath("sweeps.txt").read_text().splitlines()
+    assert len(sweeps) == 2 if how == "loadscope" else len(sweeps) <= 4
+    report = report_from_json(json.loads(made.path.joinpath("report.json").read_text()))
+    assert [target.name for target in report.targets] == ["right.py::bn_forward", "wrong.py::bn_forward"]
+    assert [target.verdict.value for target in report.targets] == ["pass", "fail"]
+    told = [line for line in result.outlines if line.startswith(("PASS ", "FAIL "))]
+    assert len(told) == 2
+
+
+def test_a_report_for_machines_and_one_for_people_are_written(project):
+    made = project('targets = ["wrong.py"]\n' + FEW, wrong=WRONG)
+    result = made.runpytest_inprocess("--junitxml", "junit.xml", "--bncheck-report", "report.json")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    junit = made.path.joinpath("junit.xml").read_text()
+    assert "BN201-dx-matches-numeric" in junit
+    assert "BUG2" in junit
+    assert "\x1b" not in junit
+    assert "#x1B" not in junit
+    report = report_from_json(json.loads(made.path.joinpath("report.json").read_text()))
+    assert not report
+    assert report.targets[0].diagnoses[0].code.startswith("BUG2")
+    made.runpytest_inprocess("--bncheck-report", "report.txt")
+    assert made.path.joinpath("report.txt").read_text().startswith("✘ FAIL  wrong.py::bn_forward")
+    made.runpytest_inprocess("--bncheck-report", "short", "--bncheck-format", "short")
+    assert made.path.joinpath("short").read_text().startswith("FAIL wrong.py::bn_forward: ")
+
+
+def test_a_target_that_ends_its_process_fails_and_the_others_go_on(project):
+    pytest.importorskip("xdist")
+    made = project(
+        'targets = ["crashing.py", "right.py"]\nselect = ["BN101", "BN506"]\ncases = 6', right=RIGHT, crashing=CRASHING
+    )
+    result = made.runpytest_subprocess("-n", "2", "-rf")
+    assert outcomes(result) == {"failed": 1, "passed": 2}
+    result.stdout.fnmatch_lines(["FAILED crashing.py::unusable - Failed: *exited with code 3*"])
+
+
+# ------------------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "message"),
+    [
+        ('targets = ["absent.py"]', {}, "absent.py: no such file"),
+        ('targets = ["broken.py"]', {"broken": "def bn_forward(:\n"}, "broken.py"),
+        (
+            'targets = ["raising.py"]',
+            {"raising": f"{RIGHT}\nimport numpyy_is_absent\nnumpyy_is_absent.needed()\n1/0"},
+            "",
+        ),
+        ('targets = ["empty.py"]', {"empty": "x = 1\n"}, "empty.py"),
+        ('targets = ["right.py::bn_backwards"]', {"right": RIGHT}, "Did you mean"),
+        ('targets = ["right.py", "right.py"]', {"right": RIGHT}, "twice"),
+        ('targets = ["right.py"]\nselect = ["BN9X"]', {"right": RIGHT}, "BN9X"),
+        ('targets = ["absent.module:bn"]', {}, "absent"),
+    ],
+    ids=["absent", "syntax", "import", "nothing", "name", "twice", "code", "module"],
+)
+def test_what_cannot_be_verified_fails_by_itself_and_other_tests_run(project, settings, files, message):
+    made = project(settings + "\ncases = 3\n", test_own="def test_one(): pass", **files)
+    result = made.runpytest_inprocess("-rf", "-k", "unusable or again or test_one or BN101")
+    told = outcomes(result)
+    assert told["passed"] >= 1
+    if message:
+        assert told["failed"] == 1
+        assert message in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        ('target = ["right.py"]', (), "has no setting 'target'. Did you mean targets"),
+        ("targets = 3", (), "targets should be a list of strings"),
+        ("cases = 0", (), "cases must be at least 1"),
+        ("cases = ", (), "pyproject.toml"),
+        ('targets = ["right.py"]', ("--bncheck-report", "r", "--bncheck-format", "jsn"), "Did you mean json"),
+        ('targets = ["right.py"]', ("--bncheck-report", "no/such/folder.json", "-k", "BN101"), "cannot write"),
+    ],
+    ids=["key", "kind", "value", "toml", "format", "place"],
+)
+def test_wrong_settings_are_an_error_of_usage(project, settings, options, message):
+    made = project(settings, right=RIGHT)
+    result = made.runpytest_subprocess(*options)
+    assert result.ret in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR)
+    said = result.stdout.str() + result.stderr.str()
+    assert message in said
+    assert "Traceback" not in said
+
+
+# ---------------------------------------------------------------------------------------------------- tests by hand
+
+
+BY_HAND = """
+    def test_mine(bncheck):
+        report = bncheck.verify("wrong.py", select="BN2", cases=12)
+        assert report.targets[0].name == "wrong.py::bn_forward"
+        assert report
+
+    def test_raising(bncheck):
+        bncheck.verify("wrong.py", select="BN2", cases=12).raise_for_failure()
+
+    def test_other_names(bncheck):
+        assert bncheck.Verdict.PASS == "pass"
+"""
+
+
+def test_a_test_by_hand_shows_the_report_where_it_fails(project):
+    made = project("cases = 12", wrong=WRONG, test_own=BY_HAND)
+    result = made.runpytest_inprocess("-rf")
+    assert outcomes(result) == {"failed": 2, "passed": 1}
+    result.stdout.fnmatch_lines(["E*assert <bncheck report: FAIL wrong.py::bn_forward: BUG2*>"])
+    result.stdout.fnmatch_lines(["*- bncheck -*", "✘ FAIL  wrong.py::bn_forward*", "*dx found*"])
+    result.stdout.fnmatch_lines(["E*VerificationFailure: wrong.py::bn_forward: fail", "E*BUG2*(dx)*"])
+
+
+# ----------------------------------------------------------------------------------------------- what it costs others
+
+
+COSTLY = ("numpy", "scipy", "rich", "rich_click", "torch", "bncheck.pytest_items", "bncheck.settings")
+LOADED = f"""
+import sys
+
+def test_what_is_loaded():
+    assert not sorted({{*sys.modules}} & {{*{COSTLY!r}}})
+"""
+
+
+def test_a_project_that_does_not_use_it_loads_nothing(pytester):
+    pytester.makepyfile(LOADED)
+    pytester.makepyprojecttoml("[tool.other]\nname = 'x'\n")
+    assert outcomes(pytester.runpytest_subprocess("-q")) == {"passed": 1}
+    # The test sees what it looks for.
+    pytester.makeconftest("import numpy")
+    result = pytester.runpytest_subprocess("-q")
+    assert outcomes(result) == {"failed": 1}
+    result.stdout.fnmatch_lines(["*'numpy'*"])
+
+
+def test_the_plugin_is_there_where_bncheck_is_installed():
+    from importlib.metadata import entry_points
+
+    found = [point.value for point in entry_points(group="pytest11") if point.name == "bncheck"]
+    assert found == ["bncheck.pytest_plugin"] * len(found)
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert 'bncheck = "bncheck.pytest_plugin"' in text
