@@ -79,14 +79,13 @@ def _run(
     specs: Sequence[TargetSpec],
     settings: Settings,
     executor: Executor | None,
-    do: Callable[[_Job, TargetCard], TargetReport],
+    do: Callable[[Job, TargetCard], TargetReport],
 ) -> Report:
     live = any(spec.live for spec in specs)
     reports: list[TargetReport] = []
     interrupted = False
     with executor or (InProcess() if live else Isolated(settings.timeout)) as place:
         # NumPy, plans and checks are loaded here while the worker, started by now, loads them too.
-        from bncheck import verdict
         from bncheck.cases import plan  # noqa: F401
         from bncheck.checks.catalogue import named, selected
 
@@ -95,20 +94,27 @@ def _run(
             named(known.check)
         try:
             for spec in specs:
-                job = _Job(replace(spec, declared=settings.declared), settings, place)
+                job = Job(replace(spec, declared=settings.declared), settings, place)
                 for report in _reports(job, do):
                     reports.append(report)
                     if report.verdict is Verdict.INTERRUPTED:
                         raise KeyboardInterrupt
         except KeyboardInterrupt:
             interrupted = True
+    return put_together(reports, settings, interrupted=interrupted)
+
+
+def put_together(reports: Sequence[TargetReport], settings: Settings, *, interrupted: bool = False) -> Report:
+    """Return the report of a run from those of its targets."""
+    from bncheck import verdict
+
     # A stub beside something that is filled in is left out of the verdict.
     filled = [report for report in reports if not report.stub] or reports
     verdicts = [report.verdict for report in filled] + [Verdict.INTERRUPTED] * interrupted
     return Report(tuple(reports), verdict.overall(verdicts), _version(), settings.seed, settings.dtype)
 
 
-def _reports(job: _Job, do: Callable[[_Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:
+def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:
     """Yield the reports of one source; a fault of bncheck itself is reported too, and ends it."""
     name = job.spec.source
     try:
@@ -125,8 +131,8 @@ def _reports(job: _Job, do: Callable[[_Job, TargetCard], TargetReport]) -> Itera
 
 
 @dataclass
-class _Job:
-    """One source, and where its code runs."""
+class Job:
+    """One source, and where its code runs: discover it, then verify its targets one by one."""
 
     spec: TargetSpec
     settings: Settings
@@ -138,6 +144,7 @@ class _Job:
     start: float = field(default_factory=time.perf_counter)
 
     def discover(self) -> tuple[TargetCard, ...] | TargetReport:
+        """Return the targets of the source, or the report of one that cannot be verified at all."""
         answers: list[Event | Died | Abandoned] = []
         self.executor.run(Task("discover", self.spec, self.settings), answers.append)
         tried = any(isinstance(answer, Begun) for answer in answers)
@@ -156,6 +163,7 @@ class _Job:
         raise RuntimeError(f"discovery was answered by {type(answer).__name__}")
 
     def verify(self, card: TargetCard, progress: Show | None) -> TargetReport:
+        """Return the report of a target; `progress` is called after every case."""
         if card.conventions is None:
             return self._unusable(card)
         from bncheck.cases.plan import cases_for
@@ -164,6 +172,7 @@ class _Job:
         return self._report(card, self._sweep(card, cases, progress), None)
 
     def replay(self, card: TargetCard, case: CaseSpec) -> TargetReport:
+        """Return the report of a target on one case."""
         if card.conventions is None:
             return self._unusable(card)
         taken = sorted({len(layout) - 2 for layout in card.conventions.layouts})
