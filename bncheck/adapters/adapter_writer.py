@@ -27,6 +27,8 @@ class Writer:
             raise UnclearError("its parameters are there only after a first forward")
         self._forward, self._backward = forwards[0], backwards[0]
         self._made = next((call for call in seen.calls if call.name == "__init__"), None)
+        if maker and self._made is None:
+            raise UnclearError("nobody makes an object of that class: its methods are called by a library")
         self._given: dict[str, Any] = {"gamma": seen.gamma, "beta": seen.beta, "eps": EPS, "momentum": MOMENTUM}
         if "none" in seen.conventions.parameter_shape:
             del self._given["gamma"], self._given["beta"]
@@ -110,7 +112,7 @@ class Writer:
         """Return the text of every function."""
         parts = [self._open(), self._forward_lines(), self._backward_lines(), self._running()]
         words = ("open", "forward", "backward", "running_stats")
-        return [_function(word, lines) for word, lines in zip(words, parts, strict=True) if lines]
+        return [function_text(word, lines) for word, lines in zip(words, parts, strict=True) if lines]
 
     def _open(self) -> list[str]:
         entries = {name: self._expression(value, self._given) for name, value in self._lasting.items()}
@@ -235,12 +237,12 @@ def _literal(value: Any) -> str:
     return json.dumps(value) if isinstance(value, str) and value.isascii() else repr(value)
 
 
-def _function(word: str, lines: list[str]) -> str:
+def function_text(word: str, lines: list[str]) -> str:
     """Return the text of one function, which asks for what its lines use."""
     body = "".join(f"    {line}\n" for line in lines)
     tree = ast.parse("".join(f"{line}\n" for line in lines if not line.startswith("return")) + "0")
     returned = [ast.parse(line.removeprefix("return ")) for line in lines if line.startswith("return")]
     used = {node.id for one in (tree, *returned) for node in ast.walk(one) if isinstance(node, ast.Name)}
-    order = ("module", "state", "x", "dy", "gamma", "beta", "eps", "momentum", "channels", "dtype", "train")
+    order = ("module", "state", "x", "dy", "gamma", "beta", "eps", "momentum", "channels", "dtype", "train", "mode")
     asked = [name for name in order if name in used and name in ARGUMENTS[word]]
     return f"\n\ndef {word}({', '.join(asked)}):\n{body}"

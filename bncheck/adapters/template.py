@@ -8,6 +8,7 @@ from dataclasses import replace
 from bncheck import guard
 from bncheck.adapters import resolve
 from bncheck.adapters.adapter_writer import Writer
+from bncheck.adapters.draft import draft, methods
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.plans import spelled
 from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace
@@ -92,4 +93,8 @@ def _skeleton(spec: TargetSpec, namespace: Namespace, why: str) -> str:
     lines = [f"\n# This is a skeleton only: {' '.join(why.split())}", "# What the target holds:"]
     for name, thing in namespace.things.items():
         lines.append(f"#   {'class ' * inspect.isclass(thing)}{name}{spelled(thing)}")
-    return _HEAD.format(source=spec.source) + "\n".join(lines) + _SKELETON
+        lines += [f"#       .{method}" for method in methods(thing)] if inspect.isclass(thing) else []
+    drafted = draft(namespace.things)
+    if drafted:
+        lines[0] = lines[0].replace("a skeleton only", "a draft, by the names in the code", 1)
+    return _HEAD.format(source=spec.source) + "\n".join(lines) + ("\n" + drafted if drafted else _SKELETON)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import textwrap
 from pathlib import Path
 
@@ -450,7 +451,8 @@ def test_the_adapters_in_the_docs_are_adapters(tmp_path):
     """Each is read as one: its functions and arguments are those that there are."""
     blocks = (ROOT / "docs" / "adapters.md").read_text().split("```python\n")[1:]
     assert len(blocks) >= 3
-    for number, block in enumerate(blocks):
+    runnable = [block for block in blocks if "import torch" not in block or importlib.util.find_spec("torch")]
+    for number, block in enumerate(runnable):
         path = tmp_path / f"adapter_{number}.py"
         path.write_text(block.split("```")[0])
         assert {"forward", "backward"} <= adapter_words.read(str(path), UNDECLARED).words.keys()

@@ -204,8 +204,8 @@ def test_a_skeleton_says_why_and_what_there_is(tmp_path, case):
     path = tmp_path / "my_bn.py"
     path.write_text("import numpy as np\n" + source)
     text = template.adapter_source(TargetSpec(str(path)))
-    head = text[: text.index("\n\n\ndef forward")]
-    assert "# This is a skeleton only:" in head
+    head = text[: text.index("\n\n\ndef ")]
+    assert f"# This is {'a skeleton only' if case == 'nothing' else 'a draft, by the names in the code'}: " in head
     assert why in head
     assert {"open", "forward", "backward"} >= {n.name for n in ast.parse(text).body if isinstance(n, ast.FunctionDef)}
     for function in (n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)):
@@ -218,6 +218,88 @@ def test_a_skeleton_is_an_adapter_that_is_not_written_yet(tmp_path, written):
     report = verify(path, written(path))
     assert report.stub
     assert "raises NotImplementedError" in report.error
+
+
+def drafted(tmp_path, source):
+    path = tmp_path / "my_bn.py"
+    path.write_text("import numpy as np\n" + textwrap.dedent(source))
+    text = template.adapter_source(TargetSpec(str(path)))
+    assert "# This is a draft, by the names in the code: " in text
+    (tmp_path / "written.py").write_text(text)
+    return path, "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")).strip() + "\n"
+
+
+NETWORK = """
+class Net:
+    def __init__(self, sizes, depth=3, momentum=0.9, eps=1e-5):
+        self.params, self.grads, self.training = {"gamma": [None], "beta": [None]}, {}, True
+        self.running_mean, self.running_var = np.zeros(sizes[depth]), np.ones(sizes[depth])
+
+    def batch_norm_forward(self, h, layer):
+        self.bn_cache = h[layer]
+        return self.params["gamma"][layer] * h + self.params["beta"][layer]
+
+    def batch_norm_backward(self, dout, layer, cache):
+        self.grads["gamma"], self.grads["beta"] = dout[layer], dout[layer]
+        return dout
+"""
+
+
+def test_a_draft_of_methods_fills_in_what_names_say(tmp_path):
+    _, text = drafted(tmp_path, NETWORK)
+    assert text == textwrap.dedent(
+        """
+        running_stats = "running_mean, running_var"
+
+
+        def open(module, gamma, beta, eps, momentum, channels):
+            layer = module.Net(channels, momentum=momentum, eps=eps)
+            layer.params["gamma"] = gamma
+            layer.params["beta"] = beta
+            return layer
+
+
+        def forward(state, x, train):
+            state.training = train
+            return state.batch_norm_forward(x, TODO)
+
+
+        def backward(state, dy):
+            dx = state.batch_norm_backward(dy, TODO, state.bn_cache)
+            return dx, state.grads["gamma"], state.grads["beta"]
+        """
+    ).lstrip("\n")
+
+
+def test_a_draft_that_is_run_as_it_stands_names_the_line_to_be_written(tmp_path):
+    path, _ = drafted(tmp_path, NETWORK.replace("sizes[depth]", "1"))
+    lines = (tmp_path / "written.py").read_text().splitlines()
+    line = next(number for number, line in enumerate(lines, 1) if line.endswith("TODO)"))
+    report = verify(path, tmp_path / "written.py")
+    assert f"written.py:{line}: forward of the adapter raised NameError: name 'TODO' is not defined" in report.error
+
+
+def test_a_draft_of_functions(tmp_path):
+    source = """
+    def batch_norm(inputs, gamma, beta, table, epsilon=1e-5, training=True):
+        return inputs[table]
+
+    def batch_back(d_out, cache, gamma):
+        return cache[3]
+    """
+    _, text = drafted(tmp_path, source)
+    assert text == textwrap.dedent(
+        """
+        def forward(module, x, gamma, beta, eps, train):
+            result = module.batch_norm(x, gamma, beta, TODO, eps, train)
+            return result  # y alone, or: y, and what backward needs (the state)
+
+
+        def backward(module, state, dy, gamma):
+            result = module.batch_back(dy, state, gamma)
+            return result  # dx, dgamma, dbeta
+        """
+    ).lstrip("\n")
 
 
 def test_user_code_that_prints_is_silent(tmp_path, capsys):

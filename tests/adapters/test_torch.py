@@ -12,7 +12,7 @@ import pytest
 from dtypes import EVERY_DTYPE, needs_bfloat16
 
 from bncheck import api, pipeline
-from bncheck.adapters import resolve
+from bncheck.adapters import resolve, template
 from bncheck.adapters.layouts import in_memory
 from bncheck.case import MEMORY
 from bncheck.core import reference
@@ -586,3 +586,14 @@ def test_a_layer_built_on_torchs_own_is_held_to_its_convention():
 def test_another_profile_may_be_asked_for():
     assert not api.verify(WithBiasedVariance, cases=CASES, profile="pytorch")
     assert not api.verify(BuiltOnTorchs, cases=CASES, profile="keras")
+
+
+def test_the_adapter_written_for_an_autograd_function_passes(tmp_path):
+    path = Path(__file__).parent / "conformance" / "autograd_function.py"
+    adapter = tmp_path / "written.py"
+    adapter.write_text(template.adapter_source(TargetSpec(str(path))))
+    assert "TODO" not in adapter.read_text()
+    settings = Settings(cases=12, adapter_file=str(adapter))
+    (report,) = pipeline.run([TargetSpec(str(path))], settings, executor=InProcess()).targets
+    assert report.verdict is Verdict.PASS, report
+    assert report.conventions.framework == "torch"
