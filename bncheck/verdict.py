@@ -130,7 +130,7 @@ def _forward_alone(answer: str, failed: list[Finding]) -> OracleTable | None:
         return None
     conclusion = _ALONE[answer]
     if failed and answer == "yes":
-        conclusion = f"{_other_promises(failed)} Gradients were not verified: no backward was found."
+        conclusion = f"{_other_promises(failed, of='forward')} Gradients were not verified: no backward was found."
     return OracleTable(answer, ABSENT, ABSENT, conclusion)
 
 
@@ -138,12 +138,12 @@ def _forward_alone(answer: str, failed: list[Finding]) -> OracleTable | None:
 _MOST_NAMED = 2
 
 
-def _other_promises(failed: Sequence[Finding]) -> str:
+def _other_promises(failed: Sequence[Finding], of: str = "step") -> str:
     """Return the conclusion for code whose training step is right, and which fails all the same."""
     names = [f"{finding.code} {finding.name}" for finding in failed if finding.follows_from is None]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     broken = "another promise is broken" if len(names) == 1 else "other promises are broken"
-    return f"The numbers of a training step are right; {broken}: {', '.join(names[:_MOST_NAMED])}{more}."
+    return f"The numbers of a training {of} are right; {broken}: {', '.join(names[:_MOST_NAMED])}{more}."
 
 
 def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bool) -> Verdict:

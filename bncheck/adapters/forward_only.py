@@ -8,7 +8,7 @@ channel of y following all values of that channel of x and no others.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from bncheck.adapters.affine import names_in
@@ -28,7 +28,7 @@ from bncheck.adapters.layouts import layout
 from bncheck.adapters.plans import Plan, arguments
 from bncheck.adapters.probe import FULL, PROBES, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Reading
-from bncheck.adapters.results import returned_names
+from bncheck.adapters.results import cache_names, returned_names
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import NO_TRAINING, match
@@ -68,13 +68,14 @@ class ForwardFunction(FunctionPair):
         except ArityError:
             expected = f"a forward like {self.name}(x, gamma, beta, eps), with a place for x, gamma and beta"
             raise refused(self.name, function, expected) from None
-        returned, switches = returned_names(function) or (), tuple(global_switches(function))
+        returned, held = returned_names(function) or (), tuple(cache_names(function))
+        switches = tuple(global_switches(function))
         for plan in [*forwards, *self._with_statistics()]:
             inference = self._inference if keeps_statistics(plan, returned) else None
             for keys in dict_keys(function, plan) if "params" in plan.keys else [()]:
                 calling = Calling(
                     plan, Plan(), dict_keys=keys, returned=returned, switches=switches, inference=inference,
-                    record=bool(record_keys(function, plan)),
+                    held=held, record=bool(record_keys(function, plan)),
                 )  # fmt: skip
                 yield FunctionReading(function, no_backward, calling)
 
@@ -91,8 +92,10 @@ class ForwardLayer(LayerClass):
         self._frameworks = [NUMPY]
 
 
-def standing_alone(namespace: Namespace, name: str = "") -> list[Candidate]:
+def standing_alone(namespace: Namespace, name: str = "", claimed: Collection[str] = ()) -> list[Candidate]:
     """Return the forwards without a backward: those of a name, or all that read as batch norm, or the only one.
+
+    What is `claimed` has a backward.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def standing_alone(namespace: Namespace, name: str = "") -> list[Candidate]:
         If no name was asked for, and something beside a forward reads as its backward.
 
     """
-    found = [candidate for thing in namespace.things for candidate in _candidates(thing, namespace)]
+    found = [c for thing in namespace.things if thing not in claimed for c in _candidates(thing, namespace)]
     if name:
         return [candidate for candidate in found if name in candidate.aliases]
     sure = [c for c in found if c.kind is Kind.BN and not c.composite]
@@ -164,7 +167,7 @@ def _says_batch_norm(name: str) -> bool:
 def _suspicion(candidate: Candidate, namespace: Namespace) -> str:
     functions = {name: thing for name, thing in namespace.things.items() if is_function(thing)}
     bound = {name for pair in match(functions) for name in pair[:2]}
-    return unbound_backward(namespace, candidate.name, bound)
+    return unbound_backward(namespace, candidate.name, {candidate.forward_name.rpartition(".")[2], *bound})
 
 
 def _candidates(name: str, namespace: Namespace) -> Iterator[Candidate]:
@@ -196,7 +199,15 @@ def _forward_of(cls: type) -> str:
         *(["__call__"] if any("__call__" in vars(base) for base in cls.__mro__[:-1]) else []),
         *(name for name in methods if set(words(name)) & LIKE_FORWARD),
     ]
-    return ranked[0] if ranked else ""
+    taking = [name for name in methods if stem(name).direction != "backward" and _takes_data(cls, name)]
+    ranked = ranked or (taking if len(taking) == 1 else [])
+    # The call may hand on what it is given to another one, which says how it is told training from inference.
+    told = [name for name in ranked if any(a.role is Role.MODE for a in arguments(unbound(cls, name)) or ())]
+    return next(iter((*told, *ranked)), "")
+
+
+def _takes_data(cls: type, name: str) -> bool:
+    return any(a.role is Role.X and a.required for a in arguments(unbound(cls, name)) or ())
 
 
 def _has_affine(thing: Any) -> bool:

@@ -298,7 +298,7 @@ def _unusual(cls: type, methods: list[str]) -> list[Match]:
     """Return the pair of methods of which one is called otherwise: the call, "feed", "compute", "learn"."""
     taking = [name for name in methods if inspect.isroutine(own := unbound(cls, name)) and takes(own)]
     backwards = [name for name in taking if stem(name).direction == "backward"]
-    backwards = backwards or [name for name in taking if set(words(name)) & LIKE_BACKWARD]
+    backwards = backwards or [n for n in taking if set(words(n)) & LIKE_BACKWARD and _what_it_takes(cls, n) != "data"]
     forwards = [name for name in taking if name not in backwards and set(words(name)) & LIKE_FORWARD]
     if any("__call__" in vars(base) for base in cls.__mro__[:-1]):
         forwards.append("__call__")
@@ -307,17 +307,18 @@ def _unusual(cls: type, methods: list[str]) -> list[Match]:
     if not backwards and forwards != ["__call__"] and kind(cls.__name__) is Kind.BN:
         backwards = [name for name in taking if not set(words(name)) & (_NO_FORWARD | LIKE_FORWARD)]
         backwards = [name for name in backwards if stem(name).direction != "forward" and name not in forwards]
-        backwards = [name for name in backwards if _may_take_gradient(cls, name)]
+        backwards = [name for name in backwards if _what_it_takes(cls, name) == "gradient"]
     return [Match(forwards[0], backwards[0], primary=True)] if forwards and backwards else []
 
 
-def _may_take_gradient(cls: type, name: str) -> bool:
-    """Tell whether a method of any name may be a backward: by its first argument, or what the class speaks of."""
+def _what_it_takes(cls: type, name: str) -> str:
+    """Return "gradient" or "data" for what a method takes by its first argument and the words of its class, else ""."""
     first = next(iter(arguments(unbound(cls, name)) or ()), None)
     if first is None or upstream_named(first.name):
-        return True
-    known = first.role is Role.X or argument_role(f"running_{first.name}") in STATISTICS
-    return not known and bool(gradient_in(cls))
+        return "gradient"
+    if first.role is Role.X or argument_role(f"running_{first.name}") in STATISTICS:
+        return "" if gradient_in(cls) else "data"
+    return "gradient" if gradient_in(cls) else ""
 
 
 def takes(method: Any) -> bool:

@@ -11,7 +11,7 @@ from bncheck.adapters.function_pair import is_function, plain
 from bncheck.adapters.inference import INFERRING
 from bncheck.adapters.protocol import Candidate, Namespace
 from bncheck.adapters.stems import NO_TRAINING
-from bncheck.adapters.words import Kind, kind, stem, words
+from bncheck.adapters.words import Kind, composite, kind, stem, words
 from bncheck.errors import TargetError
 
 # How many functions and classes a message lists.
@@ -39,6 +39,8 @@ def near_misses(namespace: Namespace) -> list[NearMiss]:
 def near_miss(name: str, thing: Any) -> NearMiss:
     """Return why one thing is no candidate."""
     reads = kind(name, inspect.getdoc(thing) or "")
+    if reads is Kind.BN and composite(name):
+        return NearMiss(name, "its name joins batch norm with another layer: it is tried where it is named", meant=True)
     if not is_function(thing):
         why = f"reads as {reads.value}; it has no method that reads as a forward"
         return NearMiss(name, why, meant=reads is Kind.BN)

@@ -138,8 +138,9 @@ def _with_forwards_alone(
             return entries
         nothing = nothing_found(namespace, [])
         raise TargetError(str(nothing), (*(line for entry in entries for line in entry.trace), *nothing.trace))
+    claimed = {part for c in candidates if c.adapter != DIFFERENTIATED for part in (*c.aliases, c.name.split(".")[0])}
     try:
-        alone = standing_alone(namespace, name)
+        alone = standing_alone(namespace, name, claimed)
     except TargetError:
         if any(_is_sure(c) for c in candidates):
             return entries

@@ -33,7 +33,7 @@ def unbound_backward(namespace: Namespace, own: str, bound: Collection[str]) -> 
     own : str
         The name of that one.
     bound : collection of str
-        The functions that are bound in pairs of their own.
+        The function or method that is the forward, and the functions that are bound in pairs of their own.
 
     """
     for name, thing in namespace.things.items():
@@ -41,16 +41,20 @@ def unbound_backward(namespace: Namespace, own: str, bound: Collection[str]) -> 
             continue
         if name != own and kind(name) is Kind.BN and (name in bound or _has_both(thing)):
             continue  # a Batch Normalization of its own
-        said = next(_own(thing) if name == own else _others(name, thing, name in bound), "")
+        said = next(_own(thing, bound) if name == own else _others(name, thing, name in bound), "")
         if said:
             return f"{name}{said}"
     return ""
 
 
-def _own(thing: Any) -> Iterator[str]:
+def _own(thing: Any, bound: Collection[str]) -> Iterator[str]:
     """Yield what in the code that holds the forward reads as a backward."""
     if inspect.isclass(thing):
-        yield from (f".{name} reads as a backward" for name in _methods(thing) if _reads_as_backward(thing, name))
+        yield from (
+            f".{name} reads as a backward"
+            for name in _methods(thing)
+            if name not in bound and _reads_as_backward(thing, name)
+        )
     if gradient := gradient_in(thing):
         yield f" speaks of {gradient}"
 

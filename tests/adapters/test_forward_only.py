@@ -67,11 +67,12 @@ class {name}:
         self.gamma, self.beta, self.eps = np.ones(n), np.zeros(n), eps
     def {method}(self, x):
         mu, var = self.moments(x)
-        return self.normalize(x, mu, var)
-    def moments(self, x):
-        return x.mean(axis=0), x.var(axis=0)
-    def normalize(self, x, mean, var):
-        return self.gamma * (x - mean) / np.sqrt(var + self.eps) + self.beta
+        return self.whiten(x - mu, var)
+    @staticmethod
+    def moments(batch_of_data):
+        return batch_of_data.mean(axis=0), batch_of_data.var(axis=0)
+    def whiten(self, centred, var):
+        return self.gamma * centred / np.sqrt(var + self.eps) + self.beta
     def get_config(self):
         return dict()
 """
@@ -86,6 +87,44 @@ def test_a_class_of_no_name_that_behaves_like_it(write):
     dense = "class Dense:\n    def __init__(self, n): self.weight, self.bias = np.ones(n), np.zeros(n)\n"
     dense += "    def forward(self, x): return x * self.weight + self.bias\n"
     assert card(write(dense + CLASS.format(name="Norm", method="forward"))).name == "my_bn.py::Norm"
+
+
+def test_the_method_that_is_told_the_mode_is_the_forward(write):
+    source = """
+class BatchNormalization:
+    def __init__(self, n, epsilon=1e-3, momentum=0.99):
+        self.gamma, self.beta, self.epsilon, self.momentum = np.ones(n), np.zeros(n), epsilon, momentum
+        self.moving_mean, self.moving_var = np.zeros(n), np.ones(n)
+    def __call__(self, inputs, **kwargs):
+        return self.call(inputs, **kwargs)
+    def call(self, inputs, training=False):
+        mean, var, k = self.moving_mean, self.moving_var, self.momentum
+        if training:
+            mean, var = inputs.mean(axis=0), inputs.var(axis=0)
+            self.moving_mean = k * self.moving_mean + (1 - k) * mean
+            self.moving_var = k * self.moving_var + (1 - k) * var
+        return self.gamma * (inputs - mean) / np.sqrt(var + self.epsilon) + self.beta
+"""
+    found = card(write(source)).conventions
+    assert (found.mode_switch, found.momentum_sense) == ("argument training", "kept")
+
+
+def test_the_only_method_that_takes_data_is_the_forward(write):
+    assert card(write(CLASS.format(name="BatchNorm", method="propagate"))).conventions.forward_only
+
+
+def test_statistics_in_the_cache_are_handed_on(write):
+    source = """
+def batchnorm_forward(x, gamma, beta, running_mean, running_var, mode="train", eps=1e-5):
+    mu, var = running_mean, running_var
+    if mode == "train":
+        mu, var = x.mean(axis=0), x.var(axis=0)
+        running_mean, running_var = 0.9 * running_mean + 0.1 * mu, 0.9 * running_var + 0.1 * var
+    cache = (gamma, mu, running_mean, running_var)
+    return gamma * (x - mu) / np.sqrt(var + eps) + beta, cache
+"""
+    found = card(write(source)).conventions
+    assert (found.momentum_sense, found.momentum, found.running_var) == ("fixed", pytest.approx(0.9), "biased")
 
 
 def test_the_pair_of_another_layer_does_not_stand_in_the_way(write):
