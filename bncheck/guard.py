@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sysconfig
 import traceback
 import warnings
@@ -25,6 +26,7 @@ _OWN = str(Path(__file__).resolve().parent) + os.sep
 _SAMPLES = str(Path(_OWN) / "samples") + os.sep
 _NUMPY = str(Path(np.__file__).resolve().parent) + os.sep
 _STDLIB = str(Path(sysconfig.get_paths()["stdlib"]).resolve()) + os.sep
+_FRAMEWORK = re.compile(r"[\\/](?:site|dist)-packages[\\/](?:torch|jax|jaxlib|flax|keras)[\\/]")
 _LONGEST = 200
 
 
@@ -138,8 +140,12 @@ def one_line(error: BaseException) -> str:
 
 
 def where(error: BaseException) -> str:
-    """Return "file.py:12" of the innermost frame that is in user code, "" if there is none."""
-    found = list(user_lines(error))
+    """Return "file.py:12" of the innermost frame that is in user code, "" if there is none.
+
+    A line of a framework is named only where there is no other: the user's own line called it.
+    """
+    lines = list(user_lines(error))
+    found = [line for line in lines if not _FRAMEWORK.search(line[0])] or lines
     if not found:
         return ""
     name, line = Path(found[-1][0]).name, found[-1][1]

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from bncheck import guard
 from bncheck.guard import Printed, printing_counted
 
 
@@ -65,3 +66,17 @@ def test_only_the_beginning_is_kept():
         assert printed.buffer.write(b"y" * 1000) == 1000
     assert printed.characters == 200_000
     assert printed.beginning == "x" * 1000 + "y" * 1000
+
+
+@pytest.mark.parametrize(("inner", "place"), [("torch", "my_bn.py:1"), ("my_library", "deep.py:1")])
+def test_a_line_of_a_framework_is_not_the_place_that_is_named(tmp_path, inner, place):
+    deep = tmp_path / "site-packages" / inner / "deep.py"
+    scope = {}
+    exec(compile("def fails(): raise ValueError('deep down')", str(deep), "exec"), scope)
+    exec(compile("def calls(): fails()", str(tmp_path / "my_bn.py"), "exec"), scope)
+    with pytest.raises(ValueError, match="deep down") as caught:
+        scope["calls"]()
+    assert guard.where(caught.value) == place
+    with pytest.raises(ValueError, match="deep down") as caught:
+        scope["fails"]()
+    assert guard.where(caught.value.with_traceback(caught.tb.tb_next)) == "deep.py:1"  # there is no other line
