@@ -9,6 +9,7 @@ from bncheck import pipeline
 from bncheck.errors import StubError, TargetError, UsageError
 from bncheck.model import TargetSpec
 from bncheck.report import Report, Verdict
+from bncheck.reporters.progress import in_notebook
 from bncheck.settings import Settings
 
 
@@ -22,7 +23,8 @@ def verify(
 ) -> Report:
     """Verify a Batch Normalization and return the report, which is truthy when everything is right.
 
-    Live objects run in this process; a file runs in a process of its own, as on the command line.
+    Live objects run in this process; a file runs in a process of its own, as on the command line. In a notebook a bar
+    shows how far it is, and the report is shown as the command line shows it.
 
     Parameters
     ----------
@@ -62,7 +64,8 @@ def verify(
         settings = Settings(**dict(options, select=select, ignore=ignore))
     except TypeError as error:
         raise UsageError(str(error).replace("Settings.__init__()", "verify()")) from error
-    report = pipeline.run([_spec(forward, backward)], settings)
+    with in_notebook() as show:
+        report = pipeline.run([_spec(forward, backward)], settings, show)
     if report.verdict is Verdict.ERROR:
         broken = next(target for target in report.targets if target.verdict is Verdict.ERROR)
         raise (StubError if broken.stub else TargetError)(broken.error)

@@ -5,11 +5,10 @@ Only what ``--help`` needs is imported here; each command imports the rest when 
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from bncheck.bugs.catalogue import Bug
     from bncheck.checks.catalogue import Check
     from bncheck.pages.catalogue import Page
-    from bncheck.report import Progress
     from bncheck.reporters import Style
     from bncheck.settings import Settings
 
@@ -169,11 +167,12 @@ def verify(
     """
     from bncheck import pipeline
     from bncheck.reporters.destination import opened, style_for
+    from bncheck.reporters.progress import on_terminal
 
     settings = settings_from(options)
     specs = _specs(targets, programs, settings)
     with opened(output) as write:
-        with _progress(quiet) as show:
+        with on_terminal(quiet) as show:
             report = pipeline.run(specs, settings, show)
         write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose)))
     _finish(report, output, quiet)
@@ -345,12 +344,13 @@ def demo(verbose: bool) -> None:
     from bncheck import pipeline, samples
     from bncheck.reporters.destination import style_for, width, write_out
     from bncheck.reporters.pages import paragraph
+    from bncheck.reporters.progress import on_terminal
 
     folder = Path(str(samples.__file__)).parent
     expected = {"right.py": Verdict.PASS, "misprinted.py": Verdict.FAIL}
     write_out(paragraph(DEMO, width()) + "\n")
     for name, verdict in expected.items():
-        with _progress(quiet=False) as show:
+        with on_terminal(quiet=False) as show:
             report = pipeline.run([TargetSpec(str(folder / name))], DEFAULTS, show)
         write_out(_rendered(report, "rich", style_for(None, verbose)) + "\n")
         if report.verdict is Verdict.INTERRUPTED:
@@ -361,31 +361,6 @@ def demo(verbose: bool) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ from options to a run
-
-
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Show how far a run is, on standard error and only if that is a terminal; leave no trace."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    from bncheck.reporters.wording import clean
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def show(progress: Progress) -> None:
-            failures = f", {progress.failures} failing" if progress.failures else ""
-            said = escape(clean(progress.target)) + failures
-            bar.update(task, description=said, completed=progress.done, total=progress.total)
-
-        yield show
 
 
 def _finish(report: Report, output: Path | None, quiet: bool) -> NoReturn:

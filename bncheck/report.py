@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +20,12 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     ERROR = "error"
     INTERRUPTED = "interrupted"
+
+
+def _html(thing: object) -> str:
+    """Return what a notebook shows; found by name, like every reporter, because it lives above the data."""
+    text: str = importlib.import_module("bncheck.reporters.notebook").fragment(thing)
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,9 @@ class Finding:
     follows_from: str | None = None
     expected: str = ""
 
+    def _repr_html_(self) -> str:
+        return _html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
@@ -224,6 +234,9 @@ class Report:
                 if f.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE) and f.follows_from is None
             ]
         raise VerificationFailure("\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        return _html(self)
 
     def __repr__(self) -> str:
         """Return the verdicts, and what is wrong first: what a failing ``assert report`` shows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -85,9 +86,19 @@ def _shown(statement: Statement, source: str) -> SourceLine:
     file, comma, cell = statement.file.partition(".ipynb, ")
     file += ".ipynb" if comma else ""
     named = source.partition("::")[0]
-    if os.path.exists(named) and os.path.samefile(named, file):
+    if not os.path.exists(file):
+        file = _cell(file)
+    elif os.path.exists(named) and os.path.samefile(named, file):
         file = named
     elif Path(file).is_relative_to(Path.cwd()):
         file = str(Path(file).relative_to(Path.cwd()))
     text = statement.text if len(statement.text) <= _WIDEST else f"{statement.text[: _WIDEST - 3]}..."
     return SourceLine(f"{file}, {cell}" if comma else file, statement.first, text)
+
+
+def _cell(name: str) -> str:
+    """Return what a notebook calls the cell that it runs under the name of a file: "cell In[3]"."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    label = shell.compile.format_code_name(name) if shell is not None else None
+    return " ".join((label[0].lower(), *label[1:])) if label else name

@@ -40,20 +40,24 @@ MOST_NOTES = 2
 @REPORTERS.register("rich")
 def terminal(report: Report, style: Style) -> str:
     """Show people the verdict, both oracles, the findings and the smallest failing case."""
+    out = StringIO()
+    print_report(report, style, _console(out, style))
+    lines = out.getvalue() if style.color else "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+    return to_ascii(lines) if style.ascii else lines
+
+
+def print_report(report: Report, style: Style, console: Console) -> None:
+    """Print a report for people on a console of the style's width."""
     blocks: list[list[RenderableType]] = []
     if len(report.targets) > 1:
         blocks.append(list(_summary(report, style)))
     shown = [t for t in report.targets if len(report.targets) == 1 or style.verbose or not _is_plain_pass(t)]
     blocks += [list(_target(target, report, style)) for target in shown]
-    out = StringIO()
-    console = _console(out, style)
     for i, block in enumerate(blocks):
         if i:
             console.print(Text("─" * style.width, style="dim"))
         for part in block:
             console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
-    lines = out.getvalue() if style.color else "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
-    return to_ascii(lines) if style.ascii else lines
 
 
 def _console(out: StringIO, style: Style) -> Console:
@@ -63,6 +67,7 @@ def _console(out: StringIO, style: Style) -> Console:
         force_terminal=style.color,
         color_system="standard" if style.color else None,
         no_color=not style.color,
+        force_jupyter=False,  # in a notebook rich would show the text at once, too
         legacy_windows=False,
         markup=False,
         emoji=False,
