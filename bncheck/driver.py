@@ -268,8 +268,7 @@ def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source
     seen, ignored = answered(target, task.settings.dtype)
     explained = explain(seen, ignored_eps=ignored)
-    own = own_steps(explained)
-    of_memory = () if own is None else diagnosed(target, task.settings.dtype, task.codes, own)
+    of_memory = diagnosed(target, task.settings.dtype, task.codes, own_steps(explained))
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
@@ -283,13 +282,14 @@ def _at_worst_element(judgement: Judgement, shown: Comparison) -> Judgement:
     at, _ = _worst(shown)
     expected, found = shown.expected.values[at], shown.found.values[at]
     index = tuple(int(i) for i in np.unravel_index(at, shown.expected.shape))
-    return replace(
-        judgement, index=index, error=abs(found - expected), allowed=shown.allowed.values[at], got=found, want=expected
-    )
+    error, allowed, tensor = abs(found - expected), shown.allowed.values[at], judgement.tensor or shown.tensor
+    return replace(judgement, tensor=tensor, index=index, error=error, allowed=allowed, got=found, want=expected)
 
 
 def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check | None) -> Exhibit:
     """Return the case's arrays beside expected and found values of the check's tensor (of all tensors without one)."""
+    from bncheck.memory.exhibit import shown
+
     tensors = TENSORS if check is None else (check.tensor,) if check.tensor else ()
     found = seen["training"].arrays if "training" in seen else {}
     comparisons = []
@@ -309,9 +309,10 @@ def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check
     printed = seen["training"].facts.get("printed_text", "") if "training" in seen else ""
     if case.x.size > _EXHIBITED_ELEMENTS:
         return Exhibit(case.spec.id, case.spec.eps, {}, (), printed=printed)
+    if check is not None and (own := shown(check.code, case, seen)):
+        return Exhibit(case.spec.id, case.spec.eps, *own, printed=printed)
     arrays = {name: _data(array) for name, array in inputs.items()}
-    worked = _worked(case, comparisons, found)
-    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), worked, printed)
+    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), _worked(case, comparisons, found), printed)
 
 
 def _worked(case: Case, comparisons: list[Comparison], found: Mapping[str, Any]) -> Worked | None:

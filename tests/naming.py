@@ -10,9 +10,10 @@ from mutants import materialise
 
 from bncheck.adapters import resolve
 from bncheck.bugs.catalogue import BUGS
-from bncheck.diagnose import diagnose
+from bncheck.diagnose import diagnose, explain, own_steps
 from bncheck.driver import answered
 from bncheck.guard import quiet
+from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, diagnosed
 from bncheck.model import TargetSpec
 
 # What a bug is about, whatever its parameter.
@@ -123,6 +124,24 @@ def answers(path: Path):
     with quiet():
         targets = [resolve.target(spec, card.name) for card in resolve.cards(spec) if card.conventions is not None]
         return [answered(target) for target in targets]
+
+
+def named(path: Path) -> list[str]:
+    """Return the codes of all bugs that are named in a file, as if every check of what a layer remembers failed.
+
+    That of the gradients in eval mode apart: most code has none there, and BN306 decides whether it has.
+    """
+    spec, found = TargetSpec(str(path)), []
+    failing = sorted(CHECKED if "# caught: BN306" in path.read_text() else CHECKED - OF_EVAL_GRADIENTS)
+    with quiet():
+        for card in resolve.cards(spec):
+            if card.conventions is not None:
+                target = resolve.target(spec, card.name)
+                seen, eps = answered(target)
+                explained = explain(seen, ignored_eps=eps)
+                found += [diagnosis.code for diagnosis, _ in explained if diagnosis.is_named]
+                found += [d.code for d in diagnosed(target, "float64", failing, own_steps(explained))]
+    return found
 
 
 def diagnoses(record, folder: Path | None = None):

@@ -49,6 +49,11 @@ def batch_statistics_in_eval(s: Remembering, value: Any) -> Any:
     return value(s, *batch_statistics(s))
 
 
+def _by(kept: float) -> Any:
+    """Return the average by a fraction that is written into the code."""
+    return lambda s, old, new: kept * old + (1 - kept) * new
+
+
 @bug(
     "BUG702",
     "statistics-blended-in-eval",
@@ -61,6 +66,10 @@ def batch_statistics_in_eval(s: Remembering, value: Any) -> Any:
         Choice("k * running + (1 - k) * batch", lambda s, old, new: s.blended(old, new)),
         Choice("(1 - k) * running + k * batch", lambda s, old, new: s.blended(new, old), 0.1),
         Choice("(running + batch) / 2", lambda s, old, new: (old + new) / 2, 0.1),
+        *(
+            Choice(f"{kept:g} * running + {1 - kept:.4g} * batch", _by(kept), 0.2)
+            for kept in (0.9, 0.99, 0.999, 0.95, 0.8, 0.1, 0.01, 0.001, 0.05, 0.2)
+        ),
     ],
 )
 def statistics_blended_in_eval(s: Remembering, mix: Any) -> Any:

@@ -30,7 +30,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     if not conventions.momentum_sense or not has_its_turn(case, 0):
         return Evidence("running", facts=facts)
     faults: list[Fault] = []
-    batches = _batches(case)
+    batches = batches_of(case)
     with faults_of("forward", faults):
         session = target.open(setup(case))
         readings = [session.running_stats()]
@@ -55,7 +55,7 @@ def take_in(session: Session, x: Any, conventions: Conventions) -> None:
         session.backward(x.copy())
 
 
-def _batches(case: Case) -> list[Any]:
+def batches_of(case: Case) -> list[Any]:
     """Return the case's batch and two others that are made of it, of another size, mean and spread.
 
     Multiplying by 2 and adding what the batch itself holds keeps every value exact in the case's dtype.

@@ -11,6 +11,7 @@ import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.memory import STATISTICS, Rule
+from bncheck.bugs.steps import Array
 from bncheck.memory.values import CONVENTIONS, FIRST, Batch, Named, Replaced, all_fit, constant, fitted
 
 MEAN, VAR = STATISTICS
@@ -37,6 +38,7 @@ class Averages:
     def __init__(self, updates: Sequence[Batch], without: Sequence[str] = ()) -> None:
         self.updates = updates
         self.without = frozenset(without)
+        self._known: dict[tuple[str, bool], Array] = {}
 
     # ---------------------------------------------------------------------------------------------------- conventions
 
@@ -123,7 +125,7 @@ class Averages:
     ) -> list[tuple[_Tried | None, Rule]]:
         """Return the versions that give one statistic, each with its rule; None stands for the right one."""
         found: list[tuple[_Tried | None, Rule]] = []
-        for one in (None, *(one for one in tried if name in one.changed)):
+        for one in (None, *self._near(name, rule, unbiased, [one for one in tried if name in one.changed])):
             replaced = {} if one is None else one.replaced
             if rule is not None:
                 if all_fit(self.updates, name, rule, replaced):
@@ -131,6 +133,42 @@ class Averages:
             elif (kept := self.solved(name, unbiased, replaced)) is not None:
                 found.append((one, constant(kept, unbiased)))
         return found
+
+    def _near(self, name: str, rule: Rule | None, unbiased: bool, tried: Sequence[_Tried]) -> list[_Tried]:
+        """Return the versions that are near on the first batch, of those that change what comes in alone; and others.
+
+        Most versions are of that kind, and what they take in is the same by any rule: it is made once.
+        """
+        first = self.updates[0]
+        old = (first.past.mean if name == MEAN else first.past.var)[None]
+        found, taken = first.found[name][None], self._taken(name, unbiased, tried)
+        with np.errstate(all="ignore"):
+            if rule is None:
+                away = old - taken
+                kept = ((found - taken) * away).sum(axis=1, keepdims=True) / (away * away).sum(axis=1, keepdims=True)
+            else:
+                kept = np.full((len(tried), 1), rule.kept(first.steps(rule, {})))
+            missed = np.abs(kept * old + (1 - kept) * taken - found).max(axis=1, initial=0.0)
+        far = missed > _FAR * max(1.0, float(np.abs(found).max()))
+        return [one for one, away in zip(tried, far, strict=True) if not away]
+
+    def _taken(self, name: str, unbiased: bool, tried: Sequence[_Tried]) -> Array:
+        """Return what versions take in on the first batch, a row each; NaN if it is not that simple, inf if nothing."""
+        key = name, unbiased
+        if key not in self._known:
+            step = {MEAN: "mean_taken", VAR: "var_taken"}[name]
+            self._known[key] = np.array([self._row(step, unbiased, one.replaced) for one in tried])
+        return self._known[key]
+
+    def _row(self, step: str, unbiased: bool, replaced: Replaced) -> Array:
+        first = self.updates[0]
+        shape = first.past.mean.shape
+        if step not in replaced or not {"mean_taken", "var_taken"}.issuperset(replaced):
+            return np.full(shape, np.nan)
+        one, other = (fitted(first.value(step, constant(kept, unbiased), replaced), shape) for kept in (0.3, 0.6))
+        if one is None or other is None:
+            return np.full(shape, np.inf)
+        return one if np.array_equal(one, other) else np.full(shape, np.nan)
 
     def _joint(
         self, mean: Sequence[tuple[_Tried | None, Rule]], var: Sequence[tuple[_Tried | None, Rule]]
@@ -180,6 +218,8 @@ class Averages:
         return Named(tried.version, tried.replaced, tried.changed, rule, len(self.updates))
 
 
+# A version that misses the first batch by more than this part of it need not be tried further.
+_FAR = 1e-3
 # Fractions that were solved for agree to this; a fraction of 0 or 1 is a bug of its own.
 _SAME = 1e-7
 _LEAST = 1e-6

@@ -35,7 +35,7 @@ CHECKED = OF_RULE | OF_LONG_RUN | OF_ANSWERS | OF_EVAL_GRADIENTS | OF_OTHER_UPDA
 
 
 def diagnosed(
-    target: Target, dtype: str, failing: Sequence[str], own: Mapping[str, Step], without: Sequence[str] = ()
+    target: Target, dtype: str, failing: Sequence[str], own: Mapping[str, Step] | None, without: Sequence[str] = ()
 ) -> tuple[Diagnosis, ...]:
     """Return the bugs in what a target remembers, behind the checks that fail: its code runs through some courses.
 
@@ -47,13 +47,13 @@ def diagnosed(
         In which dtype it is verified.
     failing : sequence of str
         Codes of the checks that fail; nothing is said of what none of them is about.
-    own : mapping of str to callable
-        The steps of the forward that are known to be wrong.
+    own : mapping of str to callable, or None
+        The steps of the forward that are known to be wrong; None where it is wrong in a way that is not known.
     without : sequence of str
         Codes of bugs that are left out.
 
     """
-    if CHECKED.isdisjoint(failing):
+    if own is None or CHECKED.isdisjoint(failing):
         return ()
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
@@ -140,7 +140,7 @@ class Search:
             return found
         if named := self.averages.named():
             return named
-        if "BN309" in codes and "BUG607" not in self.without:
+        if self.conventions.unread and "BN309" in codes and "BUG607" not in self.without:
             kept = [self.averages.solved(name, self.rule.unbiased, {}) for name in STATISTICS]
             if kept[0] is not None and not any(self.rule.stays == rule.stays for rule in CONVENTIONS):
                 version = Version(BUGS.get("BUG607"), Choice(f"{round(kept[0], 6):g}", kept[0]))
