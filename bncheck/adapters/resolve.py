@@ -270,7 +270,10 @@ def _live(spec: TargetSpec) -> Candidate:
             return candidate
     shown = ", ".join(_shown(thing) for thing in spec.live)
     if len(spec.live) == 1 and inspect.isroutine(spec.live[0]):
-        raise TargetError(f"{shown} alone is no pair: verify({shown}, backward) needs the backward function too.")
+        raise TargetError(
+            f"{shown} alone is no pair: verify({shown}, backward) needs the backward function too. A forward that has "
+            f"none is verified by its place: verify('my_bn.py::{shown}')."
+        )
     raise TargetError(
         f"nothing to verify in ({shown}): give two callables, forward and backward; or one class with methods forward "
         "and backward (the class itself, not a layer made from it); or one function or layer that PyTorch, JAX or "
