@@ -10,6 +10,7 @@ from bncheck.adapters.closures import first_calls
 from bncheck.adapters.function_pair import is_function, plain
 from bncheck.adapters.inference import INFERRING
 from bncheck.adapters.protocol import Candidate, Namespace
+from bncheck.adapters.standins import left_out
 from bncheck.adapters.stems import NO_TRAINING
 from bncheck.adapters.words import Kind, composite, kind, stem, words
 from bncheck.errors import TargetError
@@ -32,8 +33,16 @@ class NearMiss(NamedTuple):
 
 
 def near_misses(namespace: Namespace) -> list[NearMiss]:
-    """Return why each thing is no candidate, for a namespace that has none; what does not read so is not called."""
-    return [near_miss(name, thing) for name, thing in namespace.things.items()]
+    """Return why each thing is no candidate, for a namespace that has none; what does not read so is not called.
+
+    First come those that read as batch norm, and are not there because something that they need is not.
+    """
+    held = vars(namespace.module) if namespace.module is not None else {}
+    gone = {name: story for name, thing in held.items() if (story := left_out(thing)) and kind(name) is Kind.BN}
+    absent = [
+        NearMiss(name, f"reads as batch norm; it is not there: {story}", meant=True) for name, story in gone.items()
+    ]
+    return absent + [near_miss(name, thing) for name, thing in namespace.things.items()]
 
 
 def near_miss(name: str, thing: Any) -> NearMiss:
@@ -68,7 +77,8 @@ def nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
     """Return what to say when nothing in a module reads as batch norm."""
     label = namespace.label.rstrip(":")
     things = list(namespace.things)
-    if not things:
+    missed = near_misses(namespace) if not found else []
+    if not things and not missed:
         return TargetError(
             f"{label}: nothing in it looks like batch normalization: it defines no function and no class."
         )
@@ -77,7 +87,6 @@ def nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
         advice = f"Say which one to verify: {namespace.label}{found[0].name}."
     else:
         advice = "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods."
-    missed = near_misses(namespace) if not found else []
     trace = (*(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in found), *map(str, missed))
     tried = next((miss for miss in missed if miss.raised), None)
     meant = next((miss for miss in missed if miss.meant), None)

@@ -18,6 +18,7 @@ from bncheck.adapters.loading import Source, load, parse
 from bncheck.adapters.near_misses import near_miss, nothing_found
 from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace, Reading
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
+from bncheck.adapters.standins import left_out
 from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.trials import Found, Log, examine, score_of
 from bncheck.adapters.words import Kind, stem
@@ -331,6 +332,8 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
         why = f"{missed}." if missed.raised or missed.meant else f"it needs {needed}."
         text = f"{label}: {name} is there, and cannot be verified: {why}"
         raise TargetError(text, (str(missed),))
+    if story := left_out(getattr(namespace.module, name.split(".")[0], None)):
+        raise TargetError(f"{label}: {name} is not there: {story}.")
     known = sorted({c.name for c in found}) or list(namespace.things)
     if not known:
         raise TargetError(f"{label} is empty.")

@@ -246,6 +246,11 @@ for _name in _NUMBERS:
     setattr(LeftOut, f"__{_name}__", _convert_left_out)
 
 
+def left_out(thing: object) -> str:
+    """Return why a variable was not set, "" for anything that is there."""
+    return thing._story if isinstance(thing, LeftOut) else ""
+
+
 def stands_for_something(thing: object) -> bool:
     """Tell a stand-in of either kind from real things."""
     return isinstance(thing, _Absent)

@@ -117,6 +117,14 @@ def test_nothing_that_looks_like_it(write):
     says(text, "nothing in it looks like batch normalization", "Found: softmax, Dense", "batchnorm_forward")
 
 
+@pytest.mark.parametrize("beside", ["", "class BatchNormTools:\n    def dbeta(self, dout): return dout.sum(axis=0)\n"])
+def test_a_class_that_is_not_there_because_its_base_is_not(write, beside):
+    source = f"from json import Layer\n{beside}class BatchNorm(Layer):\n    def forward(self, x): return x\n"
+    story = "BatchNorm: reads as batch norm; it is not there: Layer should be set in line "
+    says(message(write(source)), story, "which raises ImportError (cannot import name 'Layer' from 'json'")
+    says(message(write(source, "BatchNorm")), "my_bn.py: BatchNorm is not there: Layer should be set in line ")
+
+
 def test_several_pairs_of_which_none_reads_as_batch_norm(write):
     source = RIGHT.replace("bn_", "whiten_") + RIGHT.replace("bn_", "centre_")
     says(message(write(source)), "Found: whiten_forward", "Say which one to verify: my_bn.py::whiten_forward")
