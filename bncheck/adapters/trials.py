@@ -18,9 +18,9 @@ from bncheck import guard
 from bncheck.adapters.affine import OPTIONAL
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes, spell_shape
 from bncheck.adapters.modes import find_memory, settle
-from bncheck.adapters.probe import FULL, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
+from bncheck.adapters.plans import UnfilledError
+from bncheck.adapters.probe import FULL, LACKING, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
-from bncheck.adapters.standins import ABSENT
 from bncheck.adapters.target import Way, as_array
 from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
@@ -63,7 +63,7 @@ class Log:
     def telling(self) -> BaseException:
         """Return the exception that tells most: one that is not about shapes, or else the one that got furthest."""
         shapes = (ValueError, TypeError, IndexError, AssertionError)
-        errors = self.errors or self.of_unmade
+        errors = [e for e in self.errors if not isinstance(e, UnfilledError)] or self.errors or self.of_unmade
         others = [e for e in errors if not isinstance(e, shapes)]
         return max(others or errors, key=lambda e: max((line for _, line in guard.user_lines(e)), default=0))
 
@@ -340,7 +340,7 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
         return TargetError(f"{candidate.forward_name} could not be called.")
     error = log.telling()
     place = f" ({where})" if (where := guard.where(error)) else ""
-    if isinstance(error, ABSENT):  # these tell their story themselves
+    if isinstance(error, LACKING):  # these tell their story themselves
         return TargetError(f"{candidate.forward_name} cannot be run: {guard.one_line(error)}{place}")
     tried = only or "NC, CN, NCHW, NHWC"
     return TargetError(

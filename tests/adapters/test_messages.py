@@ -117,6 +117,20 @@ def test_nothing_that_looks_like_it(write):
     says(text, "nothing in it looks like batch normalization", "Found: softmax, Dense", "batchnorm_forward")
 
 
+def test_what_the_code_raised_is_told_before_what_bncheck_had_not_to_give(write):
+    """A constructor of an argument that nothing is known about is called with a size, and without it."""
+    source = """
+    class BatchNorm:
+        def __init__(self, zz):
+            self.gamma, self.beta = np.ones(zz, wrong=1), np.zeros(zz)
+        def forward(self, x): return self.gamma * x + self.beta
+        def backward(self, dout): return dout
+    """
+    text = message(write(source))
+    says(text, "raised in every way it was tried: TypeError: ", "'wrong'", "my_bn.py:")
+    assert "UnfilledError" not in text
+
+
 def test_a_class_that_is_not_there_because_its_base_is_not(write):
     tools = "class BatchNormTools:\n    def dbeta(self, dout): return dout.sum(axis=0)\n"
     source = f"from json import Layer\n{tools}class BatchNorm(Layer):\n    def forward(self, x): return x\n"
