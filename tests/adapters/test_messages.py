@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bncheck.adapters import resolve
+from bncheck.adapters.plans import UnfilledError
+from bncheck.adapters.trials import Log
 from bncheck.errors import TargetError
 from bncheck.model import TargetSpec
 
@@ -117,18 +119,10 @@ def test_nothing_that_looks_like_it(write):
     says(text, "nothing in it looks like batch normalization", "Found: softmax, Dense", "batchnorm_forward")
 
 
-def test_what_the_code_raised_is_told_before_what_bncheck_had_not_to_give(write):
-    """A constructor of an argument that nothing is known about is called with a size, and without it."""
-    source = """
-    class BatchNorm:
-        def __init__(self, zz):
-            self.gamma, self.beta = np.ones(zz, wrong=1), np.zeros(zz)
-        def forward(self, x): return self.gamma * x + self.beta
-        def backward(self, dout): return dout
-    """
-    text = message(write(source))
-    says(text, "raised in every way it was tried: TypeError: ", "'wrong'", "my_bn.py:")
-    assert "UnfilledError" not in text
+def test_what_the_code_raised_is_told_before_what_bncheck_had_not_to_give():
+    raised, lacking = TypeError("two of zz"), UnfilledError("bncheck found nothing to give it as zz")
+    assert Log(errors=[lacking, raised]).telling() is raised
+    assert Log(errors=[lacking]).telling() is lacking
 
 
 def test_a_class_that_is_not_there_because_its_base_is_not(write):
