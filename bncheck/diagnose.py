@@ -82,7 +82,8 @@ def own_steps(explained: Sequence[tuple[Diagnosis, Version | None]]) -> dict[str
     """Return the steps of the forward that are known to be wrong; None where y is wrong and has no name."""
     if any(version is None and diagnosis.tensor == "y" for diagnosis, version in explained):
         return None
-    forward = [v for _, v in explained if v is not None and not v.anew and set(v.bug.steps) <= set(FORWARD)]
+    versions = [v for _, v in explained if v is not None and not v.anew and v.bug.code not in _OF_NO_STEP]
+    forward = [v for v in versions if set(v.bug.steps) <= set(FORWARD)]
     return {name: step for version in forward for name, step in version.replaced.items()}
 
 
@@ -298,6 +299,8 @@ _ALIKE = 16
 _BY_Y = ("BUG113",)
 # Statistics of the other mode: beside that nothing of the batch's is left to be wrong.
 _OTHER_MODE = "BUG133"
+# What is wrong where no step of the batch's own is: statistics of the other mode, digits.
+_OF_NO_STEP = (_OTHER_MODE, "BUG501")
 # Two bugs that give y to this share of it are looked at on all cases.
 _CLOSE = 1e-6
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,10 @@ class Search:
         self.starts_with_batch = conventions.running_start == "first batch"
         self.averages = Averages(list(self._updates()), without)
         known = self.averages.right()
+        if own and not known:  # the statistics may be the batch's own all the same
+            averages = Averages([replace(batch, own={}) for batch in self.averages.updates], without)
+            known = averages.right()
+            self.averages = averages if known else self.averages
         self.rule: Rule = known[0] if known else KEPT
         self.rules = known or list(CONVENTIONS)
 
