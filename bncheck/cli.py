@@ -5,28 +5,30 @@ Only what ``--help`` needs is imported here; each command imports the rest when 
 
 from __future__ import annotations
 
-import inspect
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import rich_click as click
 from click.exceptions import Exit
 
-from bncheck.case import CASE_SCHEMA, DTYPES, CaseSpec
+from bncheck.case import CASE_SCHEMA, CaseSpec
+from bncheck.cli_project import init, watch
 from bncheck.errors import BncheckError, UsageError
 from bncheck.model import TargetSpec
 from bncheck.options import (
+    CASE_OPTIONS,
     DECLARED_OPTIONS,
     DEFAULTS,
     OUTPUT_OPTIONS,
     PROGRAMS,
     RUN_OPTIONS,
     VERBOSE,
+    examples,
     remember_verbose,
     settings_from,
+    specs_of,
     with_options,
 )
 from bncheck.registry import Registry, did_you_mean
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from bncheck.checks.catalogue import Check
     from bncheck.pages.catalogue import Page
     from bncheck.reporters import Style
-    from bncheck.settings import Settings
 
 EXIT_CODES = {
     Verdict.PASS: 0,
@@ -99,18 +100,6 @@ class Group(click.RichGroup):
             _stop(OUR_FAULT, f"bncheck itself failed, your code is not to blame: {said}\n{_where_to_report()}{more}")
 
 
-def _examples(*lines: str) -> Callable[[Any], Any]:
-    """Return a decorator that adds examples to a command's help, each on a line of its own."""
-
-    def decorate(function: Any) -> Any:
-        # \b tells click to leave the line breaks of the paragraph alone.
-        examples = "\n".join(f"  {line}" for line in lines)
-        function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n\b\nExamples:\n{examples}"
-        return function
-
-    return decorate
-
-
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_HELP)
 @click.option(
     "--version",
@@ -120,7 +109,7 @@ def _examples(*lines: str) -> Callable[[Any], Any]:
     callback=lambda ctx, _, wanted: _print_version(ctx, wanted),
     help="Show the version and exit.",
 )
-@_examples(
+@examples(
     "bncheck verify my_layers.py",
     "bncheck explain BN201",
     "bncheck demo",
@@ -138,11 +127,8 @@ def cli() -> None:
 @cli.command(epilog=EXIT_HELP)
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @PROGRAMS
-@click.option("--cases", type=int, metavar="N", help=f"Cases per target. [default: {DEFAULTS.cases}]")
-@click.option("--seed", type=int, metavar="S", help=f"Seed of the random cases. [default: {DEFAULTS.seed}]")
-@click.option("--dtype", metavar="NAME", help=f"dtype of the arrays: {', '.join(DTYPES)}. [default: {DEFAULTS.dtype}]")
-@with_options(RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
-@_examples(
+@with_options(CASE_OPTIONS, RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
+@examples(
     "bncheck verify my_layers.py",
     "bncheck verify my_layers.py::batchnorm_backward --dtype float32",
     "bncheck verify my_package.layers:BatchNorm --select BN2 --strict",
@@ -170,7 +156,7 @@ def verify(
     from bncheck.reporters.progress import on_terminal
 
     settings = settings_from(options)
-    specs = _specs(targets, programs, settings)
+    specs = specs_of(targets, programs, settings)
     with opened(output) as write:
         with on_terminal(quiet) as show:
             report = pipeline.run(specs, settings, show)
@@ -178,27 +164,12 @@ def verify(
     _finish(report, output, quiet)
 
 
-def _specs(targets: tuple[str, ...], programs: tuple[str, ...], settings: Settings) -> list[TargetSpec]:
-    """Return what to verify: what is asked for, else an adapter file by itself, else the settings' targets."""
-    adapter_file = settings.adapter_file
-    if not targets and not programs:
-        targets = (adapter_file,) if adapter_file else settings.targets
-    if not targets and not programs:
-        raise UsageError(
-            "nothing to verify: give a TARGET, such as my_layers.py, or --exec COMMAND, "
-            "or name targets in [tool.bncheck] of pyproject.toml"
-        )
-    if programs and adapter_file:
-        raise UsageError("--exec speaks for itself; leave out --adapter")
-    return [TargetSpec(target) for target in targets] + [TargetSpec(command, program=True) for command in programs]
-
-
 @cli.command(epilog=EXIT_HELP)
 @click.argument("case_id", metavar="ID")
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @PROGRAMS
 @with_options(RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
-@_examples(
+@examples(
     "bncheck replay 'v1:plain:seed=0,n=2,c=1' my_layers.py",
     "bncheck replay 'v1:plain:seed=0,n=65,c=3,eps=0.1' my_layers.py",
 )
@@ -221,7 +192,7 @@ def replay(
 
     settings = settings_from(options)
     case = _case(case_id, targets)
-    specs = _specs(targets, programs, settings)
+    specs = specs_of(targets, programs, settings)
     with opened(output) as write:
         report = pipeline.replay(specs, case.id, settings)
         write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose=True)))
@@ -240,42 +211,13 @@ def _case(case_id: str, targets: tuple[str, ...]) -> CaseSpec:
     raise UsageError(f"the ID comes first, the TARGET after it: bncheck replay {shlex.join(ordered)}")
 
 
-@cli.command()
-@click.argument("target", metavar="TARGET")
-@click.option("--adapter", is_flag=True, help="Write an adapter: functions of yours that speak for the target.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to. [default: shown only]")
-@with_options(DECLARED_OPTIONS[:2])
-@_examples(
-    "bncheck init --adapter my_layers.py",
-    "bncheck init --adapter my_layers.py::MyNorm -o my_adapter.py",
-    "bncheck verify my_layers.py::MyNorm --adapter my_adapter.py",
-)
-def init(target: str, adapter: bool, output: Path | None, **options: Any) -> None:
-    """Write a file to begin with: an adapter for code that bncheck does not understand by itself.
-
-    What discovery did understand is filled in. Nothing is overwritten.
-    """
-    from bncheck import pipeline
-    from bncheck.reporters.destination import write_out
-
-    if not adapter:
-        raise UsageError("say what to write: bncheck init --adapter TARGET")
-    if output is not None and output.exists():
-        raise UsageError(f"{output} is there already, and nothing is overwritten")
-    text = pipeline.adapter_source(TargetSpec(target), settings_from(options))
-    if output is None:
-        write_out(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}") from None
-    sys.stderr.write(f"written: {output}\nNow:  bncheck verify {target} --adapter {output}\n")
+cli.add_command(init)
+cli.add_command(watch)
 
 
 @cli.command()
 @click.argument("codes", nargs=-1, metavar="CODE...")
-@_examples(
+@examples(
     "bncheck explain BN201",
     "bncheck explain dx-matches-numeric",
     "bncheck explain BUG211",
@@ -314,7 +256,7 @@ def explain(codes: tuple[str, ...]) -> None:
 
 @cli.command("list")
 @click.argument("what", metavar=f"[{'|'.join(LISTS)}]")
-@_examples(
+@examples(
     "bncheck list checks",
     "bncheck list recipes",
 )
@@ -335,7 +277,7 @@ def list_(what: str) -> None:
 
 @cli.command()
 @click.option("--verbose", "-v", is_flag=True, callback=remember_verbose, help="Show all.")
-@_examples(
+@examples(
     "bncheck demo",
     "bncheck demo -v",
 )

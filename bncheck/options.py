@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
+from bncheck.case import DTYPES
 from bncheck.errors import UsageError
-from bncheck.model import PROFILES
+from bncheck.model import PROFILES, TargetSpec
 from bncheck.settings import Settings, read_pyproject
 
 DEFAULTS = Settings()
@@ -85,6 +87,11 @@ DECLARED_OPTIONS = (
         help="Whether missing modules may be replaced where batch norm does not need them. [default: stand-ins]",
     ),
 )
+CASE_OPTIONS = (
+    click.option("--cases", type=int, metavar="N", help=f"Cases per target. [default: {DEFAULTS.cases}]"),
+    click.option("--seed", type=int, metavar="S", help=f"Seed of the random cases. [default: {DEFAULTS.seed}]"),
+    click.option("--dtype", metavar="NAME", help=f"dtype of arrays: {', '.join(DTYPES)}. [default: {DEFAULTS.dtype}]"),
+)
 RUN_OPTIONS = (
     click.option("--select", multiple=True, callback=_codes, metavar="CODES", help="Only these checks: BN2,BN503."),
     click.option("--ignore", multiple=True, callback=_codes, metavar="CODES", help="Leave these checks out."),
@@ -118,15 +125,15 @@ def _panels(command: str) -> Any:
     def names(options: tuple[Any, ...]) -> list[str]:
         return [parameter.opts[0] for option in options for parameter in option(lambda: None).__click_params__]
 
-    own = ["--exec", *(["--cases", "--seed", "--dtype"] if command == "verify" else [])]
+    own = [*(["--exec"] if command != "watch" else []), *(names(CASE_OPTIONS) if command != "replay" else [])]
     return [
         {"name": "What to run", "options": [*own, *names(RUN_OPTIONS)]},
         {"name": _TARGET, "options": names(DECLARED_OPTIONS)},
-        {"name": "How to report", "options": [*names(OUTPUT_OPTIONS), "--help"]},
+        {"name": "How to report", "options": [*(names(OUTPUT_OPTIONS) if command != "watch" else []), "--help"]},
     ]
 
 
-for _command in ("verify", "replay"):
+for _command in ("verify", "replay", "watch"):
     click.rich_click.OPTION_GROUPS[f"bncheck {_command}"] = _panels(_command)
 
 
@@ -145,3 +152,30 @@ def settings_from(options: dict[str, Any]) -> Settings:
     """Return the settings: pyproject.toml's, overridden by what the command line gave."""
     given = {key: value for key, value in options.items() if value is not None}
     return dataclasses.replace(Settings(**read_pyproject(Path.cwd())), **given)
+
+
+def examples(*lines: str) -> Callable[[Any], Any]:
+    """Return a decorator that adds examples to a command's help, each on a line of its own."""
+
+    def decorate(function: Any) -> Any:
+        # \b tells click to leave the line breaks of the paragraph alone.
+        listed = "\n".join(f"  {line}" for line in lines)
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\n\b\nExamples:\n{listed}"
+        return function
+
+    return decorate
+
+
+def specs_of(targets: tuple[str, ...], programs: tuple[str, ...], settings: Settings) -> list[TargetSpec]:
+    """Return what to verify: what is asked for, else an adapter file by itself, else the settings' targets."""
+    adapter_file = settings.adapter_file
+    if not targets and not programs:
+        targets = (adapter_file,) if adapter_file else settings.targets
+    if not targets and not programs:
+        raise UsageError(
+            "nothing to verify: give a TARGET, such as my_layers.py, or --exec COMMAND, "
+            "or name targets in [tool.bncheck] of pyproject.toml"
+        )
+    if programs and adapter_file:
+        raise UsageError("--exec speaks for itself; leave out --adapter")
+    return [TargetSpec(target) for target in targets] + [TargetSpec(command, program=True) for command in programs]

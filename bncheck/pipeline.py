@@ -75,6 +75,25 @@ def adapter_source(spec: TargetSpec, settings: Settings) -> str:
     raise TargetError(f"no adapter can be written for {spec.source}: {how}")
 
 
+def names(specs: Sequence[TargetSpec], settings: Settings) -> list[str]:
+    """Return the names of what sources hold.
+
+    Raises
+    ------
+    TargetError
+        If one of them cannot be loaded, or holds nothing that can be verified.
+
+    """
+    found: list[str] = []
+    with Isolated(settings.timeout) as place:
+        for spec in specs:
+            cards = Job(replace(spec, declared=settings.declared), settings, place).discover()
+            if isinstance(cards, TargetReport):
+                raise TargetError(cards.error or "; ".join(finding.message for finding in cards.findings))
+            found += [card.name for card in cards]
+    return found
+
+
 def _run(
     specs: Sequence[TargetSpec],
     settings: Settings,

@@ -36,6 +36,8 @@ class Items:
     ----------
     config : pytest.Config
         pytest's configuration.
+    folder : Path
+        Where to look for pyproject.toml.
 
     Raises
     ------
@@ -44,11 +46,11 @@ class Items:
 
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, folder: Path) -> None:
         self.config = config
         self.reports: dict[str, TargetReport] = {}
         with _as_usage_error():
-            self.settings = Settings(**read_pyproject(config.rootpath))
+            self.settings = Settings(**read_pyproject(folder))
             self.form = _form(config)
         asked = config.getoption("bncheck_targets")
         here, root = config.invocation_params.dir, config.rootpath

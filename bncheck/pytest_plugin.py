@@ -50,10 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and the part that does the work if there is work."""
     config.addinivalue_line("markers", "bncheck: one check of bncheck on one Batch Normalization.")
     asked = config.getoption("bncheck_targets") or config.getini("bncheck_targets")
-    if asked or config.getoption("bncheck_report") or _mentioned(config.rootpath):
+    # As the command line does, and for whoever runs pytest from outside of the project.
+    folders = [folder for folder in (config.invocation_params.dir, config.rootpath) if _mentioned(folder)]
+    if asked or config.getoption("bncheck_report") or folders:
         from bncheck.pytest_items import Items
 
-        config.pluginmanager.register(Items(config), "bncheck-items")
+        config.pluginmanager.register(Items(config, folders[0] if folders else config.rootpath), "bncheck-items")
 
 
 def _mentioned(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from bncheck.model import Declared, TargetSpec
 from bncheck.report import Report, Verdict
 from bncheck.settings import Settings
 
-COMMANDS = ("verify", "replay", "init", "explain", "list", "demo")
+COMMANDS = ("verify", "replay", "watch", "init", "explain", "list", "demo")
 ID = "v1:plain:seed=0,n=2,c=1"
 SAMPLES = Path(__file__).parent.parent / "bncheck" / "samples"
 
@@ -534,12 +534,6 @@ def test_init_overwrites_nothing(tmp_path):
     assert result.exit_code == 2
     assert "nothing is overwritten" in result.stderr
     assert (tmp_path / "mine.py").read_text() == "mine"
-
-
-def test_init_says_what_it_can_write():
-    result = invoke("init", str(SAMPLES / "right.py"))
-    assert result.exit_code == 2
-    assert "bncheck init --adapter TARGET" in result.stderr
 
 
 FRAMEWORKS = ("torch", "jax", "jaxlib", "flax", "keras", "tensorflow", "ml_dtypes", "cupy")

@@ -1,0 +1,103 @@
+"""Files to begin with: settings, a test, and two ways to run it in CI. Plain texts; nothing is written here."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bncheck.errors import UsageError
+
+_TEST = '''"""Batch Normalization, verified by bncheck; [tool.bncheck] has an item for each check beside this."""
+
+import pytest
+
+TARGETS = {targets}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_batch_norm_is_right(bncheck, target, dtype):
+    assert bncheck.verify(target, dtype=dtype)
+'''
+
+_WORKFLOW = """name: bncheck
+on: [push, pull_request]
+jobs:
+  batch-norm:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.12"
+      - run: pip install bncheck
+      # - run: pip install -e .
+      - run: pytest -m bncheck --bncheck-report bncheck.json
+      - if: always()
+        uses: actions/upload-artifact@v4
+        with:
+          name: bncheck
+          path: bncheck.json
+"""
+
+_SHELL = """#!/bin/sh
+# Verify Batch Normalization: for any CI that runs a shell. Exits with 1 if something is wrong.
+set -eu
+python -m pip install bncheck
+python -m bncheck verify --output bncheck.json --format json
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file to write: `text` is all of it, or what is added to it; where it stays as it is, `kept` tells why."""
+
+    path: Path
+    text: str
+    added: bool = False
+    kept: str = ""
+
+    def write(self) -> None:
+        """Write it; raise UsageError if that cannot be done."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a" if self.added else "x", encoding="utf-8") as file:
+                file.write(self.text)
+            if self.path.suffix == ".sh":
+                self.path.chmod(0o755)
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be written: {error.strerror}") from None
+
+
+def pieces(folder: Path, targets: Sequence[str]) -> list[Piece]:
+    """Return the files of a project whose Batch Normalizations are `targets`, those that stay as they are included.
+
+    Raises
+    ------
+    UsageError
+        If there is a pyproject.toml that is not TOML.
+
+    """
+    listed = json.dumps(list(targets), ensure_ascii=False)
+    new = {
+        folder / "tests" / "test_batch_norm.py": _TEST.format(targets=listed),
+        folder / ".github" / "workflows" / "bncheck.yml": _WORKFLOW,
+        folder / "bncheck-ci.sh": _SHELL,
+    }
+    files = [Piece(path, text, kept="it is there already" if path.exists() else "") for path, text in new.items()]
+    return [_settings(folder / "pyproject.toml", f"[tool.bncheck]\ntargets = {listed}\n"), *files]
+
+
+def _settings(path: Path, section: str) -> Piece:
+    if not path.exists():
+        return Piece(path, section)
+    try:
+        text = path.read_text(encoding="utf-8")
+        known = "bncheck" in tomllib.loads(text).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    gap = "\n" if text.endswith("\n") else "\n\n"
+    return Piece(path, gap + section, added=True, kept="it has [tool.bncheck] already" if known else "")
