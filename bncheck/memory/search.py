@@ -27,12 +27,13 @@ from bncheck.report import Diagnosis
 
 # Which failing checks speak of what.
 OF_RULE = frozenset(("BN301", "BN309"))
+OF_PROFILE = frozenset(("BN303",))
 OF_LONG_RUN = frozenset(("BN308",))
 OF_ANSWERS = frozenset(("BN302", "BN305", "BN310"))
 OF_EVAL_GRADIENTS = frozenset(("BN306",))
 OF_OTHER_UPDATES = frozenset(("BN304", "BN307"))
 OF_LATER_STEPS = frozenset(("BN508",))
-CHECKED = OF_RULE | OF_LONG_RUN | OF_ANSWERS | OF_EVAL_GRADIENTS | OF_OTHER_UPDATES | OF_LATER_STEPS
+CHECKED = OF_RULE | OF_PROFILE | OF_LONG_RUN | OF_ANSWERS | OF_EVAL_GRADIENTS | OF_OTHER_UPDATES | OF_LATER_STEPS
 
 
 def diagnosed(
@@ -108,6 +109,8 @@ class Search:
         found: list[Named] = []
         if codes & OF_RULE and self.conventions.momentum_sense not in _WORKED_OUT_LATER:
             found += self._of_rule(codes)
+        if codes & OF_PROFILE:
+            found += self._of_profile()
         if codes & OF_LONG_RUN and not found and long is not None:
             found += self._frozen(long)
         if codes & OF_OTHER_UPDATES:
@@ -151,6 +154,16 @@ class Search:
                 version = Version(BUGS.get("BUG607"), Choice(f"{round(kept[0], 6):g}", kept[0]))
                 return [Named(version, version.replaced, STATISTICS, self.rule, len(self.averages.updates))]
         return []
+
+    def _of_profile(self) -> list[Named]:
+        """Return in what a right rule departs from the profile that is to be held, as discovery says it."""
+        misfit = self.conventions.misfit or ""
+        profile = misfit.removeprefix("not as in ").partition(":")[0].partition(",")[0]
+        return [
+            Named(Version(BUGS.get(code), Choice(profile, profile)), {}, tensors, self.rule, len(self.averages.updates))
+            for code, (has, wants, tensors) in _AGAINST_PROFILE.items()
+            if f"{has}, and {profile} has {wants}" in misfit and code not in self.without
+        ]
 
     def _first(self) -> Iterator[Batch]:
         """Yield the first batches, before which nothing was held."""
@@ -259,6 +272,13 @@ class Search:
         return [min(options, key=lambda named: named.cost)] if options else []
 
 
+# How discovery says that a convention is another than the profile's: what is there, what should be, and of what.
+_AGAINST_PROFILE = {
+    "BUG613": ("momentum is the fraction kept", "new", STATISTICS),
+    "BUG614": ("momentum is the fraction new", "kept", STATISTICS),
+    "BUG615": ("running variance biased", "unbiased", STATISTICS[1:]),
+    "BUG616": ("running variance unbiased", "biased", STATISTICS[1:]),
+}
 # Statistics that no training batch updates in sight.
 _WORKED_OUT_LATER = ("", "finished")
 _LATER_STEPS = frozenset(f"later_{name}" for name in TENSORS)

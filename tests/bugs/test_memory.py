@@ -12,6 +12,7 @@ from planting import Planted
 
 from bncheck import pipeline
 from bncheck.adapters import resolve
+from bncheck.adapters.running import Statistics, misfit
 from bncheck.bugs.catalogue import BUGS, Choice, Version
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.cases.courses import courses, long_course
@@ -21,7 +22,7 @@ from bncheck.experiments.memory import lived
 from bncheck.guard import quiet
 from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, OF_LONG_RUN, Search, diagnosed, said
 from bncheck.memory.values import CONVENTIONS, KEPT, NEW, PLAIN, WEIGHTED, constant
-from bncheck.model import Outcome, TargetSpec
+from bncheck.model import Declared, Outcome, TargetSpec
 from bncheck.settings import Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -33,6 +34,13 @@ OURS = {code: bug for code, bug in BUGS.items() if not OF_TRAINING.issuperset(bu
 # What a fitted parameter is tried with.
 FITTED = {"BUG602": Choice("", 0.65), "BUG607": Choice("0.9", 0.9), "BUG609": Choice("20", 20)}
 # When the statistics change, for bugs that are about that.
+FITTED |= {f"BUG{number}": Choice("pytorch", "pytorch") for number in (613, 614, 615, 616)}
+MISFIT = {
+    "BUG613": "momentum is the fraction kept, and pytorch has new",
+    "BUG614": "momentum is the fraction new, and pytorch has kept",
+    "BUG615": "running variance biased, and pytorch has unbiased",
+    "BUG616": "running variance unbiased, and pytorch has biased",
+}
 MOVED = {"backward": "eval backward", "forward": "eval", "shared": "eval"}
 
 
@@ -49,6 +57,8 @@ def planted(version, **told):
     code = version.bug.code
     moved = "backward" if code == "BUG610" else MOVED[version.choice.value] if code == "BUG611" else ""
     told |= {"BUG612": {"running_start": "first batch"}, "BUG607": {"unread": "momentum"}}.get(code, {})
+    if code in MISFIT:
+        told |= {"misfit": f"not as in pytorch: {MISFIT[code]}"}
     return Planted(version.replaced, moved=moved, **told)
 
 
@@ -116,6 +126,16 @@ IN_OTHER_WORDS = {
     ("BUG623", "BUG104"), ("BUG624", "BUG110"), ("BUG626", "BUG110"), ("BUG627", "BUG102"), ("BUG629", "BUG103"),
     ("BUG706", "BUG122"), ("BUG707", "BUG134"), ("BUG721", "BUG203"),
 }  # fmt: skip
+
+
+def test_discovery_says_how_a_convention_departs_from_a_profile():
+    against = {"BUG613": ("kept", "biased", "pytorch"), "BUG614": ("new", "biased", "keras")}
+    against |= {"BUG615": ("new", "biased", "pytorch"), "BUG616": ("kept", "unbiased", "keras")}
+    for code, (sense, var, profile) in against.items():
+        said = misfit(Statistics(sense, None, var, "0, 1"), Declared(profile=profile))
+        found = found_in(Planted(misfit=said), failing={"BN303"})
+        assert code in [d.code for d in found]
+        assert all(profile in d.title for d in found)
 
 
 # ------------------------------------------------------------------------------------------------------ no false names
