@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.case import Case
-from bncheck.cases.courses import Course
 from bncheck.experiments.training import is_numeric, setup
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, Fault, Session, Target
@@ -35,16 +35,16 @@ class Lived(NamedTuple):
     inference: list[Call]
 
 
-def lived(target: Target, course: Course) -> Lived:
-    """Take one session of a target through a course."""
+def lived(target: Target, training: Sequence[Case], inference: Sequence[Case] = ()) -> Lived:
+    """Train one session of a target on batches, in their order, and ask it others in eval mode then."""
     found = Lived([], [])
     faults: list[Fault] = []
     with faults_of("forward", faults):
-        session = target.open(setup(course.training[0]))
-        for case in course.training:
+        session = target.open(setup(training[0]))
+        for case in training:
             found.training.append(_called(session, case, "train", backward=True))
         if target.conventions.mode_switch:
-            for place, case in enumerate(course.inference):
+            for place, case in enumerate(inference):
                 # The first is asked forward alone: what a forward leaves behind shows in the second.
                 found.inference.append(_called(session, case, "eval", backward=place > 0))
     return found

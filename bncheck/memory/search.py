@@ -60,10 +60,10 @@ def diagnosed(
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
     dtype = conventions.dtype or dtype
-    lives = [lived(target, course) for course in courses(dtype, ranks, conventions.eps)]
+    lives = [lived(target, *course) for course in courses(dtype, ranks, conventions.eps)]
     if any(len(life.training) < 2 for life in lives):  # code for batches of one size
-        lives = [lived(target, course) for course in courses(dtype, ranks, conventions.eps, alike=True)]
-    long = None if OF_LONG_RUN.isdisjoint(failing) else lived(target, long_course(dtype, ranks, conventions.eps))
+        lives = [lived(target, *course) for course in courses(dtype, ranks, conventions.eps, alike=True)]
+    long = None if OF_LONG_RUN.isdisjoint(failing) else lived(target, *long_course(dtype, ranks, conventions.eps))
     search = Search(lives, conventions, own, without)
     return tuple(said(named) for named in search.named(failing, long))
 

@@ -65,8 +65,8 @@ def planted(version, **told):
 def found_in(target, without=(), failing=CHECKED):
     """Return what is named of a target, as if every check failed."""
     with quiet():
-        lives = [lived(target, course) for course in COURSES[False]]
-        long = lived(target, LONG) if OF_LONG_RUN & set(failing) else None
+        lives = [lived(target, *course) for course in COURSES[False]]
+        long = lived(target, *LONG) if OF_LONG_RUN & set(failing) else None
     return [said(named) for named in Search(lives, target.conventions, without=without).named(sorted(failing), long)]
 
 
@@ -283,7 +283,7 @@ def test_what_follows_from_a_wrong_forward_is_not_named_once_more():
     own = layer_norm.replaced
     target = Planted(own)
     with quiet():
-        lives = [lived(target, course) for course in COURSES[False]]
+        lives = [lived(target, *course) for course in COURSES[False]]
     assert Search(lives, target.conventions, own).named(sorted(CHECKED)) == []
 
 
