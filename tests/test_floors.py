@@ -91,7 +91,7 @@ def test_heavy_libraries_stay_where_they_belong(unit, path):
     assert "pytest" not in roots or unit in ("pytest_plugin", "pytest_items")
     assert not roots & {"rich", "rich_click"} or unit in ("reporters", "cli", "cli_project", "options")
     # On floor 3 these compare arrays, where user code runs.
-    computes = FLOORS[unit] in (1, 2, 4) or unit in ("diagnose", "lines", "location")
+    computes = FLOORS[unit] in (1, 2, 4) or unit in ("diagnose", "lines", "location", "memory")
     assert "numpy" not in roots or computes, "floors 0 and 3 and the fronts hold plain data"
 
 
