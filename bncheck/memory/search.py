@@ -18,6 +18,7 @@ from bncheck.bugs.catalogue import BUGS, Choice, Version
 from bncheck.bugs.memory import INFERENCE, LATER, STATISTICS, UPDATE, Past, Rule
 from bncheck.bugs.steps import Step, Steps
 from bncheck.cases.courses import courses, long_course
+from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.experiments.memory import Call, Lived, lived
 from bncheck.memory.answers import Answers
 from bncheck.memory.averages import Averages, named_start
@@ -60,6 +61,8 @@ def diagnosed(
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
     dtype = conventions.dtype or dtype
+    if UNIT_ROUNDOFF[dtype] > FINE:
+        return ()
     lives = [lived(target, *course) for course in courses(dtype, ranks, conventions.eps)]
     if any(len(life.training) < 2 for life in lives):  # code for batches of one size
         lives = [lived(target, *course) for course in courses(dtype, ranks, conventions.eps, alike=True)]

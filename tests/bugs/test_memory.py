@@ -311,6 +311,13 @@ def test_code_for_batches_of_one_size_is_taken_through_batches_of_one_size():
     assert [d.code for d in diagnosed(OneSize(deviation.replaced), "float64", ("BN301",), {})] == ["BUG624"]
 
 
+@pytest.mark.parametrize(("dtype", "named"), [("float32", ["BUG624"]), ("float16", [])])
+def test_half_precision_is_too_coarse_for_names(dtype, named):
+    deviation = next(v for v in PLANTED if v.bug.code == "BUG624")
+    found = diagnosed(Planted(deviation.replaced), dtype, ("BN301", "BN508"), {})
+    assert [d.code for d in found] == named
+
+
 def test_a_diagnosis_takes_little_time():
     deviation = planted(next(v for v in PLANTED if v.bug.code == "BUG624"))
     seconds = []
