@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-frameworks/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks check lint types fix goldens matrix bench calibrate alarms clean
+.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix goldens matrix bench calibrate alarms clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,14 @@ test-frameworks: .venv-frameworks/.installed  ## Run the tests that need PyTorch
 	$(PYTHON) -m venv .venv-frameworks
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,torch,jax,keras]'
+	@touch $@
+
+test-pytest8: .venv-pytest8/.installed  ## Run the plugin's tests with pytest 8
+	.venv-pytest8/bin/python -m pytest -n auto tests/plugin tests/test_project.py
+
+.venv-pytest8/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-pytest8
+	.venv-pytest8/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' 'pytest<9'
 	@touch $@
 
 check: lint types  ## Lint and type-check
@@ -66,4 +74,4 @@ alarms: $(STAMP)  ## Count false alarms of all checks on every right fixture (an
 	$(BIN)/python benchmarks/alarms.py
 
 clean:  ## Remove everything that was made
-	rm -rf .venv .venv-frameworks .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf .venv .venv-frameworks .venv-pytest8 .mypy_cache .ruff_cache .pytest_cache dist build
