@@ -23,7 +23,7 @@ SLOW = {"explicit_jacobian", "loops_over_features"}
 @cache
 def verify(path, dtype="float64"):
     # The tail of a batch shows only beyond N = 64, which the draws reach.
-    cases = {"explicit_jacobian": 40, "loops_over_features": 60, "tail_block_lost": 200}.get(path.stem, CASES)
+    cases = {"explicit_jacobian": 40, "loops_over_features": 60, "tail_block_lost": 150}.get(path.stem, CASES)
     options = {"cases": cases, "dtype": dtype}
     return pipeline.run([TargetSpec(str(path))], Settings(**options), executor=InProcess())
 
