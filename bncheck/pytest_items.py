@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,7 +22,7 @@ from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.destination import opened, width
 from bncheck.reporters.short import in_one_line
-from bncheck.reporters.wording import conventions_in_words, verdict_in_words
+from bncheck.reporters.wording import conventions_in_words, count, verdict_in_words
 from bncheck.settings import Settings, is_file, read_pyproject
 
 
@@ -156,6 +157,10 @@ class Items:
         for target in self.report().targets:
             line = f"{verdict_in_words(target)} {target.name}: {in_one_line(target)}"
             terminalreporter.write_line(line, **colors.get(target.verdict, {"yellow": True}))
+            if target.findings:
+                counts = Counter(finding.outcome.value for finding in target.findings)
+                said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+                terminalreporter.write_line(f"  checks: {said}; {count(target.cases, 'case')}")
             if target.conventions is not None:
                 terminalreporter.write_line(f"  {', '.join(conventions_in_words(target.conventions))}")
             for diagnosis in target.diagnoses[:1]:

@@ -156,7 +156,13 @@ def test_a_right_target_passes_and_a_wrong_one_fails_by_the_name_of_its_bug(proj
     # What follows from it is told in one line.
     result.stdout.fnmatch_lines(["FAILED wrong.py::bn_forward::BN211-* - Failed: follows*"])
     result.stdout.fnmatch_lines(
-        ["*= bncheck =*", "PASS right.py::bn_forward: *", "FAIL wrong.py::bn_forward: *BN201*", "*BUG2*"]
+        [
+            "*= bncheck =*",
+            "PASS right.py::bn_forward: *",
+            "FAIL wrong.py::bn_forward: *BN201*",
+            "  checks: 2 fail, 8 pass, 2 skip; 12 cases",
+            "*BUG2*",
+        ]
     )
 
 
