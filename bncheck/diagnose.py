@@ -10,42 +10,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Bug, Choice, Sample, Version
+from bncheck.bugs.evidence import Observed, fits, is_single, wrong_of
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.steps import FORWARD, Array, Step, Steps
 from bncheck.bugs.terms import readings, readings_of_sum, readings_of_y
 from bncheck.bugs.words import RIGHT, in_words
-from bncheck.case import Case
-from bncheck.core.tolerance import UNIT_ROUNDOFF
-from bncheck.core.truth import allowances, truth
 from bncheck.model import TENSORS
 from bncheck.report import Diagnosis
 
 Replaced = Mapping[str, Step]
 
 
-class Observed(NamedTuple):
-    """A case, and the tensors that the user's code returned for it, in the shape that they came in."""
-
-    case: Case
-    found: Mapping[str, Any]
-
-
 def diagnose(
-    seen: Sequence[Observed], without: Sequence[str] = (), ignored_eps: float | None = None
+    seen: Sequence[Observed],
+    without: Sequence[str] = (),
+    ignored_eps: float | None = None,
+    further: Sequence[Observed] = (),
 ) -> tuple[Diagnosis, ...]:
     """Return the bugs that explain what is wrong, in the order of the formulas: see :func:`explain`."""
-    return tuple(diagnosis for diagnosis, _ in explain(seen, without, ignored_eps))
+    return tuple(diagnosis for diagnosis, _ in explain(seen, without, ignored_eps, further))
 
 
 def explain(
-    seen: Sequence[Observed], without: Sequence[str] = (), ignored_eps: float | None = None
+    seen: Sequence[Observed],
+    without: Sequence[str] = (),
+    ignored_eps: float | None = None,
+    further: Sequence[Observed] = (),
 ) -> list[tuple[Diagnosis, Version | None]]:
     """Return the bugs that explain what is wrong, in the order of the formulas, and the wrong versions that they are.
 
@@ -60,22 +57,27 @@ def explain(
         Codes of bugs that are left out of the search.
     ignored_eps : float or None
         The eps that is used whatever the caller gives, if so; the cases have it too.
+    further : sequence of Observed
+        Cases on which something is wrong, whatever they are made for. They are looked at for tensors in which `seen`
+        shows nothing wrong; a bug is named there if it gives every value of all cases, the right ones, too.
 
     """
-    search = _Search([item for item in seen if item.found], frozenset(without))
+    search = _Search([o for o in seen if o.found], frozenset(without), [o for o in further if o.found])
     named: dict[str, tuple[Version, list[str]]] = {}
     if ignored_eps is not None:
         bug = BUGS.get("BUG113" if ignored_eps else "BUG112")
         if bug.code not in without:
             version = Version(bug, Choice(f"{ignored_eps:.3g}", ignored_eps))
             named[version.title] = version, ["y"]
-    for tensor in ("y", "dbeta", "dx", "dgamma"):
-        for version in search.explain(tensor):
-            # One bug in several tensors is said once: its title has its parameter.
-            named.setdefault(version.title, (version, []))[1].append(tensor)
+    with np.errstate(all="ignore"):  # wrong versions divide by 0, and failing cases have channels that are constant
+        for tensor in ("y", "dbeta", "dx", "dgamma"):
+            for version in search.explain(tensor):
+                # One bug in several tensors is said once: its title has its parameter.
+                named.setdefault(version.title, (version, []))[1].append(tensor)
     found: list[tuple[Diagnosis, Version | None]]
     found = [(_diagnosis(version, tensors, search), version) for version, tensors in named.values()]
-    return found + [(_unnamed(tensor, search), None) for tensor in search.unnamed]
+    # Of a tensor that is wrong on other cases alone, terms say nothing: they are right on these.
+    return found + [(_unnamed(tensor, search), None) for tensor in search.unnamed if not search.is_hidden(tensor)]
 
 
 def own_steps(explained: Sequence[tuple[Diagnosis, Version | None]]) -> dict[str, Step] | None:
@@ -91,6 +93,8 @@ def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Dia
     bug = version.bug
     # An eps that is used whatever is asked for is right on the drawn cases, which have it, too.
     cases = max(len(search.wrong(tensor)) for tensor in tensors) or len(search.seen)
+    if any(search.is_hidden(tensor) and search.wrong(tensor) for tensor in tensors):
+        cases = 0  # none that was drawn shows it
     tensors = [*tensors, *(step for step in bug.steps if step in TENSORS)]
     where = ", ".join(name for name in TENSORS if name in tensors)
     wrong, right, mend = version.fill(bug.wrong), version.fill(bug.right), version.fill(bug.mend)
@@ -115,8 +119,9 @@ UNNAMED = "BUG000"
 class _Search:
     """Looks for the bugs of one tensor after the other; what was found of the forward is what gradients build on."""
 
-    def __init__(self, seen: Sequence[Observed], without: frozenset[str]) -> None:
-        self.seen = seen
+    def __init__(self, seen: Sequence[Observed], without: frozenset[str], further: Sequence[Observed] = ()) -> None:
+        self.seen, self.further = seen, further
+        self._wrong: dict[str, list[Observed]] = {}
         self.without = without
         self.bugs = [bug for code, bug in BUGS.items() if code not in without and OF_TRAINING.issuperset(bug.steps)]
         self.own: dict[str, Step] = {}
@@ -125,15 +130,26 @@ class _Search:
         self.unnamed: list[str] = []
 
     def wrong(self, tensor: str) -> list[Observed]:
-        """Return the cases on which a tensor is wrong."""
-        return [o for o in self.seen if tensor in o.found and not fits(o, tensor, truth(o.case).tensor(tensor))]
+        """Return the cases on which a tensor is wrong: of the further ones, if it is on none of the others."""
+        if tensor not in self._wrong:
+            self._wrong[tensor] = wrong_of(self.seen, tensor) or wrong_of(self.further, tensor)
+        return self._wrong[tensor]
+
+    def is_hidden(self, tensor: str) -> bool:
+        """Tell whether the cases that tell bugs apart show nothing wrong in a tensor."""
+        return not any(o is other for o in self.seen for other in self.wrong(tensor)[:1])
+
+    def _asked(self, tensor: str) -> list[Observed]:
+        """Return the cases on which a version has to give a tensor; what shows on few of them alone, on all."""
+        wrong = self.wrong(tensor)
+        return [o for o in (*self.seen, *self.further) if tensor in o.found] if self.is_hidden(tensor) else wrong
 
     def explain(self, tensor: str) -> tuple[Version, ...]:
         """Return the bugs of a tensor; none if it is right, follows from what is named, or is explained by none."""
         wrong = self.wrong(tensor)
         if not wrong or tensor in self.named or "y" in self.unnamed:
             return ()  # what follows from a forward that has no name may be right
-        if all(_is_single(o, tensor) for o in wrong):
+        if all(is_single(o, tensor) for o in wrong):
             return (Version(BUGS.get("BUG501"), Choice(tensor, tensor)),) if "BUG501" not in self.without else ()
         if tensor == "y":
             found, self.own = self._forward(wrong)
@@ -198,7 +214,7 @@ class _Search:
                 continue
             replaced = {**form, **{name: step for v in versions for name, step in v.replaced.items()}}
             concerned = {tensor, *(name for v in versions for name in v.bug.steps if name in TENSORS)}
-            if all(fits_all(wrong, name, replaced) for name in concerned):
+            if all(fits_all(seen, name, replaced) for seen in (wrong, self._asked(tensor)) for name in concerned):
                 self.named |= concerned
                 yield tuple(sorted(versions, key=lambda version: version.bug.code)), replaced
 
@@ -417,39 +433,3 @@ def _value(steps: Steps, tensor: str) -> Any:
 def fits_all(seen: Sequence[Observed], tensor: str, replaced: Replaced) -> bool:
     """Tell whether a wrong version gives every value of a tensor on every case."""
     return all(tensor in o.found and fits(o, tensor, _value(_steps(o, replaced), tensor)) for o in seen)
-
-
-def _is_single(observed: Observed, tensor: str) -> bool:
-    """Tell whether a tensor of a float64 case is rounded to single precision, and right to within that rounding."""
-    found = np.asarray(observed.found[tensor], dtype=np.float64)
-    if observed.case.spec.dtype != "float64" or not np.array_equal(found, found.astype(np.float32)):
-        return False
-    return fits(observed, tensor, truth(observed.case).tensor(tensor), unit=UNIT_ROUNDOFF["float32"])
-
-
-# A wrong version may err some times as much as the right one, in the bound's units: it adds what the right one lacks.
-_ROUNDING = 64.0
-
-
-def fits(observed: Observed, tensor: str, value: Any, unit: float | None = None) -> bool:
-    """Tell whether a tensor of the user's is this value to within rounding, whatever axes of length 1 it has.
-
-    `unit` is the roundoff of another dtype than that of the case, where it is to be that of another.
-    """
-    if value is None or np.iscomplexobj(value):
-        return False
-    found, value = (np.squeeze(np.asarray(a, dtype=np.float64)) for a in (observed.found[tensor], value))
-    if found.shape != value.shape and found.size == value.size and found.ndim == 2:
-        # Not summed, in the shape that the sum would have been taken of: a row for each value, or for each channel.
-        last = found.shape[1] == value.shape[1]
-        value = np.moveaxis(value, 1, -1 if last else 0).reshape(found.shape)
-    if found.shape != value.shape or not (np.isfinite(found).all() and np.isfinite(value).all()):
-        return False
-    right = truth(observed.case).tensor(tensor)
-    size = float(np.abs(value).max())
-    # The bound is that of the right tensor; what is larger errs by more.
-    grown = max(1.0, size / max(float(np.abs(right).max()), np.finfo(float).tiny))
-    own = UNIT_ROUNDOFF[observed.case.spec.dtype]
-    allowed = float(np.max(getattr(allowances(observed.case), tensor))) * grown + own * size
-    allowed *= 1.0 if unit is None else unit / own
-    return bool(np.abs(found - value).max() <= _ROUNDING * allowed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +35,6 @@ from bncheck.model import (
 )
 from bncheck.report import ArrayData, Comparison, Exhibit, Worked
 from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, Task, Tell, Written
-
-if TYPE_CHECKING:
-    from bncheck.diagnose import Observed
 
 # What is needed only once something is wrong is imported there: most runs end well, and start sooner for it.
 
@@ -243,38 +240,24 @@ def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[s
     return location.place(check.tensor, seen), 2 * len(seen)
 
 
-def answered(target: Target, dtype: str = "float64", cases: Sequence[str] = ()) -> tuple[list[Observed], float | None]:
-    """Return what a target gives on cases that tell bugs apart, and on these; its eps, if it ignores what it gets."""
-    from bncheck.cases.telling import telling
-    from bncheck.diagnose import Observed
-
-    conventions = target.conventions
-    ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
-    seen = []
-    for spec in telling(conventions.dtype or dtype, ranks, conventions.eps):
-        if isinstance(target, _Watched):
-            target.begin(spec.id)
-        case = build(spec)
-        seen.append(Observed(case, observed(target, case)))
-    return seen, conventions.eps if conventions.eps_source == "ignored" else None
-
-
 def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     """Look for bugs that explain what is wrong, and for their lines."""
+    from bncheck.asked import answered, answered_further
     from bncheck.diagnose import explain, own_steps
     from bncheck.lines.pointing import pointed
     from bncheck.memory.search import diagnosed
 
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source
-    seen, ignored = answered(target, task.settings.dtype)
-    explained = explain(seen, ignored_eps=ignored)
+    seen, ignored = answered(target, task.settings.dtype, target.begin)
+    further = answered_further(target, seen, task.more, target.begin)
+    explained = explain(seen, ignored_eps=ignored, further=further)
     of_memory = diagnosed(target, task.settings.dtype, task.codes, own_steps(explained))
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
-        diagnoses = pointed(target, seen, named, source)
+        diagnoses = pointed(target, [*seen, *further], named, source)
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
-    return Diagnosed((*diagnoses, *of_memory, *unnamed), 2 * len(seen))
+    return Diagnosed((*diagnoses, *of_memory, *unnamed), 2 * (len(seen) + len(further)))
 
 
 def _at_worst_element(judgement: Judgement, shown: Comparison) -> Judgement:

@@ -300,12 +300,15 @@ class Job:
 
     def _diagnosed(self, card: TargetCard, found: Sequence[Finding]) -> list[Diagnosed]:
         """Ask for the names of the bugs, where something with a formula fails and nothing took the worker down."""
+        from bncheck import verdict
+
         failed = [finding for finding in found if finding.outcome is Outcome.FAIL]
         if not any(f.code[:3] in _FORMULAS for f in failed) or any(f.code == "BN506" for f in failed):
             return []
         answers: list[Diagnosed] = []
         codes = tuple(sorted({finding.code for finding in failed}))
-        task = Task("diagnose", self.spec, self.settings, card.name, codes=codes)
+        more = verdict.further_of_tensors(codes, self.results)
+        task = Task("diagnose", self.spec, self.settings, card.name, codes=codes, more=more)
         self.executor.run(task, lambda event: answers.append(event) if isinstance(event, Diagnosed) else None)
         return answers
 

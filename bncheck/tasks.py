@@ -18,8 +18,8 @@ class Task:
     """A piece of work on one target. `kind` is "discover", "sweep", "exhibit", "diagnose" or "adapter".
 
     `cases` are replay ids. For "exhibit" they are failing cases, one for each of `codes`, and `more` others by code; an
-    empty code asks for the case as it is, with every tensor shown. For "diagnose" the
-    codes are those of all checks that fail.
+    empty code asks for the case as it is, with every tensor shown. For "diagnose" the codes are those of all checks
+    that fail, and `more` has failing cases of those that compare a tensor with the reference.
     """
 
     kind: str

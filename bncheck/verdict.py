@@ -90,6 +90,12 @@ def further(code: str, results: Sequence[CaseResult]) -> tuple[str, ...]:
     return tuple(fitting[::step]) if fitting else ()
 
 
+def further_of_tensors(codes: Sequence[str], results: Sequence[CaseResult]) -> dict[str, tuple[str, ...]]:
+    """Return failing cases of those checks that compare a tensor with the reference: see :func:`further`."""
+    compared = [code for code in codes if code != "BN506" and CHECKS.get(code).oracle == "reference"]
+    return {code: further(code, results) for code in compared}
+
+
 # A step of each costs next to nothing beside the sweep.
 _MOST_FURTHER, _LARGEST_FURTHER = 8, 4096
 

@@ -12,7 +12,7 @@ FLOORS = {
     "errors": 0, "registry": 0, "model": 0, "case": 0, "report": 0, "codec": 0,
     "settings": 1, "scaffold": 1, "guard": 1, "core": 1, "pages": 1, "reporters": 1,
     "cases": 2, "adapters": 2, "experiments": 2, "checks": 2, "bugs": 2,
-    "condition": 3, "diagnose": 3, "lines": 3, "location": 3, "memory": 3, "verdict": 3, "tasks": 3,
+    "asked": 3, "condition": 3, "diagnose": 3, "lines": 3, "location": 3, "memory": 3, "verdict": 3, "tasks": 3,
     "driver": 4,
     "executors": 5,
     "pipeline": 6,

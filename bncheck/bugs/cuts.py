@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
-from bncheck.bugs.quantities import Quantity, cuts_of
+from bncheck.bugs.quantities import Quantity, blocks_of, cuts_of
 from bncheck.bugs.steps import Array, Steps
 
 
 def _cuts(samples: Sequence[Sample]) -> list[Choice]:
     """Return what a sum leaves out, divided by the count of all values or of those that are left."""
-    cuts = cuts_of([sample.steps for sample in samples])
-    return [Choice(cut.text, (cut, whole), 0.0 if whole else 0.05) for cut in cuts for whole in (True, False)]
+    steps = [sample.steps for sample in samples]
+    cuts = [(cut, 0.0) for cut in cuts_of(steps)] + [(cut, 0.2) for cut in blocks_of(steps)]
+    return [
+        Choice(cut.text, (cut, whole), cost if whole else cost + 0.05) for cut, cost in cuts for whole in (True, False)
+    ]
 
 
 def _parts(samples: Sequence[Sample]) -> list[Choice]:
@@ -141,6 +144,11 @@ def statistics_of_a_part(s: Steps, value: tuple[Quantity, bool]) -> Any:
     cut, whole = value
     mu = _mean_of_kept(s, s.x, cut.value(s), whole=whole)
     return mu, _mean_of_kept(s, (s.x - mu) ** 2, cut.value(s), whole=whole)
+
+
+def tails(samples: Sequence[Sample]) -> list[Choice]:
+    """Return what a loop over whole blocks of rows leaves out."""
+    return [Choice(cut.text, cut) for cut in blocks_of([sample.steps for sample in samples])]
 
 
 LEFT = [

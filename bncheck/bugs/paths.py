@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from bncheck.bugs.catalogue import Choice, bug
 from bncheck.bugs.cuts import LEFT, untouched
 from bncheck.bugs.steps import Steps
@@ -289,7 +287,6 @@ _DX = [
     Choice("gamma / sqrt(var + eps)", lambda s: s.gamma * s.inv_std + 0 * s.dy),
     Choice("0", lambda s: 0 * s.dy),
     Choice("dy * xhat", lambda s: s.dy * s.xhat),
-    Choice("clip(dx, -1, 1)", lambda s: np.clip(s.right("dx"), -1, 1)),
 ]
 
 

@@ -93,6 +93,26 @@ def cuts_of(steps: Sequence[Steps]) -> list[Quantity]:
     return [cut for cut in CUTS if not all(cut.value(s).all() for s in steps)]
 
 
+def _whole_blocks(size: int, s: Steps) -> Array:
+    kept = np.ones((s.n, 1, *s.x.shape[2:]))
+    if s.n > size:
+        kept[s.n - s.n % size :] = 0
+    return kept
+
+
+# Sizes of blocks that code is written with.
+_BLOCKS = (4, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512, 1000, 1024)
+
+
+def blocks_of(steps: Sequence[Steps]) -> list[Quantity]:
+    """Return the cuts by a loop over whole blocks of rows that leave something out of each of these cases.
+
+    Batches of one block and less are whole: code that takes the block for all is another path.
+    """
+    sizes = [size for size in _BLOCKS if all(s.n > size and s.n % size for s in steps)]
+    return [Quantity(f"what is behind the last whole block of {b} rows", partial(_whole_blocks, b)) for b in sizes]
+
+
 # ---------------------------------------------------------------------------------------------------------------- sums
 
 

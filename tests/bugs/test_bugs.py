@@ -12,7 +12,7 @@ from bncheck import pipeline
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.factors import Factor, Factors
 from bncheck.bugs.memory import OF_TRAINING
-from bncheck.bugs.quantities import CUTS, Quantity
+from bncheck.bugs.quantities import CUTS, Quantity, blocks_of
 from bncheck.bugs.steps import FORWARD, Steps
 from bncheck.bugs.terms import Part
 from bncheck.case import CaseSpec
@@ -27,6 +27,12 @@ from bncheck.settings import Settings
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 NAMED = [p for p in sorted((FIXTURES / "buggy").glob("*.py")) if re.search("^# named: BUG", p.read_text(), re.M)]
 CASES = [build(spec) for spec in telling("float64", (0, 2), None)]
+
+
+def clipped(size, s, name):
+    return np.clip(s.right(name), -size, size)
+
+
 # What a fitted parameter is tried with.
 ONE = Factor(1.0, ())
 ADDED = (Quantity("1", lambda s: np.ones_like(s.dy)), Part(Quantity("mu", lambda s: s.mu), Factor(2.0, ())))
@@ -36,6 +42,8 @@ FITTED = {
     "BUG202": Choice("0.07", 0.07),
     "BUG225": Choice("dy, 0 in the last row,", lambda s: s.dy * CUTS[0].value(s)),
     "BUG226": Choice("2 * mu", ADDED),
+    **{code: Choice("clip", (clipped, 0.8)) for code in ("BUG230", "BUG306", "BUG406")},
+    **{code: Choice("behind blocks of 4", blocks_of([Steps(CASES[0])])[0]) for code in ("BUG231", "BUG307", "BUG407")},
     **{
         code: Choice("-2.5", Factor(-2.5, ()))
         for code in ("BUG221", "BUG222", "BUG223", "BUG224", "BUG227", "BUG311", "BUG411")
@@ -148,10 +156,37 @@ def test_single_precision_is_named(tensor):
 def test_without_its_signature_a_bug_gets_no_untrue_name(path):
     """What is named then speaks of the same part of the formula: it gives the same values in other words."""
     said = re.search(r"^# named: (.*)$", path.read_text(), re.M).group(1)
-    for seen, eps in naming.answers(path):
-        about = set().union(*(naming.families(d) for d in diagnose(seen, ignored_eps=eps) if d.is_named))
-        for other in diagnose(seen, said.split(", "), eps):
+    for seen, eps, further in naming.answers(path):
+        named = [d for d in diagnose(seen, ignored_eps=eps, further=further) if d.is_named]
+        about = set().union(*(naming.families(d) for d in named))
+        for other in diagnose(seen, said.split(", "), eps, further):
             assert not other.is_named or naming.families(other) & about
+
+
+LARGE = [build(CaseSpec(seed=seed, n=n, c=3, dy_scale=scale)) for seed, (n, scale) in enumerate([(66, 9), (71, 30)])]
+
+
+def failing_where(is_wrong, fault):
+    """Return what code answers whose dbeta is wrong on some cases: on those drawn for names, and on others."""
+    answers = []
+    for case in (*CASES, *LARGE):
+        steps = Steps(case)
+        found = {name: getattr(steps, name) for name in TENSORS}
+        answers.append(Observed(case, {**found, "dbeta": fault(steps)} if is_wrong(case) else found))
+    return answers[: len(CASES)], answers[len(CASES) :]
+
+
+def test_what_fails_on_no_drawn_case_is_named_by_cases_that_fail():
+    seen, further = failing_where(lambda case: True, lambda s: np.clip(s.dbeta, -20, 20))
+    assert diagnose(seen) == ()
+    (named,) = diagnose(seen, further=further)
+    assert (named.code, named.title) == ("BUG406", "dbeta is clipped: clip(dbeta, -20, 20)")
+
+
+def test_what_fails_on_no_drawn_case_is_held_to_all_cases():
+    """The last row is lost in large batches alone: that of small ones is not, and nothing else is said."""
+    seen, further = failing_where(lambda case: case.spec.n > 64, lambda s: s.sum(s.dy[:-1]))
+    assert diagnose(seen, further=further) == ()
 
 
 def test_two_bugs_of_one_tensor_are_both_named():
