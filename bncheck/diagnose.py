@@ -7,25 +7,27 @@ gradients are judged relative to the user's own forward. What no bug explains ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations, islice
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from bncheck.bugs.catalogue import BUGS, Bug, Choice, Sample, Version
+from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.evidence import Observed, fits, is_single, wrong_of
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
+from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
 from bncheck.bugs.memory import OF_TRAINING
-from bncheck.bugs.steps import FORWARD, Array, Step, Steps
+from bncheck.bugs.pairs import close_pairs
+from bncheck.bugs.steps import FORWARD, Step, Steps
 from bncheck.bugs.terms import readings, readings_of_sum, readings_of_y
 from bncheck.bugs.words import RIGHT, in_words
+from bncheck.case import Case
 from bncheck.model import TENSORS
 from bncheck.report import Diagnosis
-
-Replaced = Mapping[str, Step]
 
 
 def diagnose(
@@ -161,7 +163,7 @@ class _Search:
                 carried = {name: step for version in self.backward for name, step in version.replaced.items()}
                 if carried and any(fits_all(wrong, tensor, {**form, **carried}) for form in forms):
                     return self.backward
-            found = self._named(tensor, wrong, forms) or (self._named(tensor, wrong, _FORMS) if self.own else ())
+            found = self._named(tensor, wrong, forms) or (self._named(tensor, wrong, FORMS) if self.own else ())
         if tensor == "dx":
             self.backward = tuple(v for v in found if v.bug.steps[0] == "back_inv_std" or v.anew)
         self._noted(tensor, found)
@@ -173,7 +175,7 @@ class _Search:
         Where several do (no value of x is left in y, say), the gradients decide: one of which they follow is meant.
         """
         first: tuple[tuple[Version, ...], dict[str, Step]] = (), {}
-        for versions, replaced in islice(self._all_named("y", wrong, _FORWARD_FORMS), _ALIKE):
+        for versions, replaced in islice(self._all_named("y", wrong, FORWARD_FORMS), _ALIKE):
             if not first[0]:
                 first = versions, replaced
             elif len(versions) > len(first[0]):
@@ -193,8 +195,8 @@ class _Search:
     @staticmethod
     def _forms(tensor: str, wrong: Sequence[Observed], own: dict[str, Step]) -> list[dict[str, Step]]:
         """Return the right forms of the formulas, with what the forward, or another gradient, got wrong."""
-        forms = [{**own, **form} for form in (*_FORMS, *(_RECOMPUTED if own else ()))]
-        return forms + [{**own, **form} for form in _from_returned(wrong, tensor)]
+        forms = [{**own, **form} for form in (*FORMS, *(RECOMPUTED if own else ()))]
+        return forms + [{**own, **form} for form in from_returned(wrong, tensor)]
 
     def _noted(self, tensor: str, found: Sequence[Version]) -> None:
         if not found:
@@ -224,33 +226,35 @@ class _Search:
         """Yield sets of bugs and the forms that they are in: one bug in any form first, then what the terms tell."""
         concerned = [bug for bug in self.bugs if _concerns(tensor, bug.steps)]
         samples = [[Sample(_steps(o, form), dict(o.found)) for o in wrong] for form in forms]
-        told: list[tuple[Replaced, tuple[Version, ...]]] = []
         factors = Factors([sample.steps for sample in samples[0]])
         fits = list(fits_of(samples[0])) if tensor == "dx" else []
-        for form, seen in zip(forms, samples, strict=True):
+        alike = twins([seen[-1].steps for seen in samples])
+        read: dict[int, list[tuple[Version, ...]]] = {}
+        made: dict[int, list[tuple[Version, ...]]] = {}
+        for place in set(alike):
+            seen = samples[place]
             if tensor == "dx":
-                told += [(form, versions) for fit in fits for versions in readings(seen, fit, factors)]
+                read[place] = [versions for fit in fits for versions in readings(seen, fit, factors)]
             else:
-                read = readings_of_y(seen, factors) if tensor == "y" else readings_of_sum(tensor, seen, factors)
-                told += [(form, versions) for versions in read]
-        ones: list[tuple[Replaced, tuple[Version, ...]]] = [
-            (form, (version,))
-            for form, seen in zip(forms, samples, strict=True)
-            for bug in concerned
-            for version in bug.versions(seen)
-        ]
+                read[place] = readings_of_y(seen, factors) if tensor == "y" else readings_of_sum(tensor, seen, factors)
+            made[place] = [(version,) for bug in concerned for version in bug.versions(seen)]
+        ones = list(what_counts(forms, alike, made))
+        told = list(what_counts(forms, alike, read))
         ones += [item for item in told if len(item[1]) == 1]
         yield from sorted(ones, key=lambda item: _cost(item[1]))
         if tensor != "y":
             anew = [bug for bug in self.bugs if _concerns("y", bug.steps) and not {"xhat", "y"} & set(bug.steps)]
             for form, seen in zip(forms[:_FORMS_OF_PAIRS], samples, strict=False):
-                made = [replace(v, anew=True) for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
-                yield from (({**form, **var}, (version,)) for version in made for var in _FORWARD_FORMS)
+                of_own = [replace(v, anew=True) for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
+                for version in of_own:
+                    ways = [var for var in FORWARD_FORMS if not var or counting(var, set(version.bug.steps))]
+                    yield from (({**form, **var}, (version,)) for var in ways)
         known = [v for bug in concerned for v in bug.versions(samples[0])]
         several = [(form, _as_known(samples[0], versions, known)) for form, versions in told if len(versions) > 1]
         yield from sorted(several, key=lambda item: _cost(item[1]))
         if tensor == "y":
-            yield from ((forms[0], pair) for pair in _pairs_of_forward(samples[0], concerned))
+            simple = [v for bug in concerned if bug.code != _OTHER_MODE for v in bug.versions(samples[0])]
+            yield from ((forms[0], pair) for pair in close_pairs(samples[0][0], simple))
         if tensor == "dx":
             begun = [v for bug in concerned if bug.steps[0].startswith("back_") for v in bug.versions(samples[0])]
             for form in forms[:_FORMS_OF_PAIRS]:
@@ -288,19 +292,6 @@ def _cost(versions: Sequence[Version]) -> float:
     return 10.0 * len(versions) + sum(v.choice.cost for v in versions)
 
 
-def _pairs_of_forward(samples: Sequence[Sample], bugs: Sequence[Bug]) -> Iterator[tuple[Version, ...]]:
-    """Yield the pairs of bugs in different steps that give y on the case with the fewest numbers."""
-    first = samples[0]
-    found = first.found["y"]
-    versions = [v for bug in bugs if bug.code != _OTHER_MODE for v in bug.versions(samples)]
-    for a, b in combinations(versions, 2):
-        if not set(a.bug.steps) & set(b.bug.steps):
-            value = _value(first.steps.also({**a.replaced, **b.replaced}), "y")
-            if value is not None and np.shape(value) == np.shape(found):
-                if np.abs(value - found).max() <= _CLOSE * np.abs(found).max():
-                    yield a, b
-
-
 def _concerns(tensor: str, steps: Sequence[str]) -> bool:
     if tensor == "y":
         return set(steps) <= set(FORWARD)
@@ -317,82 +308,10 @@ _BY_Y = ("BUG113",)
 _OTHER_MODE = "BUG133"
 # What is wrong where no step of the batch's own is: statistics of the other mode, digits.
 _OF_NO_STEP = (_OTHER_MODE, "BUG501")
-# Two bugs that give y to this share of it are looked at on all cases.
-_CLOSE = 1e-6
 
 
-def _closed(s: Steps) -> Array:
-    found: Array = -s.back_gamma * s.back_inv_std * s.back_xhat * s.mean(s.dy * s.back_xhat)
-    return found
-
-
-# Right forms of the formulas that differ as soon as one step is wrong: in stages, closed, with xhat computed anew, with
-# the second term of dmu (0 if x is centred); a variance taken by itself.
-_FORMS: tuple[Replaced, ...] = (
-    {},
-    {"variance_path": _closed},
-    {"back_xhat": lambda s: s.back_centred * s.back_inv_std},
-    {"variance_path": _closed, "back_xhat": lambda s: s.back_centred * s.back_inv_std},
-    {"mean_path": lambda s: -s.mean(s.direct_path + s.variance_path)},
-    {"mean_path": lambda s: -s.mean(s.direct_path + s.variance_path), "variance_path": _closed},
-)
-
-
-def _anew(power: int) -> Step:
-    """Return the variance path with inv_std**3 of which some powers are made of var and eps anew."""
-
-    def path(s: Steps) -> Array:
-        cubed = s.inv_std ** (3 - power) * (s.var + s.eps) ** (-power / 2)
-        found: Array = s.sum(s.dxhat * s.back_centred) * -0.5 * cubed * 2 * s.back_centred / s.m
-        return found
-
-    return path
-
-
-# Where the forward's inv_std is wrong, a backward that makes its own of var and eps has the right formula.
-_RECOMPUTED: tuple[Replaced, ...] = (
-    {"back_inv_std": lambda s: s.right("inv_std")},
-    {"back_inv_std": lambda s: s.right("inv_std"), "variance_path": _closed},
-    {"back_inv_std": lambda s: s.right("inv_std"), "back_xhat": lambda s: s.back_centred * s.back_inv_std},
-    *({"variance_path": _anew(power)} for power in (1, 2, 3)),
-)
 # Pairs are tried with the first of these alone: they are many.
 _FORMS_OF_PAIRS = 2
-_FORWARD_FORMS: tuple[Replaced, ...] = ({}, {"var": lambda s: s.mean((s.x - s.mean(s.x)) ** 2)})
-
-
-def _from_returned(seen: Sequence[Observed], tensor: str) -> Iterator[dict[str, Step]]:
-    """Yield dx by the closed formula, made with dgamma or dbeta (or both) as the user's code returned them."""
-    if tensor != "dx":
-        return
-    names = ("dgamma", "dbeta")
-    sizes = {k: [np.size(o.found.get(k, ())) for o in seen] for k in names}
-    given = {
-        k for k in names if all(n in (o.case.gamma.size, o.case.x.size) for n, o in zip(sizes[k], seen, strict=True))
-    }
-
-    def of(name: str) -> Step:
-        def path(s: Steps) -> Array:
-            total = _as_x(s.returned[name], s) / s.m
-            found: Array = -s.back_gamma * s.back_inv_std * (s.back_xhat * total if name == "dgamma" else total)
-            return found
-
-        return path
-
-    paths = {"dgamma": "variance_path", "dbeta": "mean_path"}
-    for used in (("dgamma",), ("dbeta",), names):
-        if given.issuperset(used):
-            yield {paths[name]: of(name) for name in used}
-
-
-def _as_x(value: Any, s: Steps) -> Array:
-    """Return what the user's code returned for dgamma or dbeta as it broadcasts against x; not summed, too."""
-    found: Array = np.asarray(value)
-    if found.size == s.gamma.size:
-        return found.reshape(s.gamma.shape)
-    if found.shape == s.x.shape:
-        return found
-    return np.moveaxis(found.reshape(s.n, *s.x.shape[2:], s.c), -1, 1)
 
 
 def own_gradient(observed: Observed, replaced: Replaced, tensor: str) -> Any:
@@ -418,7 +337,14 @@ def own_gradient(observed: Observed, replaced: Replaced, tensor: str) -> Any:
 
 
 def _steps(observed: Observed, replaced: Replaced) -> Steps:
-    return Steps(observed.case, replaced, observed.found)
+    steps = _plain(observed.case).also(replaced)
+    steps.returned = dict(observed.found)
+    return steps
+
+
+@lru_cache(maxsize=64)  # the cases of one target
+def _plain(case: Case) -> Steps:
+    return Steps(case)
 
 
 def _value(steps: Steps, tensor: str) -> Any:
