@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
+from bncheck.bugs.channelwise import readings_of_sum, readings_of_y
 from bncheck.bugs.evidence import Observed, fits, is_single, wrong_of
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
@@ -23,7 +24,7 @@ from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, count
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.pairs import close_pairs
 from bncheck.bugs.steps import FORWARD, Step, Steps
-from bncheck.bugs.terms import readings, readings_of_sum, readings_of_y
+from bncheck.bugs.terms import readings
 from bncheck.bugs.words import RIGHT, in_words
 from bncheck.case import Case
 from bncheck.model import TENSORS

@@ -6,9 +6,9 @@ from typing import Any
 
 from bncheck.bugs.catalogue import bug
 from bncheck.bugs.factors import Factor
+from bncheck.bugs.parts import CALLED, Part
 from bncheck.bugs.quantities import Quantity
 from bncheck.bugs.steps import Steps
-from bncheck.bugs.terms import CALLED, Part
 
 
 def _family(code: str, name: str, step: str, term: str, mend: str, by_hand: str) -> None:

@@ -1,4 +1,4 @@
-"""What fitted coefficients are: the right ones, 0, or a factor times something of the formulas.
+"""What the fitted coefficients of dx are: the right ones, 0, or a factor times something of the formulas.
 
 One fault in one term, two in two, and one before the whole come out alike.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.factors import Factor, Factors
 from bncheck.bugs.fits import BASE, FITTED, Fit, Solved
+from bncheck.bugs.parts import Part, Quantities, scaled, version
 from bncheck.bugs.quantities import Quantity, sums
 from bncheck.bugs.steps import PATHS, Array, Steps
 
@@ -23,55 +24,6 @@ def _coefficient(s: Steps, path: Array, array: Quantity) -> Array:
     along = array.value(s)
     found: Array = s.sum(path * along) / s.sum(along * along)
     return found
-
-
-class Part(NamedTuple):
-    """A coefficient in words: a factor times a quantity."""
-
-    quantity: Quantity
-    factor: Factor
-
-    @property
-    def cost(self) -> float:
-        """How much stands in it."""
-        return self.quantity.cost + self.factor.cost
-
-    def value(self, s: Steps) -> Array:
-        """Return it per channel."""
-        with np.errstate(all="ignore"):
-            return self.factor.value(s) * self.quantity.value(s)
-
-    def times(self, array: str) -> str:
-        """Return it as it is written before an array."""
-        factor = "" if self.factor.is_one else self.factor.text
-        parts = [part for part in (factor, self.quantity.text, array) if part and part != "1"]
-        if parts[:1] == ["-1"] and len(parts) > 1:
-            parts = [f"-{parts[1]}", *parts[2:]]
-        return " * ".join(f"({part})" if "/ " in part and len(parts) > 1 else part for part in parts) or "1"
-
-
-def _per_channel(value: Array, s: Steps) -> Array:
-    """Return one value for each channel; a number that is none where a user's statistic differs within a channel."""
-    value = np.asarray(value, dtype=np.float64)
-    return np.broadcast_to(value.squeeze(), (s.c,)) if value.size in (1, s.c) else np.full(s.c, np.inf)
-
-
-class Quantities:
-    """Quantities with their values on some samples, to look coefficients up among."""
-
-    def __init__(self, samples: Sequence[Sample], quantities: Sequence[Quantity]) -> None:
-        self.quantities = quantities
-        with np.errstate(all="ignore"):
-            rows = [[_per_channel(q.value(a.steps), a.steps) for a in samples] for q in quantities]
-        self.values = np.stack([np.concatenate(row) for row in rows])
-
-    def part(self, values: Sequence[Array], factors: Factors, tolerance: float) -> Part | None:
-        """Return the simplest factor times quantity that equals these values on every sample; None if none does."""
-        found = np.concatenate([np.ravel(value) for value in values])
-        with np.errstate(all="ignore"):
-            ratios = found / self.values
-        parts = [Part(self.quantities[i], factor) for i, factor in factors.among(ratios, tolerance)]
-        return min(parts, key=lambda part: part.cost, default=None)
 
 
 def _same(a: Sequence[Array], b: Sequence[Array], tolerance: float) -> bool:
@@ -208,7 +160,7 @@ class _Terms:
             if part is None:
                 return []
             extras.append((array, part))
-        head = () if common.is_one else (_scaled("BUG224", common),)
+        head = () if common.is_one else (scaled("BUG224", common),)
         read = [dict(zip(PATHS, chosen, strict=True)) for chosen in product(*options.values())]
         found = [(*head, *told) for paths in read for told in _told(paths, extras)]
         return [versions for versions in found if 0 < len(versions) <= _MOST]
@@ -284,19 +236,19 @@ def _told(read: dict[str, _Reading], extras: Sequence[tuple[Quantity, Part]]) ->
         # A path that is gone, and an array that should not be there: the one stands in the place of the other.
         home = _home_of(array, part, left)
         if home is None:
-            versions.append(_version("BUG226", part.times(array.text), (array, part), part.cost))
+            versions.append(version("BUG226", part.times(array.text), (array, part), part.cost))
         else:
             left.remove(home)
             # What the mean and the variance path subtract, the direct path adds.
             sign = -1.0 if home == "direct_path" else 1.0
-            versions.append(_version(_WHAT[home][1], part.times(array.text), _instead(array, part, sign), part.cost))
+            versions.append(version(_WHAT[home][1], part.times(array.text), _instead(array, part, sign), part.cost))
     parts = {path: reading.part for path, reading in read.items() if reading.part is not None}
     lean = read["mean_path"].leans
     if lean is not None:
         variance = parts.pop("variance_path", None)
         part = variance or Part(_WHAT["variance_path"][2][0], Factor(1.0, ()))
         array = Quantity(f"({lean.text}) / std", lambda s: (s.back_centred + lean.value(s)) * s.back_inv_std)
-        versions.append(_version("BUG218", part.times(array.text), _instead(array, part), part.cost + 0.5))
+        versions.append(version("BUG218", part.times(array.text), _instead(array, part), part.cost + 0.5))
     if left == ["mean_path", "variance_path"] and not parts and not versions:
         yield (Version(BUGS.get("BUG213"), Choice("", None)),)
         return
@@ -304,7 +256,7 @@ def _told(read: dict[str, _Reading], extras: Sequence[tuple[Quantity, Part]]) ->
     if set(parts) == {"mean_path", "variance_path"} and all(p.quantity.cost == 0.0 for p in parts.values()):
         mean, variance_ = parts["mean_path"].factor, parts["variance_path"].factor
         if mean.text == variance_.text:
-            yield (_scaled("BUG227", mean), *versions)
+            yield (scaled("BUG227", mean), *versions)
             return
     yield (*versions, *_paths(parts))
 
@@ -318,114 +270,14 @@ def _home_of(array: Quantity, part: Part, lost: Sequence[str]) -> str | None:
 def _paths(parts: dict[str, Part]) -> list[Version]:
     found = []
     for path, part in parts.items():
-        scaled, other, _ = _WHAT[path]
+        of_factor, other, _ = _WHAT[path]
         if part.quantity.cost == 0.0:
-            found.append(_scaled(scaled, part.factor))
+            found.append(scaled(of_factor, part.factor))
         else:
             array = dict(zip(PATHS, BASE, strict=True))[path]
-            found.append(_version(other, part.times(array.text), _instead(array, part), part.cost))
+            found.append(version(other, part.times(array.text), _instead(array, part), part.cost))
     return found
 
 
 def _instead(array: Quantity, part: Part, sign: float = 1.0) -> Callable[[Steps], Array]:
     return lambda s: sign * part.value(s) * array.value(s)
-
-
-def _version(code: str, text: str, value: Any, cost: float, said: str = "") -> Version:
-    return Version(BUGS.get(code), Choice(text, value, cost / 10, said))
-
-
-# Factors that readers know by another name.
-_SAID = {
-    "-1": "{what} has the wrong sign",
-    "2": "{what} is twice what it should be",
-    "1/2": "{what} is half of what it should be",
-    "m": "{what} is m times too large: it is not averaged",
-    "1 / m": "{what} is divided by m once too often",
-    "H W": "{what} is H·W times too large: it is divided by N, and not by m = N·H·W",
-    "(m/(m - 1))": "{what} is divided by m - 1, and not by m",
-    "m / C": "{what} is divided by C, and not by m",
-    "gamma": "{what} has gamma once too often",
-    "1 / gamma": "gamma is missing in {what}",
-    "std": "{what} is not divided by the standard deviation, as often as it should be",
-    "1 / std": "{what} is divided by the standard deviation once too often",
-}
-_SAID_OF = {
-    ("dgamma", "1 / m"): "dgamma is averaged over the batch, and not summed",
-    ("dbeta", "1 / m"): "dbeta is averaged over the batch, and not summed",
-    ("the variance path of dx", "std**2"): "dvar has the power -1/2 of var + eps, and not -3/2",
-}
-CALLED = {
-    "BUG221": "the direct path of dx",
-    "BUG222": "the mean path of dx",
-    "BUG223": "the variance path of dx",
-    "BUG224": "dx",
-    "BUG227": "both means in dx",
-    "BUG311": "dgamma",
-    "BUG411": "dbeta",
-}
-
-
-def _scaled(code: str, factor: Factor) -> Version:
-    what = CALLED[code]
-    said = _SAID_OF.get((what, factor.text)) or _SAID.get(factor.text, "").format(what=what)
-    return _version(code, factor.text, factor, factor.cost, said)
-
-
-def readings_of_sum(tensor: str, samples: Sequence[Sample], factors: Factors) -> list[tuple[Version, ...]]:
-    """Return the bug that gives dgamma or dbeta as a factor times a sum."""
-    values = [np.asarray(sample.found.get(tensor)) for sample in samples]
-    if not samples or any(v.size != a.steps.c or v.dtype.kind != "f" for v, a in zip(values, samples, strict=True)):
-        return []
-    lookup = Quantities(samples, sums("dy * xhat" if tensor == "dgamma" else "dy"))
-    part = lookup.part(values, factors, FITTED[samples[0].steps.case.spec.dtype])
-    scaled, other = ("BUG311", "BUG303") if tensor == "dgamma" else ("BUG411", "BUG402")
-    if part is None or (part.quantity.cost == 0.0 and part.factor.is_one):
-        return []
-    if part.quantity.cost == 0.0:
-        return [(_scaled(scaled, part.factor),)]
-    return [(_version(other, part.times(""), part.value, part.cost),)]
-
-
-class Line(NamedTuple):
-    """Y as a line in x per channel: its slope and its mean share over the right ones, and the share explained."""
-
-    slope: Array
-    mean_share: Array
-    error: float
-    share: float
-
-
-def line_of_y(sample: Sample) -> Line | None:
-    """Fit y to a line in x, channel by channel; None where y has another shape, or is not finite."""
-    s, y = sample.steps, np.asarray(sample.found["y"])
-    if y.shape != s.x.shape or not np.isfinite(y).all():
-        return None
-    centred = s.x - s.mean(s.x)
-    slope = s.sum(centred * y) / s.sum(centred**2)
-    offset = s.mean(y) - slope * s.mean(s.x)
-    left = slope * s.x + offset - y
-    moved = float(((y - s.mean(y)) ** 2).sum())
-    share = 1 - float((left**2).sum()) / moved if moved else 1.0
-    with np.errstate(all="ignore"):
-        of_slope = slope / (s.gamma * s.inv_std)
-        of_mean = (s.beta - offset) / (s.gamma * s.inv_std * s.mu)
-    return Line(of_slope, of_mean, float(np.abs(left).max()) / (float(np.abs(y).max()) or 1.0), share)
-
-
-def readings_of_y(samples: Sequence[Sample], factors: Factors) -> list[tuple[Version, ...]]:
-    """Return the bug that gives y as another line in x per channel, its slope and mean share with a factor each."""
-    lines = [line_of_y(sample) for sample in samples]
-    if any(
-        line is None or line.error > FITTED[a.steps.case.spec.dtype] for line, a in zip(lines, samples, strict=True)
-    ):
-        return []
-    slopes, shares = [line.slope for line in lines if line], [line.mean_share for line in lines if line]
-    tolerance = FITTED[samples[0].steps.case.spec.dtype]
-    slope_factor, share_factor = factors.of(slopes, tolerance), factors.of(shares, 10 * tolerance)
-    if slope_factor is None or share_factor is None or (slope_factor.is_one and share_factor.is_one):
-        return []
-    parts = [("", slope_factor, "x"), ("- ", share_factor, "mu")]
-    line = " ".join(f"{sign}{'' if f.is_one else f'({f.text}) * '}gamma / std * {of}" for sign, f, of in parts)
-    cost = 1.0 + slope_factor.cost + share_factor.cost
-    return [(_version("BUG134", f"{line} + beta", (slope_factor, share_factor), cost),)]

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bncheck.bugs.catalogue import Sample
+from bncheck.bugs.channelwise import line_of_y
 from bncheck.bugs.factors import Factor, Factors
 from bncheck.bugs.fits import FITTED, solved
+from bncheck.bugs.parts import Quantities
 from bncheck.bugs.quantities import sums
 from bncheck.bugs.steps import Array
-from bncheck.bugs.terms import Quantities, line_of_y, states
+from bncheck.bugs.terms import states
 
 RIGHT = {
     "y": "y = gamma / std * x - gamma / std * mu + beta",

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Sample, Version
+from bncheck.bugs.channelwise import readings_of_y
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.memory import BEHIND_STATISTICS, INFERENCE, Past, Rule
-from bncheck.bugs.terms import readings_of_y
 from bncheck.memory.values import Batch, Named, all_fit
 from bncheck.model import GRADIENTS
 

@@ -12,9 +12,9 @@ from bncheck import pipeline
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.factors import Factor, Factors
 from bncheck.bugs.memory import OF_TRAINING
+from bncheck.bugs.parts import Part
 from bncheck.bugs.quantities import CUTS, Quantity, blocks_of
 from bncheck.bugs.steps import FORWARD, Steps
-from bncheck.bugs.terms import Part
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.telling import telling
