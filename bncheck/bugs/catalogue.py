@@ -133,7 +133,12 @@ class Version:
 
 
 def _step_of(replaced: dict[str, Step], step: str, s: Steps) -> Any:
-    return getattr(s.also(replaced), step)
+    # The three steps that a backward makes anew are those of one forward.
+    made, of_it = s.__dict__.get("_made_anew", (None, None))
+    if of_it is not replaced:
+        made = s.also(replaced)
+        s.__dict__["_made_anew"] = made, replaced
+    return getattr(made, step)
 
 
 BUGS: Registry[Bug] = Registry("bug", "bncheck.bugs")
