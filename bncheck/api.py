@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from bncheck import pipeline
 from bncheck.errors import StubError, TargetError, UsageError
 from bncheck.model import TargetSpec
+from bncheck.registry import did_you_mean
 from bncheck.report import Report, Verdict
 from bncheck.reporters.progress import in_notebook
 from bncheck.settings import Settings
@@ -60,10 +62,12 @@ def verify(
     True
 
     """
-    try:
-        settings = Settings(**dict(options, select=select, ignore=ignore))
-    except TypeError as error:
-        raise UsageError(str(error).replace("Settings.__init__()", "verify()")) from error
+    __tracebackhide__ = True  # pytest shows the caller's line
+    known = [field.name for field in dataclasses.fields(Settings) if field.name != "targets"]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"verify() has no option {name!r}. {did_you_mean(name, known)}")
+    settings = Settings(**dict(options, select=select, ignore=ignore))
     with in_notebook() as show:
         report = pipeline.run([_spec(forward, backward)], settings, show)
     if report.verdict is Verdict.ERROR:

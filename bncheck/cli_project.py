@@ -78,6 +78,8 @@ def init(targets: tuple[str, ...], adapter: bool, output: Path | None, dry_run: 
         raise UsageError("say what is to be verified: bncheck init TARGET")
     elif output is not None:
         raise UsageError("--output is for an adapter; the other files have their places")
+    elif any(options.values()):
+        raise UsageError("what is known of the target goes into [tool.bncheck]; here it is for an adapter alone")
     else:
         _write_project(targets, dry_run, settings)
 
@@ -110,9 +112,9 @@ def _write_project(targets: tuple[str, ...], dry_run: bool, settings: Settings) 
         if piece.kept:
             write_out(f"kept: {piece.path}: {piece.kept}\n")
             continue
+        if not dry_run:
+            piece.write()
         write_out(f"{'would be ' * dry_run}{'added to' if piece.added else 'written'}: {piece.path}\n")
         if dry_run:
             write_out("".join(f"    {line}".rstrip() + "\n" for line in piece.text.strip().splitlines()))
-        else:
-            piece.write()
-    write_out("Nothing was written.\n" if dry_run else "Now:  pytest -m bncheck\n")
+    write_out("Nothing was written.\n" if dry_run else "Now:  pytest\n")

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 import pytest
 
 import bncheck
+from bncheck.checks.catalogue import named, selected
 from bncheck.codec import decode, encode
-from bncheck.errors import UsageError
+from bncheck.errors import BncheckError, UsageError
 from bncheck.executors.isolated import Isolated, WorkerError
 from bncheck.model import Outcome, TargetCard, TargetSpec
 from bncheck.pipeline import Job, put_together
@@ -39,6 +40,8 @@ class Items:
         pytest's configuration.
     folder : Path
         Where to look for pyproject.toml.
+    given : pytest.StashKey
+        Where a test by hand has its reports.
 
     Raises
     ------
@@ -47,35 +50,49 @@ class Items:
 
     """
 
-    def __init__(self, config: pytest.Config, folder: Path) -> None:
-        self.config = config
+    def __init__(self, config: pytest.Config, folder: Path, given: pytest.StashKey[list[Any]]) -> None:
+        self.config, self._given = config, given
         self.reports: dict[str, TargetReport] = {}
         with _as_usage_error():
             self.settings = Settings(**read_pyproject(folder))
             self.form = _form(config)
+            for expected in self.settings.expected:
+                named(expected.check)
         asked = config.getoption("bncheck_targets")
         here, root = config.invocation_params.dir, config.rootpath
         beside = (config.inipath.parent if config.inipath else root, config.getini("bncheck_targets"))
         groups = [(Path.cwd(), self.settings.targets), beside, (here, asked)]
         self.targets = [_located(folder, target) for folder, targets in groups for target in targets]
-        self._extend_arguments([_located(here, target) for target in asked])
+        self.due = self._due([_located(here, target) for target in asked])
+        self.collected: set[str] = set()
         self._places = ExitStack()
         self._place: Isolated | None = None
 
-    def _extend_arguments(self, asked: list[str]) -> None:
-        """Let pytest visit the targets' files: those asked for now, and all if no paths were given."""
+    def _due(self, asked: list[str]) -> list[str]:
+        """Return the targets of this session: all, or with paths given those below them and those asked for."""
         config = self.config
-        everything = config.args_source is not pytest.Config.ArgsSource.ARGS
-        visited = [Path(config.invocation_params.dir, arg.partition("::")[0]).resolve() for arg in config.args]
-        for target in self.targets if everything else asked:
-            path = _path_of(target)
-            if path.is_file() and not any(place in (path, *path.parents) for place in visited):
-                config.args.append(str(path))
-                visited.append(path)
+        if hasattr(config, "workerinput"):
+            due: list[str] = config.workerinput["bncheck_due"]
+            return due
+        if config.args_source is not pytest.Config.ArgsSource.ARGS:
+            return self.targets
+        given = [Path(config.invocation_params.dir, arg.partition("::")[0]).resolve() for arg in config.args]
+
+        def is_below(target: str) -> bool:
+            # A module is where the settings are.
+            path = _path_of(target) if is_file(target) else config.rootpath
+            return any(path.is_relative_to(place) for place in given)
+
+        return [target for target in self.targets if target in asked or is_below(target)]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of xdist, which is always given paths, what is to be verified."""
+        node.workerinput["bncheck_due"] = self.due
 
     def specs_of(self, path: Path) -> list[TargetSpec]:
         """Return what is to be verified in a file."""
-        return [self._spec(t) for t in self.targets if _path_of(t) == path.resolve()]
+        return [self._spec(t) for t in self.targets if is_file(t) and _path_of(t) == path.resolve()]
 
     def _spec(self, target: str) -> TargetSpec:
         return TargetSpec(target, declared=self.settings.declared)
@@ -103,13 +120,18 @@ class Items:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """Add the targets that pytest cannot visit by their path: modules, and files that are not there."""
-        if self.config.args_source is pytest.Config.ArgsSource.ARGS and not self.config.getoption("bncheck_targets"):
-            return
-        for target in self.targets:
-            if not _path_of(target).is_file():
+        """Add the targets that pytest has not come across: modules, and files elsewhere or not there at all."""
+        for target in self.due:
+            if target in self.collected:
+                continue
+            path = _path_of(target)
+            if path.is_file():
+                source: pytest.Collector = Source.from_parent(
+                    session, path=path, plugin=self, specs=self.specs_of(path)
+                )
+            else:
                 source = ModuleSource.from_parent(session, name=target, plugin=self, specs=[self._spec(target)])
-                items += [item for child in source.collect() for item in _items_of(child)]
+            items += _items_of(source)
 
     # ---------------------------------------------------------------------------------------------------------- running
 
@@ -117,18 +139,22 @@ class Items:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Send a target's report with that of its first item: workers of xdist have no other way to tell."""
+        """Send a target's report with that of an item or a test: workers of xdist have no other way to tell."""
         told = yield
-        if call.when == "call" and isinstance(item, CheckItem) and (news := item.target.news()) is not None:
-            told.bncheck = json.dumps(encode(news))  # type: ignore[attr-defined]
+        if call.when == "call":
+            news = item.target.news() if isinstance(item, CheckItem) else getattr(item, "report", None)
+            news = news if isinstance(news, TargetReport) else None
+            by_hand = [target for report in item.stash.get(self._given, []) for target in report.targets]
+            # A test by hand may verify the same target in another way; several workers verify it in the same.
+            told_by = {f"{item.nodeid} {i}": target for i, target in enumerate(by_hand)}
+            told_by |= {} if news is None else {news.name: news}
+            told.bncheck = json.dumps({key: encode(target) for key, target in told_by.items()})  # type: ignore[attr-defined]
         return told
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what a target came to."""
-        data = getattr(report, "bncheck", None)
-        if data is not None:
-            known = decode(TargetReport, json.loads(data))
-            self.reports.setdefault(known.name, known)
+        for key, data in json.loads(getattr(report, "bncheck", "{}")).items():
+            self.reports.setdefault(key, decode(TargetReport, data))
 
     def pytest_sessionfinish(self) -> None:
         """End the worker; write the report."""
@@ -212,27 +238,28 @@ class _Sources(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         """Yield the targets. What cannot be verified is an item that fails: an error here would stop the session."""
         seen: set[str] = set()
+        self.plugin.collected.update(spec.source for spec in self.specs)
         for spec in self.specs:
             for card in self._cards(spec):
-                if isinstance(card, str):
-                    yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", reason=card)
-                    seen.add(card)
+                if isinstance(card, TargetReport):
+                    yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", report=card)
+                    seen.add(spec.source)
                     continue
                 name = card.name.rpartition("::")[2] or card.name
                 if name in seen:
-                    reason = f"{card.name} is among the targets twice"
-                    yield Unusable.from_parent(self, name=f"{name}-again{len(seen)}", reason=reason)
+                    again = _unusable(card.name, f"{card.name} is among the targets twice")
+                    yield Unusable.from_parent(self, name=f"{name}-again{len(seen)}", report=again)
                 else:
                     yield TargetItems.from_parent(self, name=name, plugin=self.plugin, spec=spec, card=card)
                 seen.add(name)
 
-    def _cards(self, spec: TargetSpec) -> list[TargetCard | str]:
-        """Return the targets of a source, or why there is none."""
+    def _cards(self, spec: TargetSpec) -> list[TargetCard | TargetReport]:
+        """Return the targets of a source, or the report that there is none."""
         try:
             found = self.plugin.job(spec).discover()
         except (UsageError, WorkerError) as error:
-            return [str(error)]
-        return [_first_reason(found)] if isinstance(found, TargetReport) else list(found)
+            return [_unusable(spec.source, str(error))]
+        return [found] if isinstance(found, TargetReport) else list(found)
 
 
 class Source(_Sources, pytest.File):
@@ -262,12 +289,10 @@ class TargetItems(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield an item per check."""
-        from bncheck.checks.catalogue import selected
-
         try:
             checks = selected(self.plugin.settings.select, self.plugin.settings.ignore)
         except UsageError as error:
-            yield Unusable.from_parent(self, name="unusable", reason=str(error))
+            yield Unusable.from_parent(self, name="unusable", report=_unusable(self.card.name, str(error)))
             return
         for check in checks:
             yield CheckItem.from_parent(self, name=f"{check.code}-{check.name}", code=check.code, target=self)
@@ -276,6 +301,9 @@ class TargetItems(pytest.Collector):
         """Return what the checks that are to run say; verify the target if that is not known yet."""
         if self._report is None:
             codes = [item.code for item in self.session.items if isinstance(item, CheckItem) and item.target is self]
+            # What follows from an expected failure is expected with it.
+            expected = (named(known.check).code for known in self.plugin.settings.expected)
+            codes = list(dict.fromkeys((*codes, *expected)))
             self._report = self.plugin.job(self.spec, codes).verify(self.card, None)
         if self._report.verdict is Verdict.INTERRUPTED:
             raise KeyboardInterrupt
@@ -301,14 +329,14 @@ def _items_of(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
 class Unusable(pytest.Item):
     """Something among the targets that cannot be verified."""
 
-    def __init__(self, *, reason: str, **kwargs: Any) -> None:
+    def __init__(self, *, report: TargetReport, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._reason = reason
+        self.report = report
         self.add_marker("bncheck")
 
     def runtest(self) -> None:
         """Say why."""
-        pytest.fail(self._reason, pytrace=False)
+        pytest.fail(_first_reason(self.report), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return what stands above the failure."""
@@ -325,7 +353,10 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Let the check's finding be the test's outcome."""
-        report = self.target.report()
+        try:
+            report = self.target.report()
+        except (BncheckError, WorkerError) as error:
+            pytest.fail(str(error), pytrace=False)
         finding = next((finding for finding in report.findings if finding.code == self.code), None)
         if finding is None:
             pytest.fail(_first_reason(report) if report.error else _not_judged(report), pytrace=False)
@@ -333,6 +364,8 @@ class CheckItem(pytest.Item):
             pytest.xfail(finding.expected)
         if finding.outcome is Outcome.SKIP:
             pytest.skip(finding.message)
+        if finding.outcome is Outcome.INCONCLUSIVE and report.verdict is Verdict.PASS:
+            pytest.skip(f"could not be decided, and follows from what was: {finding.message}")
         if finding.outcome is Outcome.WARN and not self.target.plugin.settings.strict:
             self.warn(BncheckWarning(f"{finding.code} {finding.name}: {finding.message}"))
         elif finding.outcome is not Outcome.PASS:
@@ -369,6 +402,10 @@ def _replaying(report: TargetReport, finding: Finding) -> str:
     return report.replay.replace(first, finding.case) if first and finding.case else report.replay
 
 
+def _unusable(name: str, reason: str) -> TargetReport:
+    return TargetReport(name, Verdict.ERROR, error=reason)
+
+
 def _first_reason(report: TargetReport) -> str:
     """Return why a target cannot be verified; code that stopped its process has a finding instead of an error."""
     return report.error or "; ".join(finding.message for finding in report.findings)
@@ -394,6 +431,7 @@ class Package:
 
     def verify(self, *targets: Any, **options: Any) -> Report:
         """Verify as :func:`bncheck.verify` does."""
+        __tracebackhide__ = True  # pytest shows the caller's line
         report: Report = bncheck.verify(*targets, **options)
         self._given.append(report)
         return report

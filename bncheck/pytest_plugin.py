@@ -19,7 +19,7 @@ _LARGEST = 1_000_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options, which are the same as those of [tool.bncheck] and of the command line."""
+    """Add the options: what to verify beside what the settings name, and where to report it."""
     group = parser.getgroup("bncheck", "bncheck (Batch Normalization)")
     group.addoption(
         "--bncheck",
@@ -55,7 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if asked or config.getoption("bncheck_report") or folders:
         from bncheck.pytest_items import Items
 
-        config.pluginmanager.register(Items(config, folders[0] if folders else config.rootpath), "bncheck-items")
+        folder = folders[0] if folders else config.rootpath
+        config.pluginmanager.register(Items(config, folder, GIVEN), "bncheck-items")
 
 
 def _mentioned(folder: Path) -> bool:
@@ -64,7 +65,7 @@ def _mentioned(folder: Path) -> bool:
         path = place / "pyproject.toml"
         if path.is_file():
             with path.open("rb") as file:
-                return b"tool.bncheck" in file.read(_LARGEST)
+                return b"bncheck" in file.read(_LARGEST)
     return False
 
 

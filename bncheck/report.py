@@ -28,6 +28,12 @@ def _html(thing: object) -> str:
     return text
 
 
+def _text(report: Report) -> str:
+    reporters = importlib.import_module("bncheck.reporters")
+    text: str = reporters.REPORTERS.get("plain")(report, reporters.Style())
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class ArrayData:
     """A small array as plain data: shape, and its values in C order."""
@@ -221,6 +227,7 @@ class Report:
 
     def raise_for_failure(self) -> None:
         """Raise VerificationFailure (an AssertionError) with a short text unless the verdict is PASS."""
+        __tracebackhide__ = True  # pytest shows the caller's line
         if self:
             return
         lines = [f"{t.name}: {t.verdict.value}" + (f": {t.error}" if t.error else "") for t in self.targets]
@@ -237,6 +244,10 @@ class Report:
 
     def _repr_html_(self) -> str:
         return _html(self)
+
+    def __str__(self) -> str:
+        """Return the report as the command line shows it, without colour."""
+        return _text(self)
 
     def __repr__(self) -> str:
         """Return the verdicts, and what is wrong first: what a failing ``assert report`` shows."""

@@ -17,10 +17,9 @@ import pytest
 TARGETS = {targets}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_batch_norm_is_right(bncheck, target, dtype):
-    assert bncheck.verify(target, dtype=dtype)
+def test_batch_norm_is_right_in_float32(bncheck, target):
+    assert bncheck.verify(target, dtype="float32")
 '''
 
 _WORKFLOW = """name: bncheck
@@ -35,7 +34,7 @@ jobs:
           python-version: "3.12"
       - run: pip install bncheck
       # - run: pip install -e .
-      - run: pytest -m bncheck --bncheck-report bncheck.json
+      - run: pytest --bncheck-report bncheck.json
       - if: always()
         uses: actions/upload-artifact@v4
         with:
@@ -96,8 +95,15 @@ def _settings(path: Path, section: str) -> Piece:
         return Piece(path, section)
     try:
         text = path.read_text(encoding="utf-8")
-        known = "bncheck" in tomllib.loads(text).get("tool", {})
+        known = tomllib.loads(text).get("tool", {}).get("bncheck")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: {error}") from error
-    gap = "\n" if text.endswith("\n") else "\n\n"
-    return Piece(path, gap + section, added=True, kept="it has [tool.bncheck] already" if known else "")
+    more = ("\n" if text.endswith("\n") else "\n\n") + section
+    if known is not None:
+        missing = "" if "targets" in known else f", without targets: add {section.splitlines()[1]}"
+        return Piece(path, more, added=True, kept=f"it has [tool.bncheck] already{missing}")
+    try:
+        tomllib.loads(text + more)
+    except tomllib.TOMLDecodeError:
+        raise UsageError(f"{path} has a [tool] that nothing can be added to; write into it: {section}") from None
+    return Piece(path, more, added=True)

@@ -18,7 +18,7 @@ _GRAVITY = (Outcome.FAIL, Outcome.WARN, Outcome.PASS, Outcome.INCONCLUSIVE, Outc
 # The rows of the two-oracle table: forward = reference, backward = derivative of own forward, backward = reference.
 _CONCLUSIONS = {
     ("yes", "yes", "yes"): "Forward and backward are right in training mode.",
-    ("yes", "no", "no"): "The backward is wrong; the forward is right.",
+    ("yes", "no", "no"): "The backward is wrong; the forward is right in training mode.",
     ("no", "yes", "no"): "The forward is wrong; the backward is consistent with it.",
     ("no", "no", "yes"): "The forward is wrong; the backward is that of a right one.",
     ("no", "yes", "yes"): "The forward is off by something that has no derivative (a constant).",

@@ -24,11 +24,11 @@ WRONG = [name for name, entry in ENTRIES.items() if "caught" in entry]
 RIGHT = [name for name, entry in ENTRIES.items() if "caught" not in entry]
 
 
-# What is right has to be so on all recipes; wrong ones are tried until they are caught, on those of a default run at most.
-RECIPES = 60
+# What is right has to be so on all recipes; wrong ones are tried until they are caught, on a default run at most.
+RECIPES, DEFAULT = 60, Settings().cases
 
 
-def results(entry, folder, cases=Settings().cases):
+def results(entry, folder, cases=DEFAULT):
     """Judge case after case of a default run."""
     source = FIXTURES / entry["file"] if "file" in entry else MATRIX.written(MATRIX.planted(entry), folder)
     spec = TargetSpec(str(source), declared=Declared(profile=entry.get("profile", "auto")))

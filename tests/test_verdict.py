@@ -63,7 +63,7 @@ def test_consequences_are_folded_under_their_cause_and_come_last():
     ("outcomes", "conclusion"),
     [
         ((P, P, P), "Forward and backward are right in training mode."),
-        ((P, F, F), "The backward is wrong; the forward is right."),
+        ((P, F, F), "The backward is wrong; the forward is right in training mode."),
         ((F, P, F), "The forward is wrong; the backward is consistent with it."),
         ((F, F, P), "The forward is wrong; the backward is that of a right one."),
         ((F, P, P), "The forward is off by something that has no derivative (a constant)."),

@@ -97,7 +97,9 @@ def read(path: str, declared: Declared) -> Adaptation:
     if file.suffix != ".py" or file.is_dir():
         raise TargetError(f"{path}: an adapter is a Python file, and this is none")
     if not file.exists():
-        raise TargetError(f"{path}: there is no such adapter file. 'bncheck init' writes one to start from.")
+        raise TargetError(
+            f"{path}: there is no such adapter file. 'bncheck init --adapter TARGET' writes one to start from."
+        )
     module = _imported(file)
     words = {name: _word(name, getattr(module, name), file.name) for name in ARGUMENTS if callable(_own(module, name))}
     if isinstance(kept := _own(module, "running_stats"), str):

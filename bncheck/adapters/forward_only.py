@@ -35,7 +35,7 @@ from bncheck.adapters.stems import NO_TRAINING, match
 from bncheck.adapters.target import Way
 from bncheck.adapters.torch_parts import torch_base
 from bncheck.adapters.trials import Found, score_of
-from bncheck.adapters.unbound import unbound_backward
+from bncheck.adapters.unbound import takes_upstream, unbound_backward
 from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, stem, words
 from bncheck.errors import TargetError
 from bncheck.model import Declared
@@ -180,6 +180,8 @@ def _candidates(name: str, namespace: Namespace) -> Iterator[Candidate]:
         if method:
             yield ForwardLayer(name, thing, method, namespace.declared)
     elif is_function(thing) and stem(name).direction != "backward" and not set(words(name)) & _NO_FORWARD:
+        if takes_upstream(thing):
+            return
         functions = {n: t for n, t in namespace.things.items() if is_function(t)}
         yield ForwardFunction(name, thing, namespace.declared, beside(name, functions))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bncheck.adapters.affine import gradient_in
 from bncheck.adapters.function_pair import is_function
-from bncheck.adapters.layer_class import LIKE_BACKWARD, method_pairs, unbound
+from bncheck.adapters.layer_class import LIKE_BACKWARD, method_pairs
 from bncheck.adapters.plans import arguments
 from bncheck.adapters.protocol import Namespace
 from bncheck.adapters.stems import NO_TRAINING
@@ -63,12 +63,19 @@ def _others(name: str, thing: Any, bound: bool) -> Iterator[str]:
     """Yield what in other code reads as a backward that may be meant; that of another layer by its name is not."""
     if inspect.isclass(thing):
         named = [n for n in _methods(thing) if stem(n).direction == "backward" and not clears_gradients(n)]
+        named += [n for n in _methods(thing) if takes_upstream(inspect.getattr_static(thing, n, None))]
         if named and not _has_both(thing) and not composite(name):
             yield f".{named[0]} reads as a backward"
-    elif is_function(thing) and stem(name).direction == "backward" and not bound and not composite(name):
-        yield " reads as a backward"
+    elif is_function(thing) and not bound and not composite(name):
+        if stem(name).direction == "backward" or takes_upstream(thing):
+            yield " reads as a backward"
     if gradient := gradient_in(thing):
         yield f" speaks of {gradient}"
+
+
+def takes_upstream(thing: Any) -> bool:
+    """Tell whether a function asks for something that reads as the upstream gradient."""
+    return is_function(thing) and any(a.required and upstream_named(a.name) for a in arguments(thing) or ())
 
 
 def _has_both(thing: Any) -> bool:
@@ -84,4 +91,4 @@ def _reads_as_backward(cls: type, name: str) -> bool:
         return False
     if stem(name).direction == "backward" or set(words(name)) & LIKE_BACKWARD:
         return True
-    return any(upstream_named(a.name) for a in arguments(unbound(cls, name)) or () if a.required)
+    return takes_upstream(inspect.getattr_static(cls, name, None))

@@ -161,6 +161,12 @@ def test_a_helper_beside_a_complete_pair_is_no_target_of_its_own(write):
     assert card(write(PAIR + FORWARD)).name == "my_bn.py::bn_forward"
 
 
+def test_what_asks_for_an_upstream_gradient_is_no_forward(write):
+    """bn_der(dout, x, gamma) is right as a backward; judged as a forward it would be wrong."""
+    with pytest.raises(TargetError, match="bn_der reads as a backward"):
+        resolve.cards(write(FORWARD + "def bn_der(dout, x, gamma): return dout * gamma\n"))
+
+
 def test_it_is_one_when_it_is_asked_for(write):
     found = card(write(PAIR + FORWARD, "batchnorm"))
     assert found.name == "my_bn.py::batchnorm"
@@ -186,7 +192,11 @@ SUSPICIOUS = {
         "Net speaks of dgamma",
     ),
     "an engine": ("class Value:\n    def backward(self): pass\n", "Value.backward reads as a backward"),
-    "a helper": ("def learn(x, dy):\n    d_beta = dy.sum(axis=0)\n    return d_beta\n", "learn speaks of d_beta"),
+    # Nothing but an argument says it of these.
+    "an argument": ("def compute_dx(dout, cache): return dout\n", "compute_dx reads as a backward"),
+    "a letter": ("def bnb(dout, x, gamma): return dout\n", "bnb reads as a backward"),
+    "a method": ("class Trainer:\n    def fit(self, bn, dout): return dout\n", "Trainer.fit reads as a backward"),
+    "a helper": ("def learn(x, step):\n    d_beta = step.sum(axis=0)\n    return d_beta\n", "learn speaks of d_beta"),
 }
 
 
@@ -204,7 +214,12 @@ def test_what_may_be_its_backward_is_not_passed_over(write, what):
 
 @pytest.mark.parametrize(
     "method",
-    ["def tell(self, grad_y): self.g = grad_y", "def _grad(self, g): return g", "def step(self): self.dgamma = 0"],
+    [
+        "def tell(self, grad_y): self.g = grad_y",
+        "def compute_dx(layer, dout): return dout",
+        "def _grad(self, g): return g",
+        "def step(self): self.dgamma = 0",
+    ],
 )
 def test_a_method_that_may_be_its_backward_is_not_passed_over(write, method):
     with pytest.raises(

@@ -127,6 +127,29 @@ def test_a_target_outside_of_testpaths_is_found_and_not_imported_by_pytest(proje
     assert outcomes(result) == {"passed": 2}
 
 
+def test_a_target_that_pytest_would_not_visit_is_verified_all_the_same(project):
+    made = project('targets = ["build/bad.py", "good.py"]\n' + FEW, good=RIGHT)
+    made.mkdir("build").joinpath("bad.py").write_text(WRONG)
+    for options in ((), ("--bncheck", "build/bad.py", "good.py"), (".",), ("-p", "xdist", "-n", "1")):
+        result = made.runpytest_subprocess("-q", "-k", "BN201", *options)
+        assert outcomes(result) == {"passed": 1, "failed": 1} if "--bncheck" not in options else result.ret == 1
+
+
+def test_a_module_is_verified_with_the_folder_of_the_settings(project):
+    made = project('targets = ["layers_of_mine:bn_forward"]\n' + FEW, layers_of_mine=RIGHT)
+    made.mkdir("tests").joinpath("test_own.py").write_text("def test_one(): pass")
+    made.syspathinsert()
+    assert any("BN201" in line for line in ids(made, "."))
+    assert not any("BN201" in line for line in ids(made, "tests"))
+
+
+def test_settings_in_a_line_are_settings(pytester):
+    settings = '[tool]\nbncheck = {targets = ["right.py"], select = ["BN101"]}\n'
+    pytester.path.joinpath("pyproject.toml").write_text(settings)
+    pytester.path.joinpath("right.py").write_text(RIGHT)
+    assert outcomes(pytester.runpytest_inprocess("-q")) == {"passed": 1}
+
+
 def test_a_test_module_that_holds_a_target_is_both(project):
     made = project('targets = ["test_bn.py"]\n' + FEW, test_bn=RIGHT + "\ndef test_mine(): pass\n")
     assert outcomes(made.runpytest_inprocess("-q", "-k", "BN101 or test_mine")) == {"passed": 2}
@@ -190,13 +213,14 @@ def test_what_cannot_be_decided_fails(project):
         import dataclasses
         from bncheck.model import Outcome
         from bncheck.pipeline import Job
+        from bncheck.report import Verdict
 
         whole = Job.verify
 
         def verify(self, card, progress):
             report = whole(self, card, progress)
             findings = tuple(dataclasses.replace(f, outcome=Outcome.INCONCLUSIVE) for f in report.findings)
-            return dataclasses.replace(report, findings=findings)
+            return dataclasses.replace(report, findings=findings, verdict=Verdict.INCONCLUSIVE)
 
         Job.verify = verify
         """
@@ -204,6 +228,13 @@ def test_what_cannot_be_decided_fails(project):
     result = made.runpytest_subprocess("-rf")
     assert outcomes(result) == {"failed": 1}
     result.stdout.fnmatch_lines(["FAILED right.py::bn_forward::BN101* - Failed: inconclusive*"])
+
+
+def test_what_follows_from_what_was_decided_is_skipped_and_not_failed(project):
+    made = project('targets = ["right.py"]\ndtype = "float16"', right=RIGHT)
+    result = made.runpytest_subprocess("-rs")
+    assert "failed" not in outcomes(result)
+    result.stdout.fnmatch_lines(["SKIPPED*could not be decided, and follows from what was*"])
 
 
 EXPECTED = '[[tool.bncheck.expected]]\ncheck = "{}"\nreason = "the paper of 2014 has it so"\n'
@@ -214,6 +245,7 @@ def test_an_expected_failure_is_one_and_has_to_happen(project):
     result = made.runpytest_inprocess("-rx", "-k", "BN201 or BN101")
     assert outcomes(result) == {"passed": 1, "xfailed": 1}
     result.stdout.fnmatch_lines(["XFAIL *BN201*the paper of 2014 has it so*"])
+    assert outcomes(made.runpytest_inprocess("-k", "BN211")) == {"xfailed": 1}
     made = project('targets = ["wrong.py"]\n' + FEW + EXPECTED.format("BN101"), wrong=WRONG)
     assert outcomes(made.runpytest_inprocess("-k", "BN101")) == {"failed": 1}
 
@@ -340,6 +372,7 @@ def test_what_cannot_be_verified_fails_by_itself_and_other_tests_run(project, se
 @pytest.mark.parametrize(
     ("settings", "options", "message"),
     [
+        ('targets = ["right.py"]\n' + EXPECTED.format("BN999"), (), "BN999"),
         ('target = ["right.py"]', (), "has no setting 'target'. Did you mean targets"),
         ("targets = 3", (), "targets should be a list of strings"),
         ("cases = 0", (), "cases must be at least 1"),
@@ -347,7 +380,7 @@ def test_what_cannot_be_verified_fails_by_itself_and_other_tests_run(project, se
         ('targets = ["right.py"]', ("--bncheck-report", "r", "--bncheck-format", "jsn"), "Did you mean json"),
         ('targets = ["right.py"]', ("--bncheck-report", "no/such/folder.json", "-k", "BN101"), "cannot write"),
     ],
-    ids=["key", "kind", "value", "toml", "format", "place"],
+    ids=["expected", "key", "kind", "value", "toml", "format", "place"],
 )
 def test_wrong_settings_are_an_error_of_usage(project, settings, options, message):
     made = project(settings, right=RIGHT)
@@ -382,6 +415,29 @@ def test_a_test_by_hand_shows_the_report_where_it_fails(project):
     result.stdout.fnmatch_lines(["E*assert <bncheck report: FAIL wrong.py::bn_forward: BUG2*>"])
     result.stdout.fnmatch_lines(["*- bncheck -*", "✘ FAIL  wrong.py::bn_forward*", "*dx found*"])
     result.stdout.fnmatch_lines(["E*VerificationFailure: wrong.py::bn_forward: fail", "E*BUG2*(dx)*"])
+    assert "def verify" not in result.stdout.str()  # the caller's line, and not bncheck's own
+
+
+def test_what_cannot_be_verified_is_in_the_report(project):
+    made = project('targets = ["absent.py", "right.py"]\n' + FEW, right=RIGHT)
+    made.runpytest_inprocess("--bncheck-report", "report.json")
+    report = report_from_json(json.loads(made.path.joinpath("report.json").read_text()))
+    assert [target.verdict.value for target in report.targets] == ["error", "pass"]
+    assert report.verdict.value == "error"
+
+
+def test_tests_by_hand_are_in_the_report(project):
+    made = project("cases = 12", wrong=WRONG, test_own=BY_HAND)
+    made.runpytest_inprocess("--bncheck-report", "report.json")
+    report = report_from_json(json.loads(made.path.joinpath("report.json").read_text()))
+    assert [target.name for target in report.targets] == ["wrong.py::bn_forward"] * 2
+
+
+def test_a_slip_in_a_test_by_hand_is_told_without_bncheck_s_own_code(project):
+    made = project("", test_own="def test_mine(bncheck):\n    bncheck.verify('absent.py')\n")
+    result = made.runpytest_inprocess()
+    result.stdout.fnmatch_lines(["E*absent.py: no such file*"])
+    assert "def verify" not in result.stdout.str()
 
 
 # ----------------------------------------------------------------------------------------------- what it costs others
