@@ -48,8 +48,11 @@ def joint_probe(target: Target, case: Case, seen: Seen) -> Evidence:
 
 
 def _takes_many(target: Target, case: Case) -> bool:
-    """Tell whether many channels at once are no burden: a program may have room for no more than it was written for."""
-    return interpreted(target, case) and target.conventions.adapter != "exec"
+    """Tell whether many channels at once are no burden, and whether one that minds the others can be seen by its y.
+
+    A program may have room for no more than it was written for. A channel with gamma = 0 is beta whatever it minds.
+    """
+    return interpreted(target, case) and target.conventions.adapter != "exec" and bool(case.gamma.all())
 
 
 @experiment("lone-probes", needs=("training",))

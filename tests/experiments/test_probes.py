@@ -155,6 +155,22 @@ def test_a_forward_that_is_another_beside_other_channels_is_evaluated_by_itself(
     assert found["total"] == pytest.approx(slope - claimed, abs=1e-9)
 
 
+def test_where_gamma_is_0_nothing_shows_whether_channels_mind_each_other():
+    """Layer normalization of one channel is beta, like Batch Normalization with gamma = 0, and not beside others."""
+
+    def forward(x, gamma, beta, eps):
+        xhat = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + eps)
+        return gamma * xhat + beta, None
+
+    def backward(dy, cache):
+        return targets.Gradients(np.zeros_like(dy), np.zeros(dy.shape[1]), dy.sum(0))
+
+    spec = CaseSpec(n=4, c=1, gamma="zero")
+    assert evaluations(targets.Pair(forward, backward), spec) == line_probe.NODES
+    found = probe(targets.Pair(forward, backward), spec)
+    assert (np.abs(found["residual"]) <= K * found["bar"]).all()
+
+
 def test_a_forward_that_raises_while_probed_is_a_fault():
     calls = []
 
