@@ -49,7 +49,8 @@ def answered_further(
     tensors = {code: CHECKS.get(code).tensor or "" for code, cases in failing.items() if cases}
     silent = hidden(seen, tensors.values())
     wanted = dict.fromkeys(case for code, tensor in tensors.items() if tensor in silent for case in failing[code])
-    return _given(target, [CaseSpec.parse(case) for case in wanted], begin)
+    # Of one value per channel nothing can be told: much that is wrong is right there, and m - 1 is 0.
+    return _given(target, [spec for spec in map(CaseSpec.parse, wanted) if spec.m > 1], begin)
 
 
 def _given(target: Target, specs: Sequence[CaseSpec], begin: Begin) -> list[Observed]:
