@@ -105,7 +105,7 @@ def _run(
     interrupted = False
     with executor or (InProcess() if live else Isolated(settings.timeout)) as place:
         # NumPy, plans and checks are loaded here while the worker, started by now, loads them too.
-        from bncheck.cases import plan  # noqa: F401
+        from bncheck.cases import plan  # noqa: F401 - loaded now, used by verify()
         from bncheck.checks.catalogue import named, selected
 
         selected(settings.select, settings.ignore)  # a wrong code should cost no time

@@ -127,7 +127,7 @@ def test_without_its_library_watch_says_what_to_install(project):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="Ctrl-C is sent another way there")
 def test_a_save_is_verified_and_ctrl_c_ends(project):
-    pytest.importorskip("watchfiles")
+    pytest.importorskip("watchfiles", reason="watchfiles is not installed: nothing to watch with")
     command = [sys.executable, "-u", "-m", "bncheck", "watch", "my_bn.py", "--cases", "5", "--select", "BN1,BN2"]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as process:
         guard = threading.Timer(120, process.kill)

@@ -18,8 +18,8 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 @pytest.fixture(scope="module")
 def outputs():
     """Return what each code cell shows, as HTML and as text."""
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
+    why = "what runs notebooks is not installed: pip install 'bncheck[dev]'"
+    nbformat, nbclient, _ = (pytest.importorskip(name, reason=why) for name in ("nbformat", "nbclient", "ipykernel"))
     document = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(document)
     nbclient.NotebookClient(document, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()

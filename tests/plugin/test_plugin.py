@@ -292,7 +292,7 @@ def test_the_evidence_is_gathered_once_and_for_the_chosen_checks_alone(project):
 
 @pytest.mark.parametrize("how", ["load", "loadscope"])
 def test_workers_of_xdist_share_the_items(project, how):
-    pytest.importorskip("xdist")
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed: no workers to share items")
     made = project('targets = ["right.py", "wrong.py"]\n' + FEW, right=RIGHT, wrong=WRONG)
     made.makeconftest(COUNTING)
     result = made.runpytest_subprocess("-n", "2", "--dist", how, "--bncheck-report", "report.json", "-rf")
@@ -327,7 +327,7 @@ def test_a_report_for_machines_and_one_for_people_are_written(project):
 
 
 def test_a_target_that_ends_its_process_fails_and_the_others_go_on(project):
-    pytest.importorskip("xdist")
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed: no workers to share items")
     made = project(
         'targets = ["crashing.py", "right.py"]\nselect = ["BN101", "BN506"]\ncases = 6', right=RIGHT, crashing=CRASHING
     )
