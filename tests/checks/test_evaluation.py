@@ -8,7 +8,7 @@ import targets
 from judging import SPEC, complaints, judged, roots
 from layers import Keeping, Session, eval_gradients, normalise, wide
 
-from bncheck.model import Outcome
+from bncheck.model import Gradients, Outcome
 
 EVAL = ["BN302", "BN304", "BN305", "BN306", "BN310"]
 SPACE = replace(SPEC, n=5, spatial=(2, 2))
@@ -202,6 +202,25 @@ def test_a_backward_of_training_mode_whatever_the_mode_is_skipped():
     judgement = judged("BN306", Keeping())
     assert judgement.outcome is Outcome.SKIP
     assert "training mode whatever the mode" in judgement.message
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_backward_of_training_mode_in_half_precision_is_no_wrong_one_of_eval_mode(seed):
+    spec = replace(SPEC, n=4, c=5, seed=seed, dtype="float16", mean=80.0)
+    judgement = judged("BN306", Keeping(eval_backward=of_training_in_half), spec)
+    assert judgement.outcome is Outcome.SKIP
+    assert "too few digits" in judgement.message
+
+
+def of_training_in_half(dy, x, mean, var, setup):
+    """Return the gradients of training mode, one-pass, every step rounded to half precision."""
+    x, dy, gamma = (np.asarray(a, dtype=np.float16) for a in (x, dy, setup.gamma))
+    mu = x.mean(axis=0, dtype=np.float16)
+    var = np.maximum((x * x).mean(axis=0, dtype=np.float16) - mu * mu, 0)
+    inv_std = (1 / np.sqrt(var + np.float16(setup.eps))).astype(np.float16)
+    xhat = (x - mu) * inv_std
+    dx = gamma * inv_std * (dy - dy.mean(axis=0) - xhat * (dy * xhat).mean(axis=0))
+    return Gradients(*(np.float64(a) for a in (dx, (dy * xhat).sum(axis=0), dy.sum(axis=0))))
 
 
 def test_a_backward_that_raises_in_eval_mode_is_skipped_with_the_reason():
