@@ -111,9 +111,10 @@ class Conventions:
     parameter_shape : str
         Shape of gamma and beta, e.g. "(C,)".
     eps_source : str
-        "argument", "attribute", "fixed" (hard-coded in the user's code) or "ignored" (accepted, and another one used).
+        "argument", "attribute", "fixed" (hard-coded in the user's code), "ignored" (accepted, and another one used) or
+        "declared" (the user said its value).
     eps : float or None
-        The value of a fixed eps; None where the case chooses it.
+        The value of a fixed or declared eps; None where the case chooses it.
     returns : str
         How backward hands its gradients over, e.g. "tuple (dx, dgamma, dbeta)"; "no backward" where there is none.
     notes : tuple of str

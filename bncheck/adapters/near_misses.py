@@ -86,7 +86,10 @@ def nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
     if len(found) > 1:
         advice = f"Say which one to verify: {namespace.label}{found[0].name}."
     else:
-        advice = "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods."
+        advice = (
+            "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods. "
+            f"What is meant under another name can be named: {namespace.label}{things[0]}."
+        )
     trace = (*(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in found), *map(str, missed))
     tried = next((miss for miss in missed if miss.raised), None)
     meant = next((miss for miss in missed if miss.meant), None)

@@ -217,7 +217,10 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     declared = getattr(candidate, "declared", namespace.declared)
     fits, activations = without_activations(found.reading, found.fits, candidate.forward_name)
     first = next(iter(fits.values()))
-    eps = find_eps(found.reading, first.way) if declared.eps is None else Eps("fixed", declared.eps, "eps as declared")
+    if declared.eps is None:
+        eps = find_eps(found.reading, first.way)
+    else:  # by the user, or by an adapter file or a program of its own
+        eps = Eps("fixed" if namespace.declared.eps is None else "declared", declared.eps)
     kept = declared_statistics(find_statistics(found.reading, first.way, eps.value), declared)
     dtype = getattr(found.reading.framework, "dtype", "")
     alone = candidate.adapter == FORWARD_ONLY
@@ -252,8 +255,9 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
 
 def _unused(declared: Declared, reading: Reading) -> list[str]:
     """Return what the user said that nothing was done with."""
-    said = declared.mode_switch
-    unused = [f"mode switch {said!r} was not found"] if said and said not in reading.mode_switch else []
+    said, used = declared.mode_switch, reading.mode_switch
+    instead = f"{used} is used" if used else "none is used"
+    unused = [f"mode switch {said!r} was not found; {instead}"] if said and said not in used else []
     if declared.device != "cpu" and reading.framework.name == "numpy":
         unused.append(f"device {declared.device} is not used: the arrays are NumPy's")
     return unused

@@ -343,8 +343,13 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
     if isinstance(error, LACKING):  # these tell their story themselves
         return TargetError(f"{candidate.forward_name} cannot be run: {guard.one_line(error)}{place}")
     tried = only or "NC, CN, NCHW, NHWC"
+    advice = (
+        f" Tried: float64 arrays in the layouts {tried}, gamma and beta of shape (C,), (1, C), (C, 1) and with more "
+        "ones. Is the layout another one? Then give it (--layout)."
+    )
+    said = f"{type(error).__name__}: {guard.one_line(error)}{place}."
+    # A name that is not defined is not for want of another layout.
     return TargetError(
-        f"{candidate.forward_name} raised in every way it was tried: {type(error).__name__}: "
-        f"{guard.one_line(error)}{place}. Tried: float64 arrays in the layouts {tried}, gamma and beta of shape (C,), "
-        "(1, C), (C, 1) and with more ones. Is the layout another one? Then give it (--layout)."
+        f"{candidate.forward_name} raised in every way it was tried: {said}"
+        + advice * (not isinstance(error, NameError | SystemExit))
     )

@@ -278,4 +278,6 @@ def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.FAIL, f"eps is accepted and ignored: {case.spec.eps:g} is used whatever it is")
     if seen["training"].facts.get("eps_source") == "fixed":
         return Judgement(Outcome.SKIP, "the code takes no eps: it is hard-coded, or there is none")
+    if seen["training"].facts.get("eps_source") == "declared":
+        return Judgement(Outcome.SKIP, "eps is as declared; whether the code would heed another was not tried")
     return Judgement(Outcome.PASS, "eps is heeded")

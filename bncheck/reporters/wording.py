@@ -66,7 +66,7 @@ def conventions_in_words(conventions: Conventions) -> list[str]:
     """Return what discovery found, as short phrases."""
     eps = "eps" if conventions.eps is None else f"eps {number(conventions.eps, 6)}"
     source = {"fixed": "hard-coded", "argument": "an argument", "attribute": "an attribute"}
-    source["ignored"] = "accepted and ignored"
+    source |= {"ignored": "accepted and ignored", "declared": "as declared"}
     framework = [] if conventions.framework == "numpy" else [conventions.framework]
     return [
         *(["forward only"] if conventions.forward_only else []),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bncheck.adapters import resolve
+from bncheck.model import Declared
+from bncheck.reporters.wording import conventions_in_words
 
 PAIR = """
 EPS = {eps}
@@ -32,6 +36,13 @@ def conventions(write, eps="1e-5", std=INSIDE, more="", ddof=""):
 def test_a_fixed_eps_is_measured(write, eps):
     found = conventions(write, eps)
     assert (found.eps_source, found.eps, found.notes) == ("fixed", float(eps), ())
+
+
+def test_a_declared_eps_is_neither_measured_nor_called_hard_coded(write):
+    spec = replace(write(PAIR.format(eps="1e-3", std=INSIDE, more="", ddof="")), declared=Declared(eps=0.1))
+    found = resolve.cards(spec)[0].conventions
+    assert (found.eps_source, found.eps) == ("declared", 0.1)
+    assert "eps 0.1: as declared" in conventions_in_words(found)
 
 
 def test_no_eps_at_all(write):

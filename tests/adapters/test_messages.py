@@ -232,10 +232,15 @@ def test_a_factory_that_raises_is_named_with_what_it_raised(write):
     says(message(write(FACTORY, "make_batchnorm")), "is there, and cannot be verified", called)
 
 
+def test_a_function_of_another_name_is_told_to_be_named(write):
+    says(message(write("def normalise(images, scale, offset): return images\n")), "my_bn.py::normalise")
+
+
 def test_a_forward_that_raises_is_shown_as_a_forward(write):
     source = "def batch_norm(x, gamma, beta, momentum):\n    return Function()(x, gamma, beta)\n"
     with pytest.raises(TargetError, match=r"batch_norm raised in every way .*NameError: name 'Function'") as caught:
         resolve.cards(write(source))
+    assert "--layout" not in str(caught.value)  # a name that is not defined is not for want of one
     says("\n".join(caught.value.trace), "1. batch_norm(x, gamma, beta, momentum); no backward")
 
 
