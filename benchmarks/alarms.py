@@ -204,8 +204,8 @@ def page(lines: Sequence[Line]) -> str:
         [
             f"{len(checks)} checks on {_spaced(total)} cases, counted by `make alarms` at {', '.join(commits)}.",
             f"Cases are those of `bncheck verify --cases N --seed {SEED}`: recipes, then random draws. From case",
-            f"{ORDINARY} on, layers of Flax and Keras get draws of which {SHARING} share shape, eps and momentum (they are",
-            f"compiled for each), and {' and '.join(f'`{name}`' for name in SLOW)} draws of at most {MOST_ELEMENTS}",
+            f"{ORDINARY} on, layers of Flax and Keras get draws of which {SHARING} share shape, eps and momentum",
+            f"(they are compiled for each), and {' and '.join(f'`{name}`' for name in SLOW)} draws of at most {MOST_ELEMENTS}",
             "elements. A case is decided where no check leaves it open. Warnings are counted by check.",
             "",
             "| implementation | dtype | cases | failures | warnings | cases decided |",
