@@ -182,7 +182,7 @@ def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ())
     target.begin(spec.id)
     if not code:
         result, case, seen = judge(target, spec, selected((), ()))
-        return Shown("", _exhibit(target, case, seen, None), None, "", result.evaluations)
+        return Shown("", _exhibit(target, case, seen, _telling(result, case, seen)), None, "", result.evaluations)
     check = CHECKS.get(code)
     evaluations = 0
     tried: dict[str, bool] = {}
@@ -224,6 +224,16 @@ def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ())
     if exhibit.comparisons:
         original = _at_worst_element(original, exhibit.comparisons[0])
     return Shown(code, exhibit, original, boundary, evaluations, tuple(tried.items()), where)
+
+
+def _telling(result: CaseResult, case: Case, seen: dict[str, Evidence]) -> Check | None:
+    """Return the failing check of statistics or eval mode to show, None where the tensors of training tell more."""
+    from bncheck.memory.exhibit import shown
+
+    failing = [CHECKS.get(code) for code, found in result.judgements.items() if found.outcome is Outcome.FAIL]
+    if any(check.tensor in TENSORS and check.oracle in ("reference", "numeric") for check in failing):
+        return None
+    return next((check for check in failing if shown(check.code, case, seen)), None)
 
 
 def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[str, int]:

@@ -10,6 +10,7 @@ from bncheck import pipeline
 from bncheck.executors.in_process import InProcess
 from bncheck.model import Outcome, TargetSpec
 from bncheck.report import Verdict
+from bncheck.reporters.matrices import how_many_differ
 from bncheck.settings import Settings
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -92,3 +93,9 @@ def test_the_report_of_a_wrong_implementation_can_be_replayed(path):
     again = pipeline.replay([TargetSpec(str(path))], command[2].strip("'"), Settings(), executor=InProcess())
     first = complaining(report)[0]
     assert first.code in {f.code for f in complaining(again)}
+    assert bool(differing(again.targets[0])) or not differing(target)
+
+
+def differing(target):
+    """Return the tensors of the first exhibit that are not as expected."""
+    return [c.tensor for c in target.exhibits[0].comparisons if how_many_differ(c)] if target.exhibits else []

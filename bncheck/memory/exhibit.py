@@ -94,7 +94,8 @@ def _answer(case: Case, evidence: Evidence) -> Shown | None:
     used = statistics_used(case, evidence) if "y" in evidence.arrays else None
     if used is None:
         return None
-    inputs = {"x": evidence.arrays["x"], "running_mean": evidence.arrays["mean"][-1]}
+    # A batch of a size of its own, so that code which remembers that of training is seen.
+    inputs = {"x in eval mode": evidence.arrays["x"], "running_mean": evidence.arrays["mean"][-1]}
     inputs |= {"running_var": evidence.arrays["var"][-1], "gamma": case.gamma, "beta": case.beta}
     compared = _compared("y", used.y, evidence.arrays["y"], used.allowed, "eval mode")
     return {name: _data(array) for name, array in inputs.items()}, (compared,)
