@@ -16,7 +16,7 @@ from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build, gamma_of
 from bncheck.core.truth import is_nothing
 from bncheck.model import TENSORS, CaseResult, Outcome
-from bncheck.report import Condition, Finding
+from bncheck.report import Condition, Finding, Trend
 
 
 class Seen(NamedTuple):
@@ -252,3 +252,49 @@ def _threshold(form: _Form, fails: float, passes: float | None, beyond: str, fro
     if form.whole and passes is not None and abs(passes - fails) == 1:
         return f"{form.letter} {beyond} {passes:.0f}"
     return f"{form.letter} {from_} {fails:.4g}{form.unit}"
+
+
+# ---------------------------------------------------------------------------------------- the error against a parameter
+
+# Points of a plot; more of them tell the eye no more. With fewer there is nothing to be seen.
+MOST_POINTS, FEWEST_POINTS = 200, 8
+# What the error is shown against where no condition names a parameter.
+_USUAL = "m"
+
+
+def trend_of(finding: Finding, condition: Condition | None, results: Sequence[CaseResult]) -> Trend | None:
+    """Return the error of a failing check over the sweep, against the parameter that its condition names first.
+
+    None where too few cases have an error in numbers.
+    """
+    judged = [(CaseSpec.parse(r.case), r.judgements[finding.code]) for r in results if finding.code in r.judgements]
+    ratios = [0.0 if j.error == 0 else j.ratio for _, j in judged]
+    failed = [j.outcome is Outcome.FAIL for _, j in judged]
+    told = [i for i, (_, j) in enumerate(judged) if failed[i] or (j.error is not None and math.isfinite(ratios[i]))]
+    if sum(math.isfinite(ratios[i]) for i in told) < FEWEST_POINTS:
+        return None
+    seen = [Seen(judged[i][0], failed[i], tuple(gamma_of(judged[i][0]).tolist())) for i in told]
+    parameter, value = _parameter(condition.words if condition else "", seen)
+    values = [float(value(case)) for case in seen]
+    order = sorted(range(len(told)), key=lambda k: (values[k], ratios[told[k]]))
+    kept = order[:: -(-len(order) // MOST_POINTS)]
+    return Trend(
+        parameter,
+        tuple(values[k] for k in kept),
+        tuple(ratios[told[k]] for k in kept),
+        tuple(failed[told[k]] for k in kept),
+    )
+
+
+def _parameter(words: str, seen: Sequence[Seen]) -> tuple[str, Callable[[Seen], float]]:
+    """Return the parameter that a condition speaks of first: a measure of cases, or whether they have a property."""
+    first = words.partition(" and ")[0]
+    measures = [(f"{form.letter}{form.unit}", form, value) for form, value in _measures(seen)]
+    fitting = [m for m in measures if first.startswith(f"{m[1].letter} ") and first.endswith(m[1].unit)]
+    if fitting:
+        name, _, value = max(fitting, key=lambda m: len(m[0]))
+        return name, value
+    test = dict(_tests(seen)).get(first)
+    if test is not None:
+        return first, test
+    return _USUAL, lambda case: case.spec.m

@@ -22,6 +22,7 @@ from bncheck.core.truth import allowances, truth
 from bncheck.errors import BncheckError, StubError, TargetError
 from bncheck.experiments.catalogue import in_order
 from bncheck.experiments.observation import observed
+from bncheck.experiments.probes import probed
 from bncheck.model import (
     GRADIENTS,
     TENSORS,
@@ -305,7 +306,9 @@ def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check
     if check is not None and (own := shown(check.code, case, seen)):
         return Exhibit(case.spec.id, case.spec.eps, *own, printed=printed)
     arrays = {name: _data(array) for name, array in inputs.items()}
-    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), _worked(case, comparisons, found), printed)
+    worked = _worked(case, comparisons, found)
+    probe = probed(seen.get("joint-probe")) if check is None or check.oracle == "numeric" else None
+    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), worked, printed, probe)
 
 
 def _worked(case: Case, comparisons: list[Comparison], found: Mapping[str, Any]) -> Worked | None:

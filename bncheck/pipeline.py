@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import platform
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,7 @@ from bncheck.case import CaseSpec
 from bncheck.errors import TargetError
 from bncheck.executors.base import Abandoned, Died, Executor
 from bncheck.executors.in_process import InProcess
-from bncheck.executors.isolated import Isolated, WorkerError
+from bncheck.executors.isolated import Isolated, WorkerError, workers
 from bncheck.model import UNDECLARED, CaseResult, Judgement, Outcome, TargetCard, TargetSpec
 from bncheck.report import Diagnosis, Finding, Progress, Report, TargetReport, Verdict
 from bncheck.settings import Settings
@@ -44,14 +46,15 @@ def run(
         If the settings name a check that does not exist.
 
     """
-    return _run(specs, settings, executor, lambda job, card: job.verify(card, progress))
+    jobs = 1 if settings.jobs is None and any(spec.program for spec in specs) else workers(settings)
+    return _run(specs, settings, executor, jobs, lambda job, card: job.verify(card, progress))
 
 
 def replay(specs: Sequence[TargetSpec], case_id: str, settings: Settings, executor: Executor | None = None) -> Report:
     """Verify one case alone, and show every tensor of it whether it fails or not."""
     case = CaseSpec.parse(case_id)
     settings = replace(settings, dtype=case.dtype)
-    return _run(specs, settings, executor, lambda job, card: job.replay(card, case))
+    return _run(specs, settings, executor, 1, lambda job, card: job.replay(card, case))
 
 
 def adapter_source(spec: TargetSpec, settings: Settings) -> str:
@@ -98,12 +101,13 @@ def _run(
     specs: Sequence[TargetSpec],
     settings: Settings,
     executor: Executor | None,
+    jobs: int,
     do: Callable[[Job, TargetCard], TargetReport],
 ) -> Report:
     live = any(spec.live for spec in specs)
     reports: list[TargetReport] = []
     interrupted = False
-    with executor or (InProcess() if live else Isolated(settings.timeout)) as place:
+    with executor or (InProcess() if live else Isolated(settings.timeout, jobs)) as place:
         # NumPy, plans and checks are loaded here while the worker, started by now, loads them too.
         from bncheck.cases import plan  # noqa: F401 - loaded now, used by verify()
         from bncheck.checks.catalogue import named, selected
@@ -130,7 +134,8 @@ def put_together(reports: Sequence[TargetReport], settings: Settings, *, interru
     # A stub beside something that is filled in is left out of the verdict.
     filled = [report for report in reports if not report.stub] or reports
     verdicts = [report.verdict for report in filled] + [Verdict.INTERRUPTED] * interrupted
-    return Report(tuple(reports), verdict.overall(verdicts), _version(), settings.seed, settings.dtype)
+    overall = verdict.overall(verdicts)
+    return Report(tuple(reports), overall, _version(), settings.seed, settings.dtype, versions=_versions(reports))
 
 
 def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:
@@ -292,11 +297,12 @@ class Job:
         """Return a finding with its smallest case, which cases it holds in, and which elements it concerns."""
         if shown is None or shown.judgement is None:
             return finding
-        from bncheck.condition import condition_of
+        from bncheck.condition import condition_of, trend_of
 
         # A case of its own says nothing about others.
         condition = condition_of(finding, self.results, shown.tried) if len(self.results) > 1 else None
-        return replace(_with_exhibit(finding, shown), condition=condition)
+        trend = trend_of(finding, condition, self.results) if finding.outcome is Outcome.FAIL else None
+        return replace(_with_exhibit(finding, shown), condition=condition, trend=trend)
 
     def _diagnosed(self, card: TargetCard, found: Sequence[Finding]) -> list[Diagnosed]:
         """Ask for the names of the bugs, where something with a formula fails and nothing took the worker down."""
@@ -397,6 +403,16 @@ def _option(name: str, value: object) -> list[str]:
     """Return a declared setting as the command line has it."""
     spelled = {"kind": "as", "adapter_file": "adapter"}.get(name, name.replace("_", "-"))
     return [f"--no-{spelled}"] if value is False else [f"--{spelled}", str(value)]
+
+
+def _versions(reports: Sequence[TargetReport]) -> dict[str, str]:
+    """Return the versions of Python, NumPy and the targets' libraries, as far as they are known."""
+    frameworks = {r.conventions.framework.partition(".")[0] for r in reports if r.conventions is not None}
+    found = {"Python": platform.python_version()}
+    for name in ("numpy", *sorted(frameworks - {"numpy", ""})):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _version() -> str:

@@ -74,11 +74,42 @@ class Worked:
 
 
 @dataclass(frozen=True, slots=True)
+class Probed:
+    """What the line probe saw in the worst channel of one case.
+
+    `coefficients` are the Chebyshev coefficients, from degree 0 on, of what is left of the forward along the line once
+    the claimed gradients are taken off, on [-`radius`, `radius`]. `level` is the height of their plateau. `error` is
+    the slope that is left at 0, which is 0 for right gradients, and `allowed` what its error bar lets pass.
+    """
+
+    channel: int
+    radius: float
+    coefficients: tuple[float, ...]
+    level: float
+    error: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The error of a check in the cases of the sweep, against one parameter of a case ("N", "eps").
+
+    `ratios` are errors over what is allowed, infinite where there is no finite quotient; `failed` tells which failed.
+    The cases are in ascending order of `values`; where there were many, some are left out.
+    """
+
+    parameter: str
+    values: tuple[float, ...]
+    ratios: tuple[float, ...]
+    failed: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exhibit:
     """The smallest failing case, with its arrays and the comparisons that show the failure.
 
     `worked` is the formula worked out for the channel with the worst error; `printed` is the beginning of what the
-    code printed in one training step.
+    code printed in one training step; `probe` is there where the derivative of the forward was measured.
     """
 
     case: str
@@ -87,6 +118,7 @@ class Exhibit:
     comparisons: tuple[Comparison, ...]
     worked: Worked | None = None
     printed: str = ""
+    probe: Probed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +148,8 @@ class Finding:
 
     `counts` maps outcomes to numbers of cases; `case` is the replay id of the exhibited case; `condition` tells which
     cases fail, `place` which elements of a tensor are wrong ("only in the last channel"), `boundary` in words where
-    failing begins; `follows_from` is the code of the finding that this one is a consequence of.
+    failing begins; `follows_from` is the code of the finding that this one is a consequence of; `trend` is there for
+    failures that follow from no other.
     """
 
     code: str
@@ -137,6 +170,7 @@ class Finding:
     place: str = ""
     follows_from: str | None = None
     expected: str = ""
+    trend: Trend | None = None
 
     def _repr_html_(self) -> str:
         return _html(self)
@@ -213,7 +247,10 @@ class TargetReport:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """The result of one run. Truthy when everything verified is right."""
+    """The result of one run. Truthy when everything verified is right.
+
+    `versions` are those of Python, NumPy and the libraries of the targets, by name.
+    """
 
     targets: tuple[TargetReport, ...]
     verdict: Verdict
@@ -221,6 +258,7 @@ class Report:
     seed: int
     dtype: str
     schema: str = SCHEMA
+    versions: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.verdict is Verdict.PASS

@@ -43,11 +43,17 @@ _PLATEAUS = {8: 1.0, 6: 0.327 / 0.252, 4: 0.327 / 0.151}
 
 
 class Slope(NamedTuple):
-    """Derivative at 0 per column, and its error bar: the larger of `plateau` (seen) and `floor` (handed in)."""
+    """Derivative at 0 per column, and its error bar: the larger of `plateau` (seen) and `floor` (handed in).
+
+    `coefficients` are the Chebyshev coefficients from degree 0 on, but for a constant, and `level` is the height of
+    their plateau, which `plateau` follows from.
+    """
 
     value: Array
     plateau: Array
     floor: Array
+    coefficients: Array
+    level: Array
 
     @property
     def bar(self) -> Array:
@@ -92,6 +98,8 @@ def slope(values: Array, radius: float, noise: Array | float = 0.0) -> Slope:
         value=(weights @ flat / radius).reshape(shape),
         plateau=(level * k_norm / radius).reshape(shape),
         floor=np.broadcast_to(np.asarray(noise) * math.sqrt(2 / NODES) * k_norm / radius, shape),
+        coefficients=coefficients.reshape(NODES, *shape),
+        level=level.reshape(shape),
     )
 
 

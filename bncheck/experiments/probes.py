@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 
 from bncheck.case import Case
 from bncheck.core import line_probe
-from bncheck.core.tolerance import UNIT_ROUNDOFF, decide
+from bncheck.core.tolerance import UNIT_ROUNDOFF, K, decide
 from bncheck.core.truth import allowances, truth
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
 from bncheck.experiments.training import is_tensor
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, Setup, Target
+from bncheck.report import Probed
 
 if TYPE_CHECKING:
     from bncheck.case import Array
@@ -102,6 +103,23 @@ def element_probes(target: Target, case: Case, seen: Seen) -> Evidence:
             bar[index] = found.arrays["total_bar"] / length
         arrays |= {tensor: numeric, f"{tensor}.bar": bar}
     return Evidence("element-probes", arrays, {"evaluations": evaluations})
+
+
+def probed(evidence: Evidence | None) -> Probed | None:
+    """Return what a probe saw in its worst channel, for the eye; None where nothing was probed."""
+    if evidence is None or "coefficients" not in evidence.arrays:
+        return None
+    seen = evidence.arrays
+    error = np.abs(seen["residual"])
+    channel = decide(error, seen["bar"], seen["scale"])[1]
+    return Probed(
+        channel=channel,
+        radius=float(evidence.facts["radius"]),
+        coefficients=tuple(seen["coefficients"][:, channel].tolist()),
+        level=float(seen["level"][channel]),
+        error=float(error[channel]),
+        allowed=K * float(seen["bar"][channel]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +205,8 @@ def _probe(
         "residual": per_channel.value,
         "bar": per_channel.bar,
         "plateau": per_channel.plateau,
+        "coefficients": per_channel.coefficients,
+        "level": per_channel.level,
         "scale": scale,
         "total": total.value,
         "total_bar": total.bar,
