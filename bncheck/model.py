@@ -298,16 +298,27 @@ class TargetSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A statement of the user's source: the file as the user names it, the first line's number, the text."""
+
+    file: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetCard:
     """One target as discovery describes it, before any check ran.
 
-    `stub` says why it cannot be run yet; `trace` tells line by line what discovery bound, tried, kept and dropped.
+    `stub` says why it cannot be run yet; `trace` tells line by line what discovery bound, tried, kept and dropped;
+    `defined` is where it begins in the source, None where that is not known.
     """
 
     name: str
     conventions: Conventions | None = None
     stub: str | None = None
     trace: tuple[str, ...] = ()
+    defined: SourceLine | None = None
 
 
 @dataclass(frozen=True, slots=True)

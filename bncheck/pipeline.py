@@ -203,7 +203,7 @@ class Job:
         if len(case.spatial) not in taken:
             spatial = " or ".join(str(axes) for axes in taken)
             message = f"the replay id has {len(case.spatial)} spatial axes, and {card.name} takes {spatial}"
-            return TargetReport(card.name, Verdict.ERROR, card.conventions, error=message)
+            return _refused(card, message)
         if card.conventions.eps is not None:
             case = replace(case, eps=card.conventions.eps)
         return self._report(card, self._sweep(card, [case.id], None), case.id)
@@ -211,11 +211,11 @@ class Job:
     def _unusable(self, card: TargetCard) -> TargetReport:
         """Report a candidate that cannot be run: a stub, or code that raised in every way it was tried."""
         if card.stub is not None:
-            return TargetReport(card.name, Verdict.ERROR, error=card.stub, stub=True, discovery=card.trace)
+            return replace(_refused(card, card.stub), stub=True)
         reasons: list[Event | Died | Abandoned] = []
         self.executor.run(Task("sweep", self.spec, self.settings, card.name), reasons.append)
         reason = next((r.message for r in reasons if isinstance(r, Refused)), "it cannot be run")
-        return TargetReport(card.name, Verdict.ERROR, error=reason, discovery=card.trace)
+        return _refused(card, reason)
 
     def _sweep(self, card: TargetCard, cases: list[str], progress: Show | None) -> bool:
         """Judge the cases into `self.results`; return whether the user interrupted."""
@@ -253,8 +253,7 @@ class Job:
         from bncheck import verdict
 
         if self.refusal:
-            error = f"{card.name}: {self.refusal}"
-            return TargetReport(card.name, Verdict.ERROR, card.conventions, error=error, discovery=card.trace)
+            return _refused(card, f"{card.name}: {self.refusal}")
         found = verdict.findings(self.results)
         told = found
         if one_case is None:  # of one case alone, a failure that stays away says nothing
@@ -291,6 +290,7 @@ class Job:
             # A live object has no name that another process could find it by.
             replay=_replay_command(exhibited, self.spec, card) if exhibited and not self.spec.live else "",
             discovery=card.trace,
+            defined=card.defined,
         )
 
     def _located(self, finding: Finding, shown: Shown | None) -> Finding:
@@ -381,6 +381,12 @@ def _with_abandoned(finding: Finding, cases: int) -> Finding:
 
 def _fatal(how: str) -> Finding:
     return Finding("BN506", "survives", Outcome.FAIL, "error", how, counts={"fail": 1})
+
+
+def _refused(card: TargetCard, error: str) -> TargetReport:
+    return TargetReport(
+        card.name, Verdict.ERROR, card.conventions, error=error, discovery=card.trace, defined=card.defined
+    )
 
 
 def _replay_command(case: str, spec: TargetSpec, card: TargetCard) -> str:

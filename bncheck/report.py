@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from bncheck.errors import VerificationFailure
 from bncheck.model import Conventions, Outcome
+from bncheck.model import SourceLine as SourceLine
 
 SCHEMA = "bncheck.report/1"
 
@@ -177,15 +178,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceLine:
-    """A statement of the user's source: the file as the user names it, the first line's number, the text."""
-
-    file: str
-    number: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """A named bug that explains what was seen, and how well it does.
 
@@ -225,7 +217,8 @@ class TargetReport:
     """Everything found out about one target.
 
     `stub` marks code that is not written yet, `own_fault` an error of bncheck itself; `discovery` tells line by line
-    what was bound, tried, kept and dropped.
+    what was bound, tried, kept and dropped; `defined` is where the target begins in the source, None where that is not
+    known.
     """
 
     name: str
@@ -243,6 +236,7 @@ class TargetReport:
     stub: bool = False
     own_fault: bool = False
     discovery: tuple[str, ...] = ()
+    defined: SourceLine | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

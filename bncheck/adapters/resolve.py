@@ -9,6 +9,7 @@ from typing import Any
 from bncheck.adapters import adapter_file, exec_program
 from bncheck.adapters.activations import without_activations
 from bncheck.adapters.affine import note_of_absent
+from bncheck.adapters.defined import defined
 from bncheck.adapters.differentiable import NAME as DIFFERENTIATED
 from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
@@ -67,7 +68,16 @@ def cards(spec: TargetSpec) -> list[TargetCard]:
     entries = _entries(spec)
     if not any(entry.target for entry in entries):
         raise _nothing(entries)
-    return [TargetCard(e.name, e.target.conventions if e.target else None, e.stub, e.trace) for e in entries]
+    return [_card(entry, spec) for entry in entries]
+
+
+def _card(entry: Entry, spec: TargetSpec) -> TargetCard:
+    namespace, name = _namespace(spec), entry.name
+    # A live object is the only thing there, whatever it is called.
+    things = {name: spec.live[0]} if spec.live else namespace.things
+    line = defined(things, name if spec.live else name.removeprefix(namespace.label), spec.source)
+    conventions = entry.target.conventions if entry.target else None
+    return TargetCard(name, conventions, entry.stub, entry.trace, line)
 
 
 def target(spec: TargetSpec, name: str) -> Target:

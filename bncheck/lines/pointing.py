@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.defined import as_named, shortened
 from bncheck.bugs.catalogue import Version
 from bncheck.case import Case
 from bncheck.cases.arrays import build
@@ -19,13 +17,11 @@ from bncheck.experiments.observation import observed
 from bncheck.lines.choice import Seen, is_right, line_of
 from bncheck.lines.statements import Statement
 from bncheck.lines.trace import Trace, last_of_loops
-from bncheck.model import Target
-from bncheck.report import Diagnosis, SourceLine
+from bncheck.model import SourceLine, Target
+from bncheck.report import Diagnosis
 
 Answers = Sequence[tuple[Case, Mapping[str, Any]]]
 Named = Sequence[tuple[Diagnosis, Version]]
-# Longer lines are cut.
-_WIDEST = 160
 
 
 def pointed(target: Target, answers: Answers, named: Named, source: str) -> tuple[Diagnosis, ...]:
@@ -82,23 +78,5 @@ def _statement(
 
 
 def _shown(statement: Statement, source: str) -> SourceLine:
-    """Return a statement as reports show it: the file as the user named it, or relative to where we are."""
-    file, comma, cell = statement.file.partition(".ipynb, ")
-    file += ".ipynb" if comma else ""
-    named = source.partition("::")[0]
-    if not os.path.exists(file):
-        file = _cell(file)
-    elif os.path.exists(named) and os.path.samefile(named, file):
-        file = named
-    elif Path(file).is_relative_to(Path.cwd()):
-        file = str(Path(file).relative_to(Path.cwd()))
-    text = statement.text if len(statement.text) <= _WIDEST else f"{statement.text[: _WIDEST - 3]}..."
-    return SourceLine(f"{file}, {cell}" if comma else file, statement.first, text)
-
-
-def _cell(name: str) -> str:
-    """Return what a notebook calls the cell that it runs under the name of a file: "cell In[3]"."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    label = shell.compile.format_code_name(name) if shell is not None else None
-    return " ".join((label[0].lower(), *label[1:])) if label else name
+    """Return a statement as reports show it."""
+    return SourceLine(as_named(statement.file, source), statement.first, shortened(statement.text))
