@@ -101,6 +101,9 @@ RUN_OPTIONS = (
         metavar="SECONDS",
         help=f"Stop code that gives no sign of life for so long. [default: {DEFAULTS.timeout:g}]",
     ),
+    click.option(
+        "--jobs", type=int, metavar="N", help="Processes that share the cases. [default: as many as pay off, at most 4]"
+    ),
     click.option("--strict/--no-strict", default=None, help="Whether warnings fail. [default: no-strict]"),
 )
 OUTPUT_OPTIONS = (

@@ -100,7 +100,7 @@ class Items:
     def job(self, spec: TargetSpec, codes: Iterable[str] = ()) -> Job:
         """Return what discovers and verifies a source, with these checks."""
         if self._place is None:
-            self._place = self._places.enter_context(Isolated(self.settings.timeout))
+            self._place = self._places.enter_context(Isolated(self.settings.timeout, self.settings.jobs or 1))
         return Job(spec, replace(self.settings, select=tuple(codes) or self.settings.select), self._place)
 
     # ------------------------------------------------------------------------------------------------------- collection

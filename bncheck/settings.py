@@ -36,6 +36,7 @@ _KINDS = {
     "device": (str, "a string"),
     "stand_ins": (bool, "true or false"),
     "timeout": (int | float, "a number"),
+    "jobs": (int | None, "a whole number"),
     "strict": (bool, "true or false"),
 }
 
@@ -69,6 +70,8 @@ class Settings(Declared):
         "BN2, BN503" is split.
     timeout : float
         Seconds without any sign of life after which an isolated worker is killed.
+    jobs : int or None
+        How many isolated workers share the cases; None lets the number of cases and of cores decide.
     strict : bool
         Whether warnings fail.
     targets : tuple of str
@@ -86,6 +89,7 @@ class Settings(Declared):
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     timeout: float = 20.0
+    jobs: int | None = None
     strict: bool = False
     targets: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = ()
@@ -116,6 +120,8 @@ class Settings(Declared):
             raise UsageError(f"layout {self.layout!r} is not known. {did_you_mean(self.layout.upper(), LAYOUTS)}")
         if self.cases < 1:
             raise UsageError(f"cases must be at least 1, not {self.cases}")
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"jobs must be at least 1, not {self.jobs}")
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"seed must be between 0 and 2**64 - 1, not {self.seed}")
         # Python's queues and locks wait no longer than this.

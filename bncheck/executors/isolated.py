@@ -1,24 +1,20 @@
-"""Performs tasks in a child process: a crash, an exit or an endless loop of user code ends the child, not the run."""
+"""Performs tasks in child processes: a crash, an exit or an endless loop of user code ends a child, not the run."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
-import re
-import signal
-import subprocess
-import sys
-import threading
-import time
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from bncheck.executors.base import Abandoned, Died, Hear
+from bncheck.executors.child import Child
 from bncheck.executors.wire import DONE, read_event, task_line
 from bncheck.model import TargetSpec
-from bncheck.tasks import Begun, Broken, Judged, Task
+from bncheck.settings import Settings
+from bncheck.tasks import Begun, Broken, Discovered, Event, Judged, Refused, Task
 
 # Reading a file means importing it, and whatever it imports: a framework takes many seconds on a cold disk.
 _IMPORT_SECONDS = 120.0
@@ -26,32 +22,46 @@ _IMPORT_SECONDS = 120.0
 _TRIAL_TIMEOUTS = 3
 # After this many deaths in one sweep the rest of the cases would tell the same story, a worker's start apiece.
 _DEATHS = 3
-# The child imports this very bncheck, installed or not; once its package is known, the folder is no longer needed.
-_START = (
-    "import sys; sys.path.insert(0, sys.argv.pop()); import bncheck; sys.path.pop(0); "
-    "from bncheck.executors.worker import main; main()"
-)
-# Bytes of standard error kept: enough for the traceback that a crash leaves.
-_KEPT = 4000
+# Cases that the first worker does while the others import the source, and find out how to call it.
+_HEAD = 40
+# Another worker pays for its start where it saves that many cases; and more than a few fight over memory.
+_WORTH, _MOST = 70, 4
+
+Answer = Event | Died | Abandoned
 
 
 class WorkerError(RuntimeError):
     """The worker failed outside of user code: bncheck's own fault. The text is the worker's traceback."""
 
 
+def workers(settings: Settings) -> int:
+    """Return how many processes should share a sweep: as many as asked for, else as pay off and have a core each."""
+    if settings.jobs is not None:
+        return settings.jobs
+    if settings.device != "cpu":
+        return 1  # a device's memory may be too little for two
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, max(1, settings.cases // _WORTH), _MOST)
+
+
 class Isolated:
-    """One child process, started anew after a death and for every source: imports must not meet in sys.modules.
+    """Child processes, started anew after a death and for every source: imports must not meet in sys.modules.
+
+    The first performs every task; the others do no more than take their share of a sweep. They import a source after
+    the first has done so, lest a file that writes or downloads something as it is imported does so twice at once.
 
     Parameters
     ----------
     timeout : float
-        Seconds without any event after which the worker is stopped.
+        Seconds without any event after which a worker is stopped.
+    jobs : int
+        How many processes share the cases of a sweep.
 
     """
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._worker: _Worker | None = None
+    def __init__(self, timeout: float, jobs: int = 1) -> None:
+        self._timeout, self._jobs = timeout, jobs
+        self._places: list[_Place] = []
         self._source: TargetSpec | None = None
 
     def run(self, task: Task, hear: Hear) -> None:
@@ -59,10 +69,163 @@ class Isolated:
         if self._source not in (None, task.spec):
             self._close()
         self._source = task.spec
+        if not self._places:
+            self._places = [_Place(self._timeout) for _ in range(self._jobs)]
+        if task.kind == "discover":
+            self._discover(task, hear)
+        elif task.kind == "sweep" and self._jobs > 1 and len(task.cases) > _HEAD:
+            self._share(task, hear)
+        else:
+            self._places[0].run(task, hear)
+
+    def _discover(self, task: Task, hear: Hear) -> None:
+        first, *others = self._places
+
+        def also(event: Answer) -> None:
+            hear(event)
+            for other in others:
+                if isinstance(event, Begun):
+                    other.start()  # it loads its own libraries while the first imports the source
+                elif isinstance(event, Discovered):
+                    other.later(task, lambda event: None)
+
+        first.run(task, also)
+
+    def _share(self, task: Task, hear: Hear) -> None:
+        """Perform a sweep in all workers, and tell what happens in the order of its cases, as one alone would."""
+        sweep = _SharedSweep(task, self._places)
+        try:
+            while (answer := sweep.next()) is not None:
+                hear(answer)
+                if isinstance(answer, Died) and sweep.deaths == _DEATHS:
+                    hear(Abandoned(len(sweep.left)))
+                    self._close()
+                    return
+        except KeyboardInterrupt:
+            for answer in sweep.known():
+                hear(answer)
+            raise
+
+    def __enter__(self) -> Self:
+        # The worker loads its libraries while the caller does its own.
+        self._places = [_Place(self._timeout) for _ in range(self._jobs)]
+        self._places[0].start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for place in self._places:
+            place.close()
+        self._places = []
+
+
+class _SharedSweep:
+    """A sweep in several places at once. Every other case, behind the first ones, is one place's share."""
+
+    def __init__(self, task: Task, places: list[_Place]) -> None:
+        self.left = list(task.cases)
+        self.deaths = 0
+        self._answers: dict[str, Answer] = {}
+        self._told: queue.SimpleQueue[_Told] = queue.SimpleQueue()
+        self._first = places[0]
+        rest = [task.cases[_HEAD + number :: len(places)] for number in range(len(places))]
+        cases = [task.cases[:_HEAD] + rest[0], *rest[1:]]
+        self._shares = [replace(task, cases=share) for share in cases]
+        self._ended = False
+        self._begun(0, places[0])
+        self._elsewhere = {number: self._begun(number, place) for number, place in enumerate(places) if number}
+
+    def _begun(self, number: int, place: _Place) -> Future[None]:
+        """Let a place take a share; what it tells, and its end, are put into the one queue."""
+        future = place.later(self._shares[number], lambda event: self._told.put(_Told(number, event)))
+        future.add_done_callback(lambda done: self._told.put(_Told(number, None, done)))
+        return future
+
+    def next(self) -> Answer | None:
+        """Return the next answer in the order of the cases, or None at the end."""
+        while not self._ended and self.left and self.left[0] not in self._answers:
+            last = self._take(self._told.get())
+            if last is not None:
+                self._ended = True
+                return last
+        if self._ended or not self.left:
+            return None
+        answer = self._answers.pop(self.left.pop(0))
+        self.deaths += isinstance(answer, Died)
+        return answer
+
+    def known(self) -> list[Answer]:
+        """Return the answers that were not told yet, for cases further on."""
+        return [self._answers[case] for case in self.left if case in self._answers]
+
+    def _take(self, told: _Told) -> Answer | None:
+        """Keep what was told; return it if nothing can follow it."""
+        event = told.event
+        if isinstance(event, Judged):
+            self._answers[event.result.case] = event
+        elif isinstance(event, Died) and event.case is not None:
+            self._answers[event.case] = event
+        elif isinstance(event, Died | Refused):
+            if told.number == 0:
+                return event
+            self._hand_over(told.number)
+        elif told.done is not None and not told.done.cancelled():
+            if (error := told.done.exception()) is not None:
+                raise error
+            if told.number == 0:
+                for number, future in [*self._elsewhere.items()]:
+                    if future.cancel():  # that place has not come so far as to begin
+                        self._hand_over(number)
+        return None
+
+    def _hand_over(self, number: int) -> None:
+        """Let the first place do the share of another."""
+        share = self._shares[number]
+        left = {*self.left} - {*self._answers}
+        self._shares[0] = replace(share, cases=tuple(case for case in share.cases if case in left))
+        self._begun(0, self._first)
+        del self._elsewhere[number]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a place told of a share by number: an answer, or that it is done with it."""
+
+    number: int
+    event: Answer | None
+    done: Future[None] | None = None
+
+
+class _Place:
+    """Where one child process at a time performs tasks."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._child: Child | None = None
+        self._closed = False
+        self._line: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Start the child, if there is none."""
+        if self._child is None:
+            self._child = Child()
+
+    def later(self, task: Task, hear: Hear) -> Future[None]:
+        """Perform a task in a thread, after those before it."""
+        if self._line is None:
+            self._line = ThreadPoolExecutor(1)
+        return self._line.submit(self.run, task, hear)
+
+    def run(self, task: Task, hear: Hear) -> None:
+        """Perform `task`; after a death go on with the cases that are left."""
         left = list(task.cases)
         for _ in range(_DEATHS):
+            if self._closed:
+                return
             died = self._once(replace(task, cases=tuple(left)), hear, left)
-            if died is None:
+            if died is None or self._closed:
                 return
             hear(died)
             if task.kind != "sweep" or died.case is None:
@@ -72,17 +235,17 @@ class Isolated:
 
     def _once(self, task: Task, hear: Hear, left: list[str]) -> Died | None:
         """Run what is left of a task; strike judged cases off `left`; return how the worker died, or None."""
-        if self._worker is None:
-            self._worker = _Worker()
-        worker = self._worker
-        worker.send(task_line(task))
+        self.start()
+        child = self._child
+        assert child is not None
+        child.send(task_line(task))
         current: str | None = None
         while True:
-            event = worker.next(self._patience(current))
+            event = child.next(self._patience(current))
             if event is None:
-                silent = worker.alive
-                how = worker.stop()
-                self._worker = None
+                silent = child.alive
+                how = child.stop()
+                self._child = None
                 return Died(current or None, how, silent)
             if event == DONE:
                 return None
@@ -101,127 +264,10 @@ class Isolated:
             return max(self._timeout, _IMPORT_SECONDS)
         return self._timeout if current else _TRIAL_TIMEOUTS * self._timeout
 
-    def __enter__(self) -> Self:
-        # The worker loads its libraries while the caller does its own.
-        self._worker = _Worker()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker = None
-
-
-class _Worker:
-    """A child process with its two reading threads."""
-
-    def __init__(self) -> None:
-        # One thread in numerical libraries: small arrays gain nothing from more, and results stay the same bytes.
-        threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR")}
-        self._process = subprocess.Popen(
-            # -P: what lies in the current folder must not pass for a module of Python's own.
-            [sys.executable, "-P", "-c", _START, _folder_of_this_package()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **threads},
-            start_new_session=True,
-        )
-        self._lines: queue.Queue[bytes | None] = queue.Queue()
-        self._stderr = b""
-        self._readers = [
-            threading.Thread(target=self._read_events, args=(self._process.stdout,), daemon=True),
-            threading.Thread(target=self._read_stderr, args=(self._process.stderr,), daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def send(self, line: bytes) -> None:
-        """Hand a task over; a worker that is gone already shows at the next read."""
-        stdin = self._process.stdin
-        assert stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the worker has died: its silence tells
-            stdin.write(line)
-            stdin.flush()
-
-    def next(self, seconds: float) -> bytes | None:
-        """Return the next line of the worker, or None when it ended or stayed silent for that long."""
-        self._waited = seconds
-        try:
-            return self._lines.get(timeout=seconds)
-        except queue.Empty:
-            return None
-
-    @property
-    def alive(self) -> bool:
-        """Whether the worker runs; one that ends has a moment to do so."""
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it still runs
-            self._process.wait(timeout=0.2)
-        return self._process.poll() is None
-
-    def stop(self) -> str:
-        """Return how a worker that ended, or fell silent and is stopped here, came to its end."""
-        process, alive = self._process, self.alive
-        if alive and hasattr(signal, "SIGUSR1"):
-            process.send_signal(signal.SIGUSR1)
-            time.sleep(0.2)  # the traceback is on its way
-        self.kill()
-        text = self._stderr.decode(errors="replace")
-        place = _user_line(text)
-        if alive:
-            return f"no sign of life for {self._waited:g} seconds{place}; if it is only slow, give it more (--timeout)"
-        code = process.returncode
-        if code < 0:
-            return f"the process was killed by signal {-code} ({_signal_name(-code)}){place}"
-        return f"the process exited with code {code}{place}"
-
-    def kill(self) -> None:
-        """End the process group at once."""
-        _kill_group(self._process)
-        self._process.wait()
-        for reader in self._readers:
-            reader.join(timeout=1.0)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert stream is not None
-            with contextlib.suppress(BrokenPipeError):  # what is left to be written has no reader
-                stream.close()
-
-    def _read_events(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._lines.put(line)
-        self._lines.put(None)
-
-    def _read_stderr(self, stream: IO[bytes]) -> None:
-        while chunk := os.read(stream.fileno(), 65536):
-            self._stderr = (self._stderr + chunk)[-_KEPT:]
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
-
-
-def _user_line(text: str) -> str:
-    """Return " (file.py:12, in forward)" from faulthandler's traceback, most recent call first, skipping ours."""
-    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for path, line, function in re.findall(r'File "([^"]+)", line (\d+) in (\S+)', text):
-        if not path.startswith((ours, sys.base_prefix + os.sep + "lib", "<")) and "site-packages" not in path:
-            return f" ({os.path.basename(path)}:{line}, in {function})"
-    return ""
-
-
-def _folder_of_this_package() -> str:
-    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    def close(self) -> None:
+        """End the child at once, and what it performs with it."""
+        self._closed = True
+        if self._child is not None:
+            self._child.kill()
+        if self._line is not None:
+            self._line.shutdown(cancel_futures=True)
