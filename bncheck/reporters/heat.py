@@ -22,25 +22,43 @@ def heat_map(comparison: Comparison, room: int, most: int) -> Iterator[Text]:
     Along a line run the elements of the channel, in the order of the batch. Where elements are more than fit, or
     channels more than `most`, neighbours are put together, and the worst of them is shown.
     """
-    shape = comparison.expected.shape
-    if shape != comparison.found.shape or not comparison.expected.values:
-        return
-    errors = [_error(comparison, at) for at in range(len(comparison.expected.values))]
-    worst = max((error for error in errors if math.isfinite(error)), default=0.0)
-    channels = _by_channel(errors, shape)
-    together = -(-len(channels) // most)
-    labels = [_label(i, min(i + together, len(channels))) for i in range(0, len(channels), together)]
-    wide = max(map(len, labels))
-    cells = max(room - wide - 3, 1)
-    for i, label in zip(range(0, len(channels), together), labels, strict=True):
-        lines = zip(*channels[i : i + together], strict=True)
-        line = [max(several, default=0.0) for several in lines]
+    lines = levels(comparison, most)
+    wide = max((len(label) for label, _ in lines), default=0)
+    for label, line in lines:
         text = Text(f"{label:>{wide}} │", style="dim", no_wrap=True)
-        for error in _binned(line, cells):
-            sign, style = _sign(error, worst)
+        for level in binned(line, max(room - wide - 3, 1)):
+            sign, style = (WITHIN, "dim") if level == 0 else LEVELS[level - 1][1:]
             text.append(sign, style=style)
         text.append("│", style="dim")
         yield text
+
+
+def levels(comparison: Comparison, most: int) -> list[tuple[str, list[int]]]:
+    """Return for each channel its label and a level for each element, 0 within bounds, else 1 to ``len(LEVELS)``.
+
+    Channels more than `most` are put together; nothing comes back if the shapes differ.
+    """
+    shape = comparison.expected.shape
+    if shape != comparison.found.shape or not comparison.expected.values:
+        return []
+    errors = [_error(comparison, at) for at in range(len(comparison.expected.values))]
+    worst = max((error for error in errors if math.isfinite(error)), default=0.0)
+    channels = _by_channel([_level(error, worst) for error in errors], shape)
+    together = -(-len(channels) // most)
+    starts = range(0, len(channels), together)
+    return [
+        (
+            _label(i, min(i + together, len(channels))),
+            [max(several) for several in zip(*channels[i : i + together], strict=True)],
+        )
+        for i in starts
+    ]
+
+
+def binned(line: Sequence[int], cells: int) -> list[int]:
+    """Return a line in at most so many cells: of neighbours that share one the worst is kept."""
+    size = -(-len(line) // cells)
+    return [max(line[i : i + size]) for i in range(0, len(line), size)]
 
 
 def _error(comparison: Comparison, at: int) -> float:
@@ -51,8 +69,8 @@ def _error(comparison: Comparison, at: int) -> float:
     return math.inf if math.isnan(error) else error
 
 
-def _by_channel(errors: Sequence[float], shape: Sequence[int]) -> list[list[float]]:
-    """Return the errors of each channel, (N, C, ...) or (C,), in the order of the batch."""
+def _by_channel(errors: Sequence[int], shape: Sequence[int]) -> list[list[int]]:
+    """Return the levels of each channel, (N, C, ...) or (C,), in the order of the batch."""
     n, c, *spatial = (1, *shape) if len(shape) < 2 else shape
     pixels = math.prod(spatial)
     return [
@@ -64,13 +82,8 @@ def _label(first: int, end: int) -> str:
     return f"channel {first}" if end == first + 1 else f"channels {first} to {end - 1}"
 
 
-def _binned(line: Sequence[float], cells: int) -> list[float]:
-    size = -(-len(line) // cells)
-    return [max(line[i : i + size]) for i in range(0, len(line), size)]
-
-
-def _sign(error: float, worst: float) -> tuple[str, str]:
+def _level(error: float, worst: float) -> int:
     if error == 0.0:
-        return WITHIN, "dim"
+        return 0
     share = error / worst if worst and math.isfinite(error) else 1.0
-    return next((sign, style) for least, sign, style in reversed(LEVELS) if share >= least)
+    return sum(share >= least for least, _, _ in LEVELS)

@@ -1,0 +1,143 @@
+"""The plots of a report as SVG, drawn by matplotlib: the line probe, and the error over the sweep.
+
+The same data give the same bytes. Colours are names of the page's own, so that a plot follows its light or dark theme;
+words are text in the page's font, and whatever came from the user's code stays outside of the plot.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from bncheck.report import Probed, Trend
+
+# Inches: at 96 pixels each the letters are still legible where a phone makes them four fifths as large.
+SIZE = (4.2, 2.9)
+# What stands for a colour of the page until it is drawn, and its name in the style sheet.
+INK, FAINT, GOOD, BAD = "#010101", "#020202", "#030303", "#040404"
+_VARIABLES = {INK: "--ink", FAINT: "--faint", GOOD: "--good", BAD: "--bad"}
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bncheck",
+    "font.size": 9.0,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": False,
+    "text.parse_math": False,
+}
+# Parameters of a case whose values lie orders of magnitude apart.
+_OVER_DECADES = ("N", "m", "C", "N C H W", "eps", "|mean|", "sd", "scale of dy")
+# Below this the error of a case is a matter of rounding alone; drawn lower, it would press the rest together.
+_LEAST = 1e-6
+
+
+def probe_plot(probe: Probed, prefix: str) -> str:
+    """Return |Chebyshev coefficients| against the degree: their decay, their plateau, the error and what is allowed."""
+    figure, axes = _axes()
+    sizes = [abs(c) for c in probe.coefficients]
+    degrees = [k for k, size in enumerate(sizes) if size > 0 and math.isfinite(size)]
+    axes.set_yscale("log")
+    for k in degrees:
+        axes.plot([k, k], [sizes[k], _bottom(probe)], color=FAINT, linewidth=0.8, zorder=1)
+    for parity, marker in ((1, "o"), (0, "x")):
+        shown = [k for k in degrees if k % 2 == parity]
+        axes.plot(shown, [sizes[k] for k in shown], marker, color=INK, markersize=4.5, zorder=3)
+    if probe.level > 0 and math.isfinite(probe.level):
+        axes.axhline(probe.level, color=FAINT, linestyle=":", linewidth=1.4)
+    # In units of a coefficient of degree 1: c T1 has the slope c / radius.
+    for slope, color, style in ((probe.allowed, GOOD, "--"), (probe.error, BAD, "-")):
+        if slope > 0 and math.isfinite(slope):
+            axes.axhline(slope * probe.radius, color=color, linestyle=style, linewidth=1.6)
+    axes.set_ylim(bottom=_bottom(probe))
+    axes.set_xlabel("degree k")
+    axes.set_ylabel("|coefficient|")
+    axes.set_xticks(range(0, len(sizes), 3))
+    return _svg(figure, axes, prefix)
+
+
+def _bottom(probe: Probed) -> float:
+    """Return the lower end of the axis: a little below the plateau."""
+    shown = [abs(c) for c in probe.coefficients if c and math.isfinite(c)]
+    floor = probe.level if probe.level > 0 and math.isfinite(probe.level) else min(shown, default=1e-16)
+    return float(max(min(floor, max(shown, default=floor)) / 30, 1e-300))
+
+
+def trend_plot(trend: Trend, prefix: str) -> str:
+    """Return the error over what is allowed against a parameter; above 1 a case fails."""
+    figure, axes = _axes()
+    finite = [ratio for ratio in trend.ratios if math.isfinite(ratio)]
+    top = max([*finite, 1.0]) * 30
+    places = _places(trend)
+    axes.set_yscale("log")
+    axes.axhline(1.0, color=GOOD, linestyle="--", linewidth=1.6)
+    for failed, marker, color in ((False, "x", INK), (True, "o", BAD)):
+        shown = [
+            (place, min(max(ratio, _LEAST), top) if math.isfinite(ratio) else top)
+            for place, ratio, wrong in zip(places, trend.ratios, trend.failed, strict=True)
+            if wrong is failed
+        ]
+        if shown:
+            axes.plot(*zip(*shown, strict=True), marker, color=color, markersize=4, fillstyle="none")
+    axes.set_ylabel("error / allowed")
+    if set(trend.values) <= {0.0, 1.0}:
+        axes.set_xlim(-0.6, 1.6)
+        axes.set_xticks([0, 1], ["all other cases", "cases that have it"])
+    else:
+        axes.set_xlabel(trend.parameter if trend.parameter in _OVER_DECADES else "parameter")
+        if trend.parameter in _OVER_DECADES and all(value > 0 for value in trend.values):
+            axes.set_xscale("log")
+        elif trend.parameter in _OVER_DECADES:
+            axes.set_xscale("symlog", linthresh=min((abs(v) for v in trend.values if v), default=1.0))
+    return _svg(figure, axes, prefix)
+
+
+def _places(trend: Trend) -> Sequence[float]:
+    """Return where the points stand; two groups are spread a little, so that points do not hide each other."""
+    if not set(trend.values) <= {0.0, 1.0}:
+        return trend.values
+    steps = (-0.2, 0.12, -0.04, 0.2, -0.12, 0.04)
+    return [value + steps[i % len(steps)] for i, value in enumerate(trend.values)]
+
+
+def _axes() -> tuple[Any, Any]:
+    # By name: only whoever asks for a plot pays for the import.
+    matplotlib = importlib.import_module("matplotlib")
+    figures = importlib.import_module("matplotlib.figure")
+    with matplotlib.rc_context(_SETTINGS):
+        figure = figures.Figure(figsize=SIZE, layout="constrained")
+        return figure, figure.subplots()
+
+
+def _svg(figure: Any, axes: Any, prefix: str) -> str:
+    """Return the figure as the inside of an <svg> element, to be put into the page."""
+    matplotlib = importlib.import_module("matplotlib")
+    axes.minorticks_off()
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() != "linear":
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+    with matplotlib.rc_context(_SETTINGS):
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _for_the_page(out.getvalue(), prefix)
+
+
+def _for_the_page(svg: str, prefix: str) -> str:
+    """Return what is inside the <svg> element, with the page's colours, and ids that no other plot has."""
+    inside = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    inside = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|<metadata>.*?</metadata>", "", inside, flags=re.DOTALL)
+    inside = re.sub(r'\bid="', f'id="{prefix}-', inside)
+    inside = inside.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
+    for color, variable in _VARIABLES.items():
+        inside = inside.replace(color, f"var({variable})")
+    return inside.strip()
