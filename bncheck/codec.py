@@ -33,9 +33,18 @@ def to_json(report: Report) -> dict[str, Any]:
 def report_from_json(data: object) -> Report:
     """Return the report that `data` describes; raise UsageError that names the place where it does not fit."""
     schema = data.get("schema") if isinstance(data, Mapping) else None
+    if _is_newer(schema):
+        raise UsageError(f"a newer bncheck wrote this report: its schema is {schema:.80}, and this one reads {SCHEMA}")
     if schema != SCHEMA:
         raise UsageError(f"this is no report of bncheck: schema should be {SCHEMA!r}, not {schema!r:.80}")
     return decode(Report, data)
+
+
+def _is_newer(schema: object) -> bool:
+    """Tell whether a schema is ours with a higher number."""
+    name, _, ours = SCHEMA.partition("/")
+    known, _, theirs = schema.partition("/") if isinstance(schema, str) else ("", "", "")
+    return known == name and theirs.isdecimal() and len(theirs) < 10 and int(theirs) > int(ours)
 
 
 def encode(value: Any) -> Any:

@@ -1,0 +1,60 @@
+"""The pages of checks and bugs, for reports that carry them along."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any, NamedTuple
+
+from bncheck.errors import UsageError
+from bncheck.reporters.markup import fenced, prose, words
+from bncheck.reporters.pages import FORMULA, page
+
+# Editors wrap lines of their own; mails and logs do not.
+_WIDTH = 100
+
+
+class Entry(NamedTuple):
+    """What is to be read about a check or a bug: one sentence, one paragraph, and the page in text and in Markdown."""
+
+    short: str
+    full: str
+    text: str
+    markdown: str
+
+
+def entry(code: str, name: str) -> Entry:
+    """Return the entry of a code; only its name is known of one that another version of bncheck had."""
+    place = "bugs" if code.startswith("BUG") else "checks"
+    # Found by name, because checks and bugs live above the reporters.
+    registry: Any = getattr(importlib.import_module(f"bncheck.{place}.catalogue"), place.upper())
+    try:
+        doc = str(registry.get(code).doc)
+    except UsageError:
+        return Entry(name, name, name, words(name))
+    first, _, rest = doc.strip().partition("\n\n")
+    short = " ".join(first.split())
+    paragraph = " ".join(_body(rest.partition("\n\n")[0]).split())
+    title = f"{code} {name}"
+    return Entry(short, paragraph or short, page(title, doc, _WIDTH), _markdown(doc))
+
+
+def _body(part: str) -> str:
+    """Return a part of a page without the heading above it."""
+    _, _, rest = part.partition("\n")
+    underline, _, body = rest.partition("\n")
+    return body if underline and set(underline.strip()) == {"-"} else part
+
+
+def _markdown(doc: str) -> str:
+    """Return a page in Markdown; its formulas, which are indented, as code."""
+    parts = []
+    for part in re.split(r"\n\s*\n", doc.strip()):
+        body = _body(part)
+        if body != part:
+            parts.append(f"### {part.partition(chr(10))[0]}")
+        if all(line.startswith(FORMULA) for line in body.splitlines()):
+            parts.append(fenced("\n".join(line.removeprefix(FORMULA) for line in body.splitlines())))
+        else:
+            parts.append(prose(" ".join(body.split())))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,74 @@
+"""What several reporters pick out of a report: the findings that matter, and what belongs to one of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bncheck.model import Outcome
+from bncheck.report import Diagnosis, Finding, SourceLine, TargetReport, Verdict
+from bncheck.reporters.short import in_one_line
+
+
+def roots(target: TargetReport, *outcomes: Outcome) -> list[Finding]:
+    """Return the findings of these outcomes that follow from no other."""
+    return [finding for finding in target.findings if finding.outcome in outcomes and finding.follows_from is None]
+
+
+def replaying(target: TargetReport, finding: Finding) -> str:
+    """Return the command that replays a finding's case; the target's own is for its first exhibit."""
+    first = target.exhibits[0].case if target.exhibits else ""
+    return target.replay.replace(first, finding.case) if first and finding.case else target.replay
+
+
+def narrowed(target: TargetReport, finding: Finding) -> TargetReport:
+    """Return the report of one finding alone, with its diagnoses and its case."""
+    return replace(
+        target,
+        findings=(finding,),
+        diagnoses=tuple(named(target, finding)),
+        exhibits=tuple(exhibit for exhibit in target.exhibits if exhibit.case == finding.case),
+        replay=replaying(target, finding),
+    )
+
+
+def named(target: TargetReport, finding: Finding) -> list[Diagnosis]:
+    """Return the diagnoses of the tensor that a finding is about."""
+    return [diagnosis for diagnosis in target.diagnoses if finding.tensor in diagnosis.tensor.split(", ")]
+
+
+def place_of(target: TargetReport, diagnosis: Diagnosis | None = None) -> SourceLine | None:
+    """Return where a bug is, else where its target begins; None where neither is known."""
+    return (diagnosis.line if diagnosis is not None else None) or target.defined
+
+
+def file_of(target: TargetReport, line: SourceLine | None) -> tuple[str, bool]:
+    """Return the path of the file of a line, and whether that is a notebook, whose file has other lines.
+
+    Without a line the file is the one that the target is called after, if it is; "" where there is none.
+    """
+    named = line.file if line is not None else target.name.partition("::")[0]
+    file, cell, _ = named.partition(".ipynb, ")
+    if cell or named.endswith(".ipynb"):
+        return (f"{file}.ipynb" if cell else named), True
+    is_file = line is not None or named.endswith(".py")
+    return ("" if named.startswith("cell ") or not is_file else named), False
+
+
+def told(finding: Finding) -> str:
+    """Return what a finding says, where, and in which cases, in one line."""
+    where = finding.condition.sentence if finding.condition is not None else finding.boundary
+    return "; ".join(filter(None, (finding.message, finding.place, where)))
+
+
+def explained(diagnosis: Diagnosis) -> str:
+    """Return what a diagnosis says: the bug, the two lines, how to mend it, and when it shows."""
+    lines = [("wrong: ", diagnosis.wrong), ("right: ", diagnosis.right), ("to mend it: ", diagnosis.explanation)]
+    lines += [("shows in ", diagnosis.tensor), ("where: ", diagnosis.condition)]
+    return "\n".join([diagnosis.title, *(f"{head}{text}" for head, text in lines if text)])
+
+
+def undecided(target: TargetReport) -> str:
+    """Return what the verdict of a target rests on, where no check of it failed."""
+    if target.error or target.verdict is Verdict.FAIL:
+        return in_one_line(target)
+    return target.oracles.conclusion if target.oracles is not None else f"the verdict is {target.verdict.value}"

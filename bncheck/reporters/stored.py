@@ -1,0 +1,83 @@
+"""Reports that were written as JSON, read again: from anywhere, and so with nothing taken for granted."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import NoReturn
+
+from bncheck.codec import report_from_json
+from bncheck.errors import UsageError
+from bncheck.report import ArrayData, Report, TargetReport
+
+# A target takes some ten thousand bytes, a megabyte with everything shown: this is a hundred of those.
+LARGEST = 100_000_000
+
+
+def stored(path: Path) -> Report:
+    """Return the report that a file holds.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, or is no report, or that of a newer bncheck; says what is wrong with it.
+
+    """
+    try:
+        return _sound(report_from_json(_parsed(_text(path))))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: this is no report of bncheck: it is nested too deep") from None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise UsageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(data) > LARGEST:
+        raise UsageError(f"this is no report of bncheck: it has more than {LARGEST // 1_000_000} MB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # PowerShell's > writes UTF-16.
+        hint = "; it looks like UTF-16: write it with --output" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise UsageError(f"this is not UTF-8 (byte {error.start}){hint}") from None
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        cut = "; it may be cut off" if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated") else ""
+        raise UsageError(f"this is no JSON: {error.msg} in line {error.lineno}, column {error.colno}{cut}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UsageError(f"this is no JSON that can be read: {error}") from None
+
+
+def _refuse(word: str) -> NoReturn:
+    raise UsageError(f"this is no strict JSON: {word} should be a string")
+
+
+def _sound(report: Report) -> Report:
+    """Return a report whose arrays are as large as they say; what reporters do with them rests on that."""
+    for place, target in enumerate(report.targets):
+        for name, array in _arrays(target):
+            size = math.prod(array.shape) if min(array.shape, default=0) >= 0 else -1
+            if size != len(array.values):
+                said = f"{name} has {len(array.values)} values, which do not fit its shape {list(array.shape)!s:.80}"
+                raise UsageError(f"Report.targets[{place}]: {said}")
+    return report
+
+
+def _arrays(target: TargetReport) -> list[tuple[str, ArrayData]]:
+    found = []
+    for place, exhibit in enumerate(target.exhibits):
+        found += [(f"exhibits[{place}].inputs[{name!r:.80}]", array) for name, array in exhibit.inputs.items()]
+        for at, comparison in enumerate(exhibit.comparisons):
+            where = f"exhibits[{place}].comparisons[{at}]"
+            found += [(f"{where}.expected", comparison.expected), (f"{where}.found", comparison.found)]
+    return found
