@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
+from bncheck.errors import UsageError
 from bncheck.registry import Registry
 from bncheck.report import Report
 
@@ -34,4 +36,18 @@ class Style:
 
 Reporter = Callable[[Report, Style], str]
 
-REPORTERS: Registry[Reporter] = Registry("format", "bncheck.reporters")
+# Formats that need more than is always installed: the extra has the format's name.
+NEEDED = {"html": ("jinja2", "matplotlib")}
+
+
+class _Reporters(Registry[Reporter]):
+    def get(self, name: str) -> Reporter:
+        """Return a reporter; raise UsageError, before anything runs, if a library that it needs is not installed."""
+        reporter = super().get(name)
+        for library in NEEDED.get(name, ()):
+            if find_spec(library) is None:
+                raise UsageError(f"the format {name} needs {library}: pip install 'bncheck[{name}]'")
+        return reporter
+
+
+REPORTERS = _Reporters("format", "bncheck.reporters")

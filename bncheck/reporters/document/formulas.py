@@ -47,10 +47,10 @@ class Piece(NamedTuple):
     is_math: bool
 
 
-def pieces(line: str) -> list[Piece]:
+def pieces(line: str, *, side_by_side: bool = False) -> list[Piece]:
     """Return a line as formulas and words: the whole of it if it can be read, else the part before or behind words."""
     for formula, before, behind in _splits(line):
-        tree = parse(formula)
+        tree = parse(formula, side_by_side=side_by_side)
         if tree is not None and not (isinstance(tree, Leaf) and (before or behind)):
             parts = (Piece(before, False), Piece(mathml(tree), True), Piece(behind, False))
             return [piece for piece in parts if piece.text]
@@ -70,14 +70,16 @@ def _splits(line: str) -> list[tuple[str, str, str]]:
     return splits[:1] + [split for split in splits[1:] if "=" in split[0]]
 
 
-def parse(text: str) -> Tree | None:
-    """Return the formula that `text` is, None if it is none."""
-    if len(text) > _LONGEST:
+def parse(text: str, *, side_by_side: bool = False) -> Tree | None:
+    """Return the formula that `text` is, None if it is none.
+
+    With `side_by_side` names that stand side by side are multiplied; without it they are words.
+    """
+    tokens = _tokens(text) if len(text) <= _LONGEST else []
+    words = any(one[0].isalpha() and two[0].isalpha() for one, two in pairwise(tokens))
+    if not tokens or (words and not side_by_side):
         return None
-    tokens = _tokens(text)
-    if not tokens:
-        return None
-    reader = _Reader(tokens)
+    reader = _Reader(tokens, side_by_side)
     try:
         tree = reader.statement()
     except (_NotAFormulaError, IndexError):
@@ -100,22 +102,22 @@ class _NotAFormulaError(Exception):
 
 
 def _tokens(text: str) -> list[str]:
-    """Return the tokens; none if there is a character that belongs to no formula, or two names side by side."""
+    """Return the tokens; none if there is a character that belongs to no formula."""
     found = []
     at, match = 0, _TOKEN.match(text)
     while match is not None:
         found.append(match.group().strip())
         at = match.end()
         match = _TOKEN.match(text, at)
-    words = any(one[0].isalpha() and two[0].isalpha() for one, two in pairwise(found))
-    return found if not text[at:].strip() and not words else []
+    return found if not text[at:].strip() else []
 
 
 class _Reader:
     """Recursive descent, from what binds least: ``a, b = c`` down to ``-f(x)**2``."""
 
-    def __init__(self, tokens: Sequence[str]) -> None:
+    def __init__(self, tokens: Sequence[str], side_by_side: bool) -> None:
         self.tokens = tokens
+        self.side_by_side = side_by_side
         self.at = 0
         self.depth = 0
 
@@ -162,7 +164,8 @@ class _Reader:
         """Tell whether what follows is a factor that no sign stands before: ``2 (x - mu)``, ``2 x``."""
         follows = self._next()
         before = self.tokens[self.at - 1]
-        return bool(follows) and (follows == "(" or follows[0].isalnum()) and (before == ")" or before[0].isdigit())
+        can_end = before == ")" or before[0].isdigit() or self.side_by_side
+        return can_end and bool(follows) and (follows == "(" or follows[0].isalnum())
 
     def _signed(self) -> Tree:
         if self._take("-"):
@@ -222,10 +225,14 @@ def _write(into: Element, tree: Tree) -> None:
         for place, part in enumerate(tree.parts):
             if place:
                 SubElement(into, "mo").text = _SIGNS[tree.sign]
-            _write(into, part)
+            if place and tree.sign in "+-*" and isinstance(part, Node) and part.sign == "neg":
+                _bracketed(into, part, "()")
+            else:
+                _write(into, part)
     elif tree.sign == "neg":
-        SubElement(into, "mo").text = "−"
-        _write(into, tree.parts[0])
+        row = SubElement(into, "mrow")  # at the beginning of a row a minus is a sign, and no difference
+        SubElement(row, "mo").text = "−"
+        _write(row, tree.parts[0])
     elif tree.sign == "/":
         fraction = SubElement(into, "mfrac")
         for part in tree.parts:
@@ -271,8 +278,11 @@ def _leaf(into: Element, text: str) -> None:
     prefix = "d" if text.startswith("d") and (text[1:] in GREEK or text[1:].endswith("hat")) else ""
     rest = text.removeprefix(prefix)
     if rest.endswith("hat") and len(rest) == 4:
-        over = SubElement(into, "mover", accent="true")
-        SubElement(over, "mi").text = prefix + rest[0]
+        row = SubElement(into, "mrow")
+        if prefix:
+            SubElement(row, "mi").text = prefix
+        over = SubElement(row, "mover", accent="true")
+        SubElement(over, "mi").text = rest[0]
         SubElement(over, "mo").text = "^"
     else:
         SubElement(into, "mi").text = prefix + GREEK.get(rest, rest)

@@ -9,27 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from bncheck.errors import UsageError
 from bncheck.report import Report
 from bncheck.reporters.document.formulas import Piece
 from bncheck.reporters.document.view import heading, target_view
 from bncheck.reporters.wording import clean
 
-NEEDED = ("jinja2", "matplotlib")
 # Longer texts than this are no report; every text that is meant to be shorter is cut where it is taken over.
 _LONGEST = 20_000
 
 
 def page(report: Report) -> str:
-    """Return the page, in ASCII: other letters are character references, so that no encoding can spoil it.
-
-    Raises
-    ------
-    UsageError
-        If a library of the extra is not installed.
-
-    """
-    require()
+    """Return the page, in ASCII: other letters are character references, so that no encoding can spoil it."""
     targets = [target_view(target, report, place) for place, target in enumerate(report.targets)]
     text: str = (
         _environment()
@@ -37,15 +27,6 @@ def page(report: Report) -> str:
         .render(report=report, heading=heading(report), targets=targets, title=_title(report))
     )
     return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def require() -> None:
-    """Raise UsageError with what to install, unless everything is there."""
-    for name in NEEDED:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(f"--format html needs {name}: pip install 'bncheck[html]'") from error
 
 
 def _title(report: Report) -> str:

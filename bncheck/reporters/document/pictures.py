@@ -125,11 +125,20 @@ def _svg(figure: Any, axes: Any, prefix: str) -> str:
     axes.minorticks_off()
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() != "linear":
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_major_formatter(lambda value, _: _tick(value))
     with matplotlib.rc_context(_SETTINGS):
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_the_page(out.getvalue(), prefix)
+
+
+def _tick(value: float) -> str:
+    """Return the number at a tick of a logarithmic axis: as it is where that is short, else a power of ten."""
+    return (
+        f"{value:g}"
+        if value == 0 or 1e-3 <= abs(value) < 1e5
+        else f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
+    )
 
 
 def _for_the_page(svg: str, prefix: str) -> str:

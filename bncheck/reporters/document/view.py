@@ -67,7 +67,7 @@ class Row:
 def heading(report: Report) -> str:
     """Return what the whole run comes to, in a few words."""
     if len(report.targets) == 1:
-        return verdict_in_words(report.targets[0])
+        return f"{verdict_sign(report.verdict)} {verdict_in_words(report.targets[0])}"
     names = {Verdict.PASS: "right", Verdict.FAIL: "wrong", Verdict.INCONCLUSIVE: "undecided"}
     names |= {Verdict.ERROR: "not run", Verdict.INTERRUPTED: "interrupted"}
     tally = [(sum(t.verdict is verdict for t in report.targets), word) for verdict, word in names.items()]
@@ -182,6 +182,12 @@ def _row(finding: Finding, beside: Sequence[Finding]) -> Row:
     )
 
 
+_TITLES: dict[Outcome | None, str] = {
+    Outcome.FAIL: "The smallest failing case",
+    Outcome.WARN: "A small case that warns",
+}
+
+
 def _exhibit(exhibit: Exhibit, target: TargetReport, name: str) -> dict[str, Any]:
     finding = next((f for f in target.findings if f.case == exhibit.case and f.follows_from is None), None)
     differing = [c for c in exhibit.comparisons if how_many_differ(c)]
@@ -189,6 +195,7 @@ def _exhibit(exhibit: Exhibit, target: TargetReport, name: str) -> dict[str, Any
         "id": name,
         "report": exhibit,
         "finding": finding,
+        "title": _TITLES.get(finding.outcome if finding is not None else None, "The case"),
         "words": case_in_words(exhibit),
         "inputs": [(tensor, inline(array, _INLINE)) for tensor, array in exhibit.inputs.items()],
         "comparisons": [
@@ -237,4 +244,9 @@ def _worked(exhibit: Exhibit) -> Iterator[tuple[str, list[formulas.Piece], str, 
     for quantity in exhibit.worked.quantities if exhibit.worked is not None else ():
         values = ", ".join(number(value, 5) for value in quantity.values[:12])
         more = ", …" if len(quantity.values) > 12 else ""
-        yield quantity.name, formulas.pieces(quantity.formula), values + more, quantity.name.startswith("your ")
+        yield (
+            quantity.name,
+            formulas.pieces(quantity.formula, side_by_side=True),
+            values + more,
+            quantity.name.startswith("your "),
+        )
