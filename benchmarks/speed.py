@@ -10,6 +10,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -32,13 +33,20 @@ REPEATS = 11
 
 
 def seconds(command: Sequence[str], repeats: int = REPEATS) -> list[float]:
-    """Return the wall time of a command, several times, each in a new process."""
+    """Return the wall time of a command, several times, each in a new process.
+
+    Python finds everything compiled, as it does where a package is installed: a run before, which is not counted,
+    leaves the bytecode in a folder of its own.
+    """
     times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
-        times.append(time.perf_counter() - start)
-    return times
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "PYTHONPYCACHEPREFIX": folder}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        for _ in range(1 + repeats):
+            start = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env=env)
+            times.append(time.perf_counter() - start)
+    return times[1:]
 
 
 def spread(times: Sequence[float]) -> str:
@@ -82,6 +90,7 @@ def main() -> None:
     numpy_only = seconds([sys.executable, "-c", "import numpy"])
     shown_help = seconds([*bncheck, "--help"])
     verify = seconds([*bncheck, "verify", str(PAIR), "--format", "json"])
+    alone = seconds([*bncheck, "verify", str(PAIR), "--format", "json", "--jobs", "1"])
     ratio = [a / b for a, b in zip(shown_help, numpy_only, strict=True)]
     lines = [
         "# Benchmarks",
@@ -96,6 +105,7 @@ def main() -> None:
         f"| `bncheck --help` | {spread(shown_help)} | |",
         f"| ratio of the two | {spread(ratio)} | at most 3 |",
         f"| `bncheck verify` of a NumPy pair, default cases | {spread(verify)} | at most 2.5 |",
+        f"| the same with `--jobs 1` | {spread(alone)} | |",
         "",
         "Cost of one case in units of the target's own forward + backward (median of 25):",
         "",

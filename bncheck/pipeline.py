@@ -9,7 +9,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 
 from bncheck.case import CaseSpec
 from bncheck.errors import TargetError
@@ -422,6 +421,8 @@ def _versions(reports: Sequence[TargetReport]) -> dict[str, str]:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # it takes as long as all of this module
+
     try:
         return version("bncheck")
     except PackageNotFoundError:

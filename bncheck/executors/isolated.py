@@ -23,7 +23,7 @@ _TRIAL_TIMEOUTS = 3
 # After this many deaths in one sweep the rest of the cases would tell the same story, a worker's start apiece.
 _DEATHS = 3
 # Cases that the first worker does while the others import the source, and find out how to call it.
-_HEAD = 40
+_HEAD = 20
 # Another worker pays for its start where it saves that many cases; and more than a few fight over memory.
 _WORTH, _MOST = 70, 4
 

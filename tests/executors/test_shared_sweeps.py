@@ -97,7 +97,7 @@ class Busy:
 
 
 def test_an_import_is_not_begun_before_another_has_ended(tmp_path):
-    path = wrapped(tmp_path, BUSY, "time.sleep(0.005)")
+    path = wrapped(tmp_path, BUSY, "time.sleep(0.03)")
     report = verify(path, 2, select=("BN101",))
     assert report.verdict is Verdict.PASS
     times = sorted([float(word) for word in log.read_text().split()] for log in tmp_path.glob("*.pid"))
