@@ -134,7 +134,7 @@ def put_together(reports: Sequence[TargetReport], settings: Settings, *, interru
     filled = [report for report in reports if not report.stub] or reports
     verdicts = [report.verdict for report in filled] + [Verdict.INTERRUPTED] * interrupted
     overall = verdict.overall(verdicts)
-    return Report(tuple(reports), overall, _version(), settings.seed, settings.dtype, versions=_versions(reports))
+    return Report(tuple(reports), overall, _version("bncheck") or "unknown", settings.seed, settings.dtype, versions=_versions(reports))
 
 
 def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:
@@ -414,16 +414,15 @@ def _versions(reports: Sequence[TargetReport]) -> dict[str, str]:
     """Return the versions of Python, NumPy and the targets' libraries, as far as they are known."""
     frameworks = {r.conventions.framework.partition(".")[0] for r in reports if r.conventions is not None}
     found = {"Python": platform.python_version()}
-    for name in ("numpy", *sorted(frameworks - {"numpy", ""})):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    known = {name: _version(name) for name in ("numpy", *sorted(frameworks - {"numpy", ""}))}
+    return found | {name: number for name, number in known.items() if number}
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # it takes as long as all of this module
+def _version(package: str) -> str:
+    """Return the version of an installed package, "" where it is not known."""
+    from importlib.metadata import PackageNotFoundError, version  # it takes half as long as all of this module
 
     try:
-        return version("bncheck")
+        return version(package)
     except PackageNotFoundError:
-        return "unknown"
+        return ""
