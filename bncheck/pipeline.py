@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import platform
 import shlex
@@ -134,7 +133,8 @@ def put_together(reports: Sequence[TargetReport], settings: Settings, *, interru
     filled = [report for report in reports if not report.stub] or reports
     verdicts = [report.verdict for report in filled] + [Verdict.INTERRUPTED] * interrupted
     overall = verdict.overall(verdicts)
-    return Report(tuple(reports), overall, _version("bncheck") or "unknown", settings.seed, settings.dtype, versions=_versions(reports))
+    number, others = _version("bncheck") or "unknown", _versions(reports)
+    return Report(tuple(reports), overall, number, settings.seed, settings.dtype, versions=others)
 
 
 def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:
