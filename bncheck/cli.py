@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,7 +15,9 @@ import rich_click as click
 from click.exceptions import Exit
 
 from bncheck.case import CASE_SCHEMA, CaseSpec
+from bncheck.cli_explain import explain, list_
 from bncheck.cli_project import init, watch
+from bncheck.cli_report import report as report_command
 from bncheck.errors import BncheckError, UsageError
 from bncheck.model import TargetSpec
 from bncheck.options import (
@@ -31,14 +34,11 @@ from bncheck.options import (
     specs_of,
     with_options,
 )
-from bncheck.registry import Registry, did_you_mean
+from bncheck.registry import did_you_mean
 from bncheck.report import Report, Verdict
 
 if TYPE_CHECKING:
-    from bncheck.bugs.catalogue import Bug
-    from bncheck.checks.catalogue import Check
-    from bncheck.pages.catalogue import Page
-    from bncheck.reporters import Style
+    from bncheck.reporters.outputs import Output
 
 EXIT_CODES = {
     Verdict.PASS: 0,
@@ -52,14 +52,6 @@ EXIT_HELP = (
     "Exit codes: 0 right, 1 wrong, 2 usage or a target that cannot be loaded, 3 a fault of bncheck's own, "
     "4 inconclusive, 130 interrupted."
 )
-LISTS = {
-    "adapters": ("bncheck.adapters.protocol", "ADAPTERS"),
-    "bugs": ("bncheck.bugs.catalogue", "BUGS"),
-    "checks": ("bncheck.checks.catalogue", "CHECKS"),
-    "pages": ("bncheck.pages.catalogue", "PAGES"),
-    "recipes": ("bncheck.cases.recipes", "RECIPES"),
-    "reporters": ("bncheck.reporters", "REPORTERS"),
-}
 DEMO = (
     "Two samples of Batch Normalization by hand: right.py is right, and the dx of misprinted.py follows a formula that "
     "many have copied from a page where it is misprinted. The first report should say PASS; the second that dx alone "
@@ -132,7 +124,7 @@ def cli() -> None:
     "bncheck verify my_layers.py",
     "bncheck verify my_layers.py::batchnorm_backward --dtype float32",
     "bncheck verify my_package.layers:BatchNorm --select BN2 --strict",
-    "bncheck verify layers.py --format json > report.json",
+    "bncheck verify layers.py --output report.json --output report.html",
     "bncheck verify homework.ipynb::batchnorm_forward -v",
     "bncheck verify torch.nn:BatchNorm2d --profile pytorch --device cuda",
     "bncheck verify --exec './my_bn --flag'",
@@ -140,8 +132,8 @@ def cli() -> None:
 def verify(
     targets: tuple[str, ...],
     programs: tuple[str, ...],
-    form: str | None,
-    output: Path | None,
+    forms: tuple[str, ...],
+    paths: tuple[Path, ...],
     verbose: bool,
     quiet: bool,
     **options: Any,
@@ -152,16 +144,17 @@ def verify(
     found out; -v tells how, and options override it. Defaults stand in [tool.bncheck] of pyproject.toml.
     """
     from bncheck import pipeline
-    from bncheck.reporters.destination import opened, style_for
+    from bncheck.reporters.outputs import outputs, writing
     from bncheck.reporters.progress import on_terminal
 
+    wanted = outputs(forms, paths, "short" if quiet else "rich")
     settings = settings_from(options)
     specs = specs_of(targets, programs, settings)
-    with opened(output) as write:
+    with writing(wanted, verbose) as write:
         with on_terminal(quiet) as show:
             report = pipeline.run(specs, settings, show)
-        write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose)))
-    _finish(report, output, quiet)
+        write(report)
+    _finish(report, wanted, quiet)
 
 
 @cli.command(epilog=EXIT_HELP)
@@ -177,8 +170,8 @@ def replay(
     case_id: str,
     targets: tuple[str, ...],
     programs: tuple[str, ...],
-    form: str | None,
-    output: Path | None,
+    forms: tuple[str, ...],
+    paths: tuple[Path, ...],
     verbose: bool,
     quiet: bool,
     **options: Any,
@@ -188,15 +181,16 @@ def replay(
     ID is what a report gives; it holds every parameter of the case, and you may change them.
     """
     from bncheck import pipeline
-    from bncheck.reporters.destination import opened, style_for
+    from bncheck.reporters.outputs import outputs, writing
 
+    wanted = outputs(forms, paths, "short" if quiet else "rich")
     settings = settings_from(options)
     case = _case(case_id, targets)
     specs = specs_of(targets, programs, settings)
-    with opened(output) as write:
+    with writing(wanted, verbose=True) as write:
         report = pipeline.replay(specs, case.id, settings)
-        write(_rendered(report, form or ("short" if quiet else "rich"), style_for(output, verbose=True)))
-    _finish(report, output, quiet)
+        write(report)
+    _finish(report, wanted, quiet)
 
 
 def _case(case_id: str, targets: tuple[str, ...]) -> CaseSpec:
@@ -211,68 +205,8 @@ def _case(case_id: str, targets: tuple[str, ...]) -> CaseSpec:
     raise UsageError(f"the ID comes first, the TARGET after it: bncheck replay {shlex.join(ordered)}")
 
 
-cli.add_command(init)
-cli.add_command(watch)
-
-
-@cli.command()
-@click.argument("codes", nargs=-1, metavar="CODE...")
-@examples(
-    "bncheck explain BN201",
-    "bncheck explain dx-matches-numeric",
-    "bncheck explain BUG211",
-    "bncheck explain train-and-eval",
-)
-def explain(codes: tuple[str, ...]) -> None:
-    """Explain a check (what it promises, why that matters, what usually breaks it), or a bug that reports name.
-
-    There are pages for beginners too; without CODE they are listed.
-    """
-    from bncheck.bugs.catalogue import BUGS
-    from bncheck.checks.catalogue import CHECKS
-    from bncheck.pages.catalogue import PAGES, about
-    from bncheck.reporters.destination import width, write_out
-    from bncheck.reporters.pages import columns, page
-
-    if not codes:
-        rows = [(name, _first_line(item)) for name, item in PAGES.items()]
-        write_out(f"Pages for beginners; checks and bugs have theirs by code.\n\n{columns(rows, width())}")
-        return
-    known: list[Check | Bug] = [item for registry in (CHECKS, BUGS) for _, item in registry.items()]
-    by_name: dict[str, Check | Bug | Page] = {item.name: item for item in known}
-    by_name |= {item.code: item for item in known} | dict(PAGES.items())
-    wanted = [next((name for name in (code, code.upper(), code.lower()) if name in by_name), code) for code in codes]
-    for code, name in zip(codes, wanted, strict=True):
-        if name not in by_name:
-            speaking = about(code, {item.name: item.doc for item in known}, {n: p.doc for n, p in PAGES.items()})
-            near = did_you_mean(code.upper() if code[:2].upper() in ("BN", "BU") else code.lower(), by_name)
-            hint = f"Did you mean {' or '.join(speaking)}?" if speaking else near if "Did you" in near else ""
-            listed = "bncheck explain lists the pages, bncheck list checks the checks."
-            raise UsageError(f"no check, bug or page is called {code!r}. {hint or listed}")
-    items = [by_name[name] for name in wanted]
-    titles = [" ".join(filter(None, (getattr(item, "code", ""), item.name))) for item in items]
-    write_out("\n".join(page(title, item.doc, width()) for title, item in zip(titles, items, strict=True)))
-
-
-@cli.command("list")
-@click.argument("what", metavar=f"[{'|'.join(LISTS)}]")
-@examples(
-    "bncheck list checks",
-    "bncheck list recipes",
-)
-def list_(what: str) -> None:
-    """List what bncheck knows, one line each."""
-    import importlib
-
-    from bncheck.reporters.destination import width, write_out
-    from bncheck.reporters.pages import columns
-
-    if what not in LISTS:
-        raise UsageError(f"there is no list of {what!r}. {did_you_mean(what, LISTS)}")
-    module, name = LISTS[what]
-    registry: Registry[Any] = getattr(importlib.import_module(module), name)
-    rows = [(key, getattr(item, "name", ""), _first_line(item)) for key, item in registry.items()]
-    write_out(columns(rows, width()) if rows else f"No {what} are named yet.\n")
+for _command in (init, watch, explain, list_, report_command):
+    cli.add_command(_command)
 
 
 @cli.command()
@@ -284,6 +218,7 @@ def list_(what: str) -> None:
 def demo(verbose: bool) -> None:
     """Verify two small samples, one right and one wrong, to see what a report looks like."""
     from bncheck import pipeline, samples
+    from bncheck.reporters import REPORTERS
     from bncheck.reporters.destination import style_for, width, write_out
     from bncheck.reporters.pages import paragraph
     from bncheck.reporters.progress import on_terminal
@@ -294,7 +229,7 @@ def demo(verbose: bool) -> None:
     for name, verdict in expected.items():
         with on_terminal(quiet=False) as show:
             report = pipeline.run([TargetSpec(str(folder / name))], DEFAULTS, show)
-        write_out(_rendered(report, "rich", style_for(None, verbose)) + "\n")
+        write_out(REPORTERS.get("rich")(report, style_for(None, verbose)) + "\n")
         if report.verdict is Verdict.INTERRUPTED:
             raise KeyboardInterrupt
         if report.verdict is not verdict:
@@ -305,9 +240,11 @@ def demo(verbose: bool) -> None:
 # ------------------------------------------------------------------------------------------------ from options to a run
 
 
-def _finish(report: Report, output: Path | None, quiet: bool) -> NoReturn:
-    if output is not None and not quiet:
-        sys.stderr.write(f"{report.verdict.value.upper()}: the report is in {output}\n")
+def _finish(report: Report, wanted: Sequence[Output], quiet: bool) -> NoReturn:
+    from bncheck.reporters.outputs import written_to
+
+    if not quiet and (where := written_to(wanted)):
+        sys.stderr.write(f"{report.verdict.value.upper()}: {where}\n")
     sys.exit(exit_code(report))
 
 
@@ -326,18 +263,7 @@ def exit_code(report: Report) -> int:
     return EXIT_CODES[Verdict.PASS] if verdicts else EXIT_CODES[Verdict.ERROR]
 
 
-def _rendered(report: Report, form: str, style: Style) -> str:
-    from bncheck.reporters import REPORTERS
-
-    return REPORTERS.get(form)(report, style)
-
-
 # -------------------------------------------------------------------------------------------------------------- wording
-
-
-def _first_line(item: Any) -> str:
-    doc = getattr(item, "doc", None) or getattr(item, "__doc__", None) or ""
-    return str(doc).strip().partition("\n")[0]
 
 
 def _one_line(error: BaseException) -> str:

@@ -28,7 +28,7 @@ class FormatName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         """Return all names, for the help text."""
         from bncheck.reporters import REPORTERS
 
-        return f"[{'|'.join(REPORTERS.names())}]"
+        return f"[{' | '.join(REPORTERS.names())}]"  # with blanks, so that it can be wrapped
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name if it is one, or say which one is near."""
@@ -107,8 +107,22 @@ RUN_OPTIONS = (
     click.option("--strict/--no-strict", default=None, help="Whether warnings fail. [default: no-strict]"),
 )
 OUTPUT_OPTIONS = (
-    click.option("--format", "form", type=FormatName(), help="How to report. [default: rich; with -q: short]"),
-    click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write the report there."),
+    click.option(
+        "--format",
+        "forms",
+        multiple=True,
+        type=FormatName(),
+        help="How to report; may be given several times. [default: what FILE ends in; rich; with -q: short]",
+    ),
+    click.option(
+        "--output",
+        "-o",
+        "paths",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write the report there: the first format to the first FILE, and so on.",
+    ),
     click.option(
         "--verbose",
         "-v",

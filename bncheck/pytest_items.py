@@ -21,7 +21,10 @@ from bncheck.model import Outcome, TargetCard, TargetSpec
 from bncheck.pipeline import Job, put_together
 from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.destination import opened, width
+from bncheck.reporters.destination import width
+from bncheck.reporters.outputs import STANDARD_OUTPUT, Output, outputs, writing
+from bncheck.reporters.parts import named as named_bugs
+from bncheck.reporters.parts import narrowed
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import conventions_in_words, count, verdict_in_words
 from bncheck.settings import Settings, is_file, read_pyproject
@@ -55,7 +58,7 @@ class Items:
         self.reports: dict[str, TargetReport] = {}
         with _as_usage_error():
             self.settings = Settings(**read_pyproject(folder))
-            self.form = _form(config)
+            self.outputs = _outputs(config)
             for expected in self.settings.expected:
                 named(expected.check)
         asked = config.getoption("bncheck_targets")
@@ -159,11 +162,10 @@ class Items:
     def pytest_sessionfinish(self) -> None:
         """End the worker; write the report."""
         self._places.close()
-        path = self.config.getoption("bncheck_report")
-        if path is None or hasattr(self.config, "workerinput"):
+        if not self.outputs or hasattr(self.config, "workerinput"):
             return
-        with _as_usage_error(), opened(Path(self.config.invocation_params.dir, path)) as write:
-            write(REPORTERS.get(self.form)(self.report(), Style(width=100)))
+        with _as_usage_error(), writing(self.outputs, verbose=False) as write:
+            write(self.report())
 
     def report(self) -> Report:
         """Return the report of all targets, in the order in which they were named."""
@@ -193,13 +195,14 @@ class Items:
                 terminalreporter.write_line(f"  {_bug(diagnosis)}")
 
 
-def _form(config: pytest.Config) -> str:
-    """Return the format of the report; raise UsageError if there is none of that name."""
-    asked: str | None = config.getoption("bncheck_format")
-    ending = Path(config.getoption("bncheck_report") or "").suffix.removeprefix(".")
-    form = asked or (ending if ending in REPORTERS.names() else "plain")
-    REPORTERS.get(form)
-    return form
+def _outputs(config: pytest.Config) -> list[Output]:
+    """Return where the report goes; raise UsageError for formats without a file, and for those that do not exist."""
+    forms, paths = config.getoption("bncheck_format"), config.getoption("bncheck_report")
+    if not paths and not forms:
+        return []
+    if len(forms) > len(paths) or STANDARD_OUTPUT in paths:
+        raise UsageError("a report of bncheck needs a file of its own beside pytest's: --bncheck-report FILE")
+    return outputs(forms, [Path(config.invocation_params.dir, path) for path in paths], "plain")
 
 
 def _located(folder: Path, target: str) -> str:
@@ -375,15 +378,9 @@ class CheckItem(pytest.Item):
         """Fail with one line that says what is wrong, and the report of this check."""
         if finding.follows_from is not None:
             pytest.fail(f"follows from {finding.follows_from}: {finding.message}", pytrace=False)
-        named = [d for d in report.diagnoses if finding.tensor in d.tensor.split(", ")]
-        first = "; ".join(map(_bug, named)) or f"{finding.outcome.value}: {finding.message}"
-        alone = replace(
-            report,
-            findings=(finding,),
-            diagnoses=tuple(named),
-            exhibits=tuple(exhibit for exhibit in report.exhibits if exhibit.case == finding.case),
-            replay=_replaying(report, finding),
-        )
+        bugs = named_bugs(report, finding)
+        first = "; ".join(map(_bug, bugs)) or f"{finding.outcome.value}: {finding.message}"
+        alone = narrowed(report, finding)
         whole = put_together([alone], self.target.plugin.settings)
         pytest.fail(f"{first}\n{in_full(whole, self.config)}", pytrace=False)
 
@@ -394,12 +391,6 @@ class CheckItem(pytest.Item):
 
 def _bug(diagnosis: Diagnosis) -> str:
     return f"{diagnosis.code} {diagnosis.name}: {diagnosis.title}"
-
-
-def _replaying(report: TargetReport, finding: Finding) -> str:
-    """Return the command that replays a finding's case; the report's own is for its first exhibit."""
-    first = report.exhibits[0].case if report.exhibits else ""
-    return report.replay.replace(first, finding.case) if first and finding.case else report.replay
 
 
 def _unusable(name: str, reason: str) -> TargetReport:

@@ -31,17 +31,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--bncheck-report",
-        default=None,
+        action="append",
+        default=[],
         dest="bncheck_report",
         metavar="FILE",
-        help="Write bncheck's report of all targets there, in the format that the name ends in (json; else plain).",
+        help="Write bncheck's report of all targets there, in the format that the name ends in (else plain text).",
     )
     group.addoption(
         "--bncheck-format",
-        default=None,
+        action="append",
+        default=[],
         dest="bncheck_format",
         metavar="NAME",
-        help="Format of that report, as 'bncheck verify --format' has it.",
+        help="Format of that report, as 'bncheck verify --format' has it. Both may be given several times.",
     )
     parser.addini("bncheck_targets", "Targets to verify, one per line: see --bncheck.", type="linelist", default=[])
 

@@ -13,12 +13,14 @@ from click.testing import CliRunner
 from render import broken, inconclusive, interrupted, misprinted, report, right, stub
 
 from bncheck import pipeline
-from bncheck.cli import LISTS, cli, exit_code
+from bncheck.cli import cli, exit_code
+from bncheck.cli_explain import LISTS
 from bncheck.model import Declared, TargetSpec
 from bncheck.report import Report, Verdict
+from bncheck.reporters import REPORTERS
 from bncheck.settings import Settings
 
-COMMANDS = ("verify", "replay", "watch", "init", "explain", "list", "demo")
+COMMANDS = ("verify", "replay", "report", "watch", "init", "explain", "list", "demo")
 ID = "v1:plain:seed=0,n=2,c=1"
 SAMPLES = Path(__file__).parent.parent / "bncheck" / "samples"
 
@@ -171,7 +173,7 @@ def test_a_usage_error_is_one_line_and_exits_2(pipe, words, said):
     [
         (("verfy", "a.py"), "Did you mean verify?"),
         (("a.py",), "bncheck verify a.py"),
-        (("verify", "a.py", "--format", "jsn"), "Did you mean json?"),
+        (("verify", "a.py", "--format", "jsn"), "Did you mean json"),
         (("verify", "a.py", "--case", "3"), "--cases"),
         (("verify",), "TARGET"),
         (("verify", "a.py", "--cases", "many"), "--cases"),
@@ -198,7 +200,7 @@ def test_options_reach_the_run(pipe):
     invoke("verify", "a.py", "b.py::f", "--cases", "7", "--seed", "3", "--dtype", "float32", "--layout", "NHWC",
            "--select", "BN2, BN1", "--select", "BN5", "--ignore", "BN501", "--timeout", "2.5", "--strict")  # fmt: skip
     assert [spec.source for spec in pipe.specs] == ["a.py", "b.py::f"]
-    assert pipe.settings == Settings(7, 3, "float32", ("BN2", "BN1", "BN5"), ("BN501",), 2.5, True, layout="NHWC")
+    assert pipe.settings == Settings(7, 3, "float32", ("BN2", "BN1", "BN5"), ("BN501",), 2.5, strict=True, layout="NHWC")
 
 
 def test_what_is_declared_of_a_target_reaches_the_run(pipe):
@@ -368,7 +370,9 @@ def test_every_command_is_tested_for_its_help():
 
 
 def test_help_names_every_format():
-    assert "[json|plain|rich|short]" in "".join(invoke("verify", "--help").stdout.split())
+    # What stands beside the names in the table of options is none.
+    words = invoke("report", "--help").stdout.replace("[", " ").replace("]", " ").split()
+    assert set(REPORTERS.names()) <= set(words)
 
 
 def test_version():
