@@ -10,9 +10,11 @@ from bncheck.report import (
     Exhibit,
     Finding,
     OracleTable,
+    Probed,
     Quantity,
     Report,
     TargetReport,
+    Trend,
     Verdict,
     Worked,
 )
@@ -28,6 +30,18 @@ CONVENTIONS = Conventions(
 )
 RIGHT = OracleTable("yes", "yes", "yes", "The forward is Batch Normalization, and the backward is its derivative.")
 WRONG_BACKWARD = OracleTable("yes", "no", "no", "The backward is wrong: it is not the derivative of its forward.")
+# Coefficients that fall to a sixteenth from degree to degree, down to a plateau.
+PROBE = Probed(
+    channel=0,
+    radius=0.125,
+    coefficients=tuple(max(2.0 ** (-4 * k), 2.0**-50) for k in range(16)),
+    level=2.0**-50,
+    error=8.0,
+    allowed=2.0**-38,
+)
+TREND = Trend(
+    "N", (1.0, 2.0, 3.0, 8.0, 64.0), (0.25, 1e12, 2e12, float("inf"), 1.5e12), (False, True, True, True, True)
+)
 
 
 def specimen() -> Report:
@@ -55,6 +69,7 @@ def misprinted() -> TargetReport:
                 index=(2, 0),
                 got=2.832119310971035,
                 want=-1.1678305331390921,
+                trend=TREND,
                 **wrong,  # type: ignore[arg-type]
             ),
             passed("BN202", "dgamma-matches-numeric", "dgamma"),
@@ -140,6 +155,7 @@ def exhibit() -> Exhibit:
                 Quantity("your dx", "", found[::2]),
             ),
         ),
+        probe=PROBE,
     )
 
 

@@ -36,8 +36,8 @@ _SETTINGS = {
     "axes.unicode_minus": False,
     "text.parse_math": False,
 }
-# Parameters of a case whose values lie orders of magnitude apart.
-_OVER_DECADES = ("N", "m", "C", "N C H W", "eps", "|mean|", "sd", "scale of dy")
+# Parameters that are measured, with values orders of magnitude apart but for momentum; others are had or not.
+_MEASURES = ("N", "m", "C", "N C H W", "eps", "|mean|", "|mean| standard deviations", "sd", "scale of dy", "momentum")
 # Below this the error of a case is a matter of rounding alone; drawn lower, it would press the rest together.
 _LEAST = 1e-6
 
@@ -90,24 +90,36 @@ def trend_plot(trend: Trend, prefix: str) -> str:
         if shown:
             axes.plot(*zip(*shown, strict=True), marker, color=color, markersize=4, fillstyle="none")
     axes.set_ylabel("error / allowed")
-    if set(trend.values) <= {0.0, 1.0}:
+    if _is_property(trend):
         axes.set_xlim(-0.6, 1.6)
         axes.set_xticks([0, 1], ["all other cases", "cases that have it"])
     else:
-        axes.set_xlabel(trend.parameter if trend.parameter in _OVER_DECADES else "parameter")
-        if trend.parameter in _OVER_DECADES and all(value > 0 for value in trend.values):
-            axes.set_xscale("log")
-        elif trend.parameter in _OVER_DECADES:
-            axes.set_xscale("symlog", linthresh=min((abs(v) for v in trend.values if v), default=1.0))
+        _scale(axes, trend)
     return _svg(figure, axes, prefix)
 
 
 def _places(trend: Trend) -> Sequence[float]:
     """Return where the points stand; two groups are spread a little, so that points do not hide each other."""
-    if not set(trend.values) <= {0.0, 1.0}:
+    if not _is_property(trend):
         return trend.values
     steps = (-0.2, 0.12, -0.04, 0.2, -0.12, 0.04)
     return [value + steps[i % len(steps)] for i, value in enumerate(trend.values)]
+
+
+def _is_property(trend: Trend) -> bool:
+    return trend.parameter not in _MEASURES and set(trend.values) <= {0.0, 1.0}
+
+
+def _scale(axes: Any, trend: Trend) -> None:
+    """Name the axis of a measure, and let it run over decades where they are there."""
+    axes.set_xlabel(trend.parameter if trend.parameter in _MEASURES else "parameter")
+    sizes = [abs(value) for value in trend.values if value and math.isfinite(value)]
+    if trend.parameter == "momentum" or not sizes:
+        return
+    if all(value > 0 for value in trend.values):
+        axes.set_xscale("log")
+    else:
+        axes.set_xscale("symlog", linthresh=min(sizes))
 
 
 def _axes() -> tuple[Any, Any]:
