@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,16 @@ from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--mute-audio")
+# The protocol wants the file descriptors 3 and 4, which may be taken here.
+_LAUNCH = (
+    sys.executable,
+    "-c",
+    "import fcntl, os, sys\n"
+    "two = [fcntl.fcntl(int(n), fcntl.F_DUPFD_CLOEXEC, 10) for n in sys.argv[1:3]]\n"
+    "os.dup2(two[0], 3)\n"
+    "os.dup2(two[1], 4)\n"
+    "os.execv(sys.argv[3], sys.argv[3:])",
+)
 # A4 at 96 pixels per inch.
 PHONE, LAPTOP, PAPER = (360, 740), (1280, 800), (794, 1123)
 
@@ -39,11 +50,9 @@ class Browser:
         self._folder = TemporaryDirectory(prefix="bncheck-browser-", ignore_cleanup_errors=True)
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
-        # The protocol wants the file descriptors 3 and 4.
-        script = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
         flags = [*FLAGS, f"--user-data-dir={self._folder.name}", "--remote-debugging-pipe", "about:blank"]
         self._process = subprocess.Popen(
-            ["timeout", f"{self._seconds:g}", "sh", "-c", script, self._program, *flags],
+            ["timeout", f"{self._seconds:g}", *_LAUNCH, str(theirs_in), str(theirs_out), self._program, *flags],
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -51,15 +60,22 @@ class Browser:
         os.close(theirs_in)
         os.close(theirs_out)
         self._in, self._out = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb")
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self._ask("Page.enable")
+        try:
+            target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            self._ask("Page.enable")
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop it."""
+        self._stop()
+
+    def _stop(self) -> None:
         self._in.close()
         self._out.close()
         self._process.terminate()
@@ -69,9 +85,8 @@ class Browser:
     def show(self, page: Path, size: Sequence[int], *, dark: bool = False, printed: bool = False) -> None:
         """Open a file in a window of this size, in a theme, as the screen or as paper has it."""
         width, height = size
-        self._ask(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
+        # A mobile window would grow with what runs over its edge.
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", media="print" if printed else "screen", features=[theme])
         self._heard.clear()
