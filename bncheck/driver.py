@@ -34,7 +34,7 @@ from bncheck.model import (
     Setup,
     Target,
 )
-from bncheck.report import ArrayData, Comparison, Exhibit, Worked
+from bncheck.report import ArrayData, Comparison, Diagnosis, Exhibit, Worked
 from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, Task, Tell, Written
 
 # What is needed only once something is wrong is imported there: most runs end well, and start sooner for it.
@@ -256,19 +256,36 @@ def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     from bncheck.asked import answered, answered_further
     from bncheck.diagnose import explain, own_steps
     from bncheck.lines.pointing import pointed
-    from bncheck.memory.search import diagnosed
 
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source
     seen, ignored = answered(target, task.settings.dtype, target.begin)
     further = answered_further(target, seen, task.more, target.begin)
     explained = explain(seen, ignored_eps=ignored, further=further)
-    of_memory = diagnosed(target, task.settings.dtype, task.codes, own_steps(explained))
+    of_memory = _of_memory(target, task, own_steps(explained))
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
         diagnoses = pointed(target, [*seen, *further], named, source)
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
     return Diagnosed((*diagnoses, *of_memory, *unnamed), 2 * (len(seen) + len(further)))
+
+
+def _of_memory(target: Target, task: Task, own: Mapping[str, Any] | None) -> tuple[Diagnosis, ...]:
+    """Look for bugs in what the target remembers from batch to batch, and for their lines."""
+    from bncheck.lines.remembered import pointed_in_course
+    from bncheck.memory.moments import shown_in
+    from bncheck.memory.search import said, searched
+
+    found = searched(target, task.settings.dtype, task.codes, own)
+    if found is None:
+        return ()
+    search, bugs = found
+    diagnoses = []
+    for named in bugs:
+        place = None if task.spec.program else shown_in(search, named)
+        line = None if place is None else pointed_in_course(target, *place, task.spec.source)
+        diagnoses.append(replace(said(named), line=line))
+    return tuple(diagnoses)
 
 
 def _at_worst_element(judgement: Judgement, shown: Comparison) -> Judgement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,24 @@ class Lived(NamedTuple):
 
     training: list[Call]
     inference: list[Call]
+
+
+class Moment(NamedTuple):
+    """The last call of a course: batches of training, then batches in eval mode."""
+
+    training: Sequence[Case]
+    inference: Sequence[Case]
+
+
+def relived(target: Target, moment: Moment, watch: Callable[[Callable[[], Any]], Any]) -> None:
+    """Go through a course once more; `watch` makes its last call, forward and backward."""
+    session = target.open(setup(moment.training[0]))
+    calls = [(case, "train", True) for case in moment.training]
+    calls += [(case, "eval", place > 0) for place, case in enumerate(moment.inference)]
+    for case, mode, backward in calls[:-1]:
+        _called(session, case, mode, backward=backward)
+    case, mode, backward = calls[-1]
+    watch(lambda: _called(session, case, mode, backward=backward))
 
 
 def lived(target: Target, training: Sequence[Case], inference: Sequence[Case] = ()) -> Lived:

@@ -104,7 +104,7 @@ class _Sets:
         # Only what is not right in any way tells by itself that it is wrong.
         self.surely = all(a not in self.right for a in (_wide(found[t]) for t in tensors if t not in sound))
 
-        made = [(e, _made(e)) for e in seen.executions]
+        made = [(e, made_by(e)) for e in seen.executions]
         # What leads to something right is right, whatever else it might be; but a sum may hide what is wrong.
         self.proven: set[bytes] = set()
         for e, values in made:
@@ -241,7 +241,7 @@ def _scaled(right: Steps, wrong: Steps, step: str) -> list[Array]:
 
 
 def _choose(executions: Sequence[Execution], sets: _Sets) -> Statement | None:
-    made = [(e, _made(e)) for e in executions]
+    made = [(e, made_by(e)) for e in executions]
     innocent = {e.statement for e, values in made if any(map(sets.is_innocent, values))}
     culprits: dict[Statement, Execution] = {}
     tainted: set[bytes] = set()
@@ -271,13 +271,14 @@ def _maker(executions: Sequence[Execution], unclear: Mapping[str, Array], sets: 
     ((path, value),) = unclear.items()
     if sets.is_its_name(path, value) is not False or value not in sets.wrong:
         return None
-    makers = [e for e in executions if any(key(a) == key(value) for a in _made(e))]
+    makers = [e for e in executions if any(key(a) == key(value) for a in made_by(e))]
     if len(makers) != 1 or not all(sets.is_plain(p, a) for p, a in makers[0].reads.items()):
         return None
     return makers[0].statement
 
 
-def _made(execution: Execution) -> list[Array]:
+def made_by(execution: Execution) -> list[Array]:
+    """Return the arrays that a statement set, and did not read."""
     return [a for a in execution.makes.values() if not _is_read(a, execution)]
 
 
@@ -290,7 +291,7 @@ def _is_renamed(executions: Sequence[Execution], culprit: Execution) -> bool:
         if e is culprit:
             return False
         name = e.statement.sets
-        if e.statement.hands_on and not _made(e) and any(p == name or p.endswith(f".{name}") for p in culprit.reads):
+        if e.statement.hands_on and not made_by(e) and any(p == name or p.endswith(f".{name}") for p in culprit.reads):
             if e.call == culprit.call and (not e.makes or all(not p.endswith(name) for p in e.reads)):
                 return True
     return False
@@ -300,7 +301,7 @@ def _is_handed_on(executions: Sequence[Execution], sets: _Sets) -> bool:
     """Tell whether a statement hands on a returned value as it is: what is missing may be missing there."""
     for e in executions:
         if e.statement.hands_on and any(a in sets.returned for a in e.reads.values()):
-            if not _made(e):
+            if not made_by(e):
                 return True
     return False
 

@@ -47,7 +47,7 @@ def pointed(target: Target, answers: Answers, named: Named, source: str) -> tupl
             statement = _statement(target, answers, (diagnosis, version), others, watched)
         except Exception:  # a hint is not worth a report: whatever user code holds, it does without
             statement = None
-        lines.append(None if statement is None else _shown(statement, source))
+        lines.append(None if statement is None else shown(statement, source))
     return tuple(dataclasses.replace(diagnosis, line=line) for (diagnosis, _), line in zip(named, lines, strict=True))
 
 
@@ -77,6 +77,6 @@ def _statement(
         return line_of(*bug, others, seen)
 
 
-def _shown(statement: Statement, source: str) -> SourceLine:
+def shown(statement: Statement, source: str) -> SourceLine:
     """Return a statement as reports show it."""
     return SourceLine(as_named(statement.file, source), statement.first, shortened(statement.text))

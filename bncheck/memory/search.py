@@ -37,9 +37,9 @@ OF_LATER_STEPS = frozenset(("BN508",))
 CHECKED = OF_RULE | OF_PROFILE | OF_LONG_RUN | OF_ANSWERS | OF_EVAL_GRADIENTS | OF_OTHER_UPDATES | OF_LATER_STEPS
 
 
-def diagnosed(
+def searched(
     target: Target, dtype: str, failing: Sequence[str], own: Mapping[str, Step] | None, without: Sequence[str] = ()
-) -> tuple[Diagnosis, ...]:
+) -> tuple[Search, list[Named]] | None:
     """Return the bugs in what a target remembers, behind the checks that fail: its code runs through some courses.
 
     Parameters
@@ -57,18 +57,26 @@ def diagnosed(
 
     """
     if own is None or CHECKED.isdisjoint(failing):
-        return ()
+        return None
     conventions = target.conventions
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
     dtype = conventions.dtype or dtype
     if UNIT_ROUNDOFF[dtype] > FINE:
-        return ()
+        return None
     lives = [lived(target, *course) for course in courses(dtype, ranks, conventions.eps)]
     if any(len(life.training) < 2 for life in lives):  # code for batches of one size
         lives = [lived(target, *course) for course in courses(dtype, ranks, conventions.eps, alike=True)]
     long = None if OF_LONG_RUN.isdisjoint(failing) else lived(target, *long_course(dtype, ranks, conventions.eps))
     search = Search(lives, conventions, own, without)
-    return tuple(said(named) for named in search.named(failing, long))
+    return search, search.named(failing, long)
+
+
+def diagnosed(
+    target: Target, dtype: str, failing: Sequence[str], own: Mapping[str, Step] | None, without: Sequence[str] = ()
+) -> tuple[Diagnosis, ...]:
+    """Return the same bugs in words."""
+    found = searched(target, dtype, failing, own, without)
+    return () if found is None else tuple(said(named) for named in found[1])
 
 
 class Search:
@@ -119,7 +127,7 @@ class Search:
         if codes & OF_OTHER_UPDATES:
             found += self._other_updates()
         if codes & (OF_ANSWERS | OF_EVAL_GRADIENTS) and self.conventions.momentum_sense not in _WORKED_OUT_LATER:
-            answers = self._answers()
+            answers = self.answers()
             found += answers.named() if codes & OF_ANSWERS else []
             found += answers.named_gradients() if codes & OF_EVAL_GRADIENTS else []
         if codes & OF_LATER_STEPS:
@@ -195,11 +203,8 @@ class Search:
     def _other_updates(self) -> list[Named]:
         """Return the bugs of statistics that a backward changes, or a batch in eval mode."""
         found: list[Named] = []
-        for code, values, pairs in (
-            ("BUG610", (None,), [] if self.by_backward else list(self._pairs("training", "after", "behind"))),
-            ("BUG611", ("forward", "shared"), list(self._pairs("inference", "before", "after"))),
-            ("BUG611", ("backward",), list(self._pairs("inference", "after", "behind"))),
-        ):
+        for code, values in (("BUG610", (None,)), ("BUG611", ("forward", "shared")), ("BUG611", ("backward",))):
+            pairs = self.pairs(code, values[0])
             moved = any(not np.array_equal(b.found[f"held_{n}"], old) for b in pairs for n, old in _held_as(b))
             if not moved or code in self.without:
                 continue
@@ -220,6 +225,12 @@ class Search:
         every = [rule._replace(unbiased=unbiased) for rule in CONVENTIONS for unbiased in (False, True)]
         return [*self.rules, *every]
 
+    def pairs(self, code: str, value: Any) -> list[Batch]:
+        """Return the batches around whose calls an update where none should be shows, by bug and choice."""
+        if code == "BUG610" and self.by_backward:
+            return []
+        return list(self._pairs(*_AROUND[code, value]))
+
     def _pairs(self, part: str, earlier: str, later: str) -> Iterator[Batch]:
         """Yield batches with the statistics at one time as what was held, and at a later one as what was found."""
         for life in self.lives:
@@ -232,7 +243,8 @@ class Search:
 
     # ------------------------------------------------------------------------------------------------------- eval mode
 
-    def _answers(self) -> Answers:
+    def answers(self) -> Answers:
+        """Return what finds the bugs of eval mode."""
         asked = [list(self._asked(when)) for when in ("before", "after")]
         fine = [batches if all(b.unit <= FINE for b in batches) else [] for batches in asked]
         biased = self.conventions.running_var != "unbiased"
@@ -281,6 +293,13 @@ _AGAINST_PROFILE = {
     "BUG614": ("momentum is the fraction new", "kept", STATISTICS),
     "BUG615": ("running variance biased", "unbiased", STATISTICS[1:]),
     "BUG616": ("running variance unbiased", "biased", STATISTICS[1:]),
+}
+# In which calls, and between which readings, a backward or a batch in eval mode updates.
+_AROUND = {
+    ("BUG610", None): ("training", "after", "behind"),
+    ("BUG611", "forward"): ("inference", "before", "after"),
+    ("BUG611", "shared"): ("inference", "before", "after"),
+    ("BUG611", "backward"): ("inference", "after", "behind"),
 }
 # Statistics that no training batch updates in sight.
 _WORKED_OUT_LATER = ("", "finished")
