@@ -6,13 +6,27 @@ compares them with what the reporters say now.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from bncheck.model import Outcome
-from bncheck.report import ArrayData, Condition, Diagnosis, Exhibit, Finding, OracleTable, Report, TargetReport, Verdict
+from bncheck.report import (
+    ArrayData,
+    Condition,
+    Diagnosis,
+    Exhibit,
+    Finding,
+    OracleTable,
+    Probed,
+    Report,
+    SourceLine,
+    TargetReport,
+    Trend,
+    Verdict,
+)
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.specimen import CASE, CONVENTIONS, compare, misprinted, passed, right
 
@@ -144,6 +158,43 @@ def diagnosed() -> TargetReport:
     return replace(made, diagnoses=(diagnosis,), findings=findings)
 
 
+def located() -> TargetReport:
+    """Return a report that has something of everything, with the lines that are known."""
+    line = SourceLine("src/my layers/misprinted.py", 43, "dx = dxhat * inv_std + dvar / m")
+    made = diagnosed()
+    bug = replace(made.diagnoses[0], wrong="dx = ... + dvar / m", right="dx = ... + dmu / m", line=line, cases=4)
+    unnamed = Diagnosis(
+        "BUG000", "no-known-bug", "dgamma is something else", "", "dgamma", 0.98, wrong="2 dgamma", is_named=False
+    )
+    expected = replace(
+        made.findings[2], outcome=Outcome.WARN, message="dgamma is off", expected="it is summed later", condition=None
+    )
+    warning = warned().findings[-1]
+    trend = Trend("N", (2.0, 3.0, 65.0), (0.5, math.inf, 12.0), (False, True, True))
+    findings = [replace(f, trend=trend) if f.code == "BN201" else f for f in made.findings]
+    findings = [expected if f.code == expected.code else f for f in findings]
+    probe = Probed(0, 0.5, (0.0, -4.01, 1e-3, 1e-9, 1e-16), 1e-16, 4.01, 3.2e-13)
+    exhibits = (replace(made.exhibits[0], probe=probe, printed="epoch 1\nloss 0.5\n"), *made.exhibits[1:])
+    return replace(
+        made,
+        diagnoses=(bug, unnamed),
+        findings=(*findings, warning),
+        exhibits=exhibits,
+        conventions=replace(CONVENTIONS, notes=("gamma is kept as scale",), mode_switch="key mode"),
+        discovery=("candidate batchnorm: function-pair", "  batchnorm(x, gamma, beta, eps)"),
+        defined=SourceLine("src/my layers/misprinted.py", 12, "def batchnorm(x, gamma, beta, eps):"),
+    )
+
+
+def without_pages(text: str) -> str:
+    """Return SARIF without the pages of checks and bugs, which have tests of their own."""
+    log = json.loads(text)
+    for rule in log["runs"][0]["tool"]["driver"]["rules"]:
+        for key in ("shortDescription", "fullDescription", "help"):
+            assert rule.pop(key)["text"]
+    return json.dumps(log, indent=2) + "\n"
+
+
 REPORTS = {
     "fail": report(misprinted()),
     "pass": report(right()),
@@ -160,6 +211,12 @@ REPORTS = {
     "several": report(right(), misprinted(), inconclusive(), broken(), stub(), warned()),
 }
 
+# What machines read is not made to fit a screen.
+FOR_MACHINES = {
+    "located": report(located()),
+    **{name: REPORTS[name] for name in ("pass", "several", "interrupted", "contradiction", "hostile")},
+}
+
 
 def snapshots() -> dict[str, str]:
     """Return every snapshot's text by file name."""
@@ -169,6 +226,10 @@ def snapshots() -> dict[str, str]:
             texts[f"{name}-{width}.txt"] = REPORTERS.get("plain")(made, Style(width=width))
     for name in ("fail", "pass", "not-finite", "hostile"):
         texts[f"{name}.json"] = REPORTERS.get("json")(REPORTS[name], Style())
+    for name, made in FOR_MACHINES.items():
+        for form, ending in (("junit", "xml"), ("github", "github"), ("markdown", "md"), ("sarif", "sarif")):
+            text = REPORTERS.get(form)(made, Style())
+            texts[f"{name}.{ending}"] = without_pages(text) if form == "sarif" else text
     texts["fail-verbose-80.txt"] = REPORTERS.get("plain")(REPORTS["fail"], Style(width=80, verbose=True))
     texts["several-ascii-80.txt"] = REPORTERS.get("plain")(REPORTS["several"], Style(width=80, ascii=True))
     texts["several-short.txt"] = REPORTERS.get("short")(REPORTS["several"], Style())

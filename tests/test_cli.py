@@ -200,7 +200,8 @@ def test_options_reach_the_run(pipe):
     invoke("verify", "a.py", "b.py::f", "--cases", "7", "--seed", "3", "--dtype", "float32", "--layout", "NHWC",
            "--select", "BN2, BN1", "--select", "BN5", "--ignore", "BN501", "--timeout", "2.5", "--strict")  # fmt: skip
     assert [spec.source for spec in pipe.specs] == ["a.py", "b.py::f"]
-    assert pipe.settings == Settings(7, 3, "float32", ("BN2", "BN1", "BN5"), ("BN501",), 2.5, strict=True, layout="NHWC")
+    given = {"strict": True, "layout": "NHWC"}
+    assert pipe.settings == Settings(7, 3, "float32", ("BN2", "BN1", "BN5"), ("BN501",), 2.5, **given)
 
 
 def test_what_is_declared_of_a_target_reaches_the_run(pipe):

@@ -53,8 +53,8 @@ def show_exhibit(
         yield indented(_comparison(comparison, style), 4)
         if comparison in differing and (in_full or not _fits(comparison)):
             yield from _heat(comparison, style, MOST_CHANNELS if in_full else FEW_CHANNELS)
-    agreeing = several([c.tensor for c in exhibit.comparisons if c not in differing])
-    hidden = several([c.tensor for c in differing if c not in shown])
+    agreeing = several([clean(c.tensor) for c in exhibit.comparisons if c not in differing])
+    hidden = several([clean(c.tensor) for c in differing if c not in shown])
     legend = (
         f"{MARK} off by more than allowed" if any(c in differing for c in shown) else "",
         f"as expected: {agreeing}" if agreeing else "",
@@ -138,7 +138,7 @@ def _worst(finding: Finding) -> Text:
     if finding.got is not None and finding.want is not None and finding.index is not None:
         place = f"[{', '.join(map(str, finding.index))}]" if finding.index else ""
         digits = next((d for d in range(4, 17) if number(finding.got, d) != number(finding.want, d)), 17)
-        text.append(f"{finding.tensor}{place} is {number(finding.got, digits)}, ")
+        text.append(f"{clean(finding.tensor or '')}{place} is {number(finding.got, digits)}, ")
         text.append(f"and should be {number(finding.want, digits)}; ")
     else:
         text.append("along the line that was probed: ")
@@ -172,7 +172,7 @@ def _pane_width(pane: Pane) -> int:
 def _two_panes(expected: Pane, found: Pane, comparison: Comparison, style: Style, beside: bool) -> RenderableType:
     names = ORACLES if style.width >= ROOMY else SHORT_ORACLES
     oracle = names.get(comparison.oracle, clean(comparison.oracle, style.ascii))
-    heads = Text(f"{expected.title} expected ({oracle})", "dim"), Text(f"{found.title} found", "dim")
+    heads = Text(f"{clean(expected.title)} expected ({oracle})", "dim"), Text(f"{clean(found.title)} found", "dim")
     bodies = _matrix(expected), _matrix(found)
     grid = Table.grid(padding=(0, 4 if beside else 0, 0, 0))
     if beside:

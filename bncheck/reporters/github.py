@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from bncheck.model import Outcome
 from bncheck.report import Report, SourceLine, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.parts import explained, file_of, place_of, replaying, roots, told, undecided
+from bncheck.reporters.parts import explained, file_of, is_expected, place_of, replaying, roots, told, undecided
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import clean, verdict_in_words
 
@@ -38,9 +38,9 @@ def _of(target: TargetReport) -> Iterator[str]:
         yield _command(target, "error", f"{diagnosis.code} {diagnosis.name}", said, place_of(target, diagnosis))
     for finding in roots(target, Outcome.FAIL, Outcome.WARN):
         level = "error" if finding.outcome is Outcome.FAIL and finding.severity == "error" else "warning"
-        level = "notice" if finding.expected else level
+        level = "notice" if is_expected(finding) else level
         found = found or level == "error"
-        known = f"expected: {finding.expected}" if finding.expected else ""
+        known = f"expected: {finding.expected}" if is_expected(finding) else ""
         said = "\n".join(filter(None, (f"{target.name}: {told(finding)}", known, replaying(target, finding))))
         yield _command(target, level, f"{finding.code} {finding.name}", said, target.defined)
     if target.verdict is Verdict.PASS:

@@ -9,12 +9,13 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from bncheck.model import Outcome
 from bncheck.report import Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.parts import named, narrowed, replaying, told, undecided
+from bncheck.reporters.parts import is_expected, named, narrowed, replaying, told, undecided
 from bncheck.reporters.wording import clean, verdict_in_words
 
 # XML 1.0 has no way to write any other character (https://www.w3.org/TR/xml/#charsets).
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WIDTH = 100
+_LONGEST = 4000
 
 
 @REPORTERS.register("junit")
@@ -53,9 +54,9 @@ def _suite(report: Report, target: TargetReport) -> Element:
 def _case(report: Report, target: TargetReport, finding: Finding) -> Element:
     case = Element("testcase", classname=_legal(target.name), name=_legal(f"{finding.code} {finding.name}"))
     outcome, said = finding.outcome, told(finding)
-    if _is_strict(target) and outcome is Outcome.WARN and not finding.expected:
+    if _is_strict(target) and outcome is Outcome.WARN and not is_expected(finding):
         outcome = Outcome.FAIL
-    if finding.expected and outcome is Outcome.WARN:
+    if is_expected(finding):
         _say(case, "skipped", f"an expected failure: {finding.expected}")
     elif outcome is Outcome.SKIP or (outcome is Outcome.INCONCLUSIVE and target.verdict is Verdict.PASS):
         _say(case, "skipped", said)
@@ -65,7 +66,8 @@ def _case(report: Report, target: TargetReport, finding: Finding) -> Element:
         bugs = "; ".join(f"{bug.code} {bug.name}: {bug.title}" for bug in named(target, finding))
         replay = replaying(target, finding)
         _say(case, "failure", bugs or said, outcome.value, "\n".join(filter(None, (said, replay))))
-        SubElement(case, "system-out").text = _legal(_alone(report, target, finding), keep_lines=True)
+        alone = _alone(report, target, finding)
+        SubElement(case, "system-out").text = _legal(alone, keep_lines=True, longest=len(alone))
     elif outcome is Outcome.WARN:
         SubElement(case, "system-out").text = _legal(f"warning: {said}")
     return case
@@ -105,7 +107,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.3f}"
 
 
-def _legal(text: str, keep_lines: bool = False) -> str:
+def _legal(text: str, keep_lines: bool = False, longest: int = _LONGEST) -> str:
     """Return foreign text without what XML cannot hold, and without what a log would obey."""
-    text = clean(text, keep_lines=keep_lines, longest=max(len(text), 1))
+    text = clean(text, keep_lines=keep_lines, longest=longest)
     return _FORBIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -9,7 +9,7 @@ from bncheck.report import Comparison, Diagnosis, Exhibit, Finding, Report, Targ
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.markup import cell, code, fenced, words
 from bncheck.reporters.matrices import inline, ratio
-from bncheck.reporters.parts import roots
+from bncheck.reporters.parts import is_expected, roots
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     case_in_words,
@@ -82,7 +82,7 @@ def _finding(finding: Finding, target: TargetReport) -> str:
     facts = [finding.message, *where, "" if finding.condition is not None else cases_in_words(finding)]
     if finding.error is not None and finding.allowed is not None:
         facts.append(f"error {number(finding.error, 3)}, allowed {number(finding.allowed, 3)}")
-    if finding.expected:
+    if is_expected(finding):
         facts.append(f"expected: {finding.expected}")
     following = [other.code for other in target.findings if other.follows_from == finding.code]
     if following:

@@ -12,7 +12,7 @@ from bncheck.reporters.wording import LONGEST, clean
 
 # A word or a number of a sentence, without a character that Markdown, or GitHub after it, gives a meaning.
 _NUMBER = r"(?:\.[0-9]+)?(?:e-?[0-9]+)?"
-_PLAIN = re.compile(rf"\(?[A-Za-z0-9]+{_NUMBER}(?:['_/-][A-Za-z]+)*(?:=[A-Za-z0-9]+{_NUMBER})?[,;:.]?\)?[,;:.]?|=")
+_PLAIN = re.compile(rf"\(?[A-Za-z0-9]+{_NUMBER}(?:['_/-][A-Za-z]+)*(?:=[A-Za-z0-9]+{_NUMBER})?%?[,;:.]?\)?[,;:.]?|[=/]")
 _NUMBERED = re.compile(r"[0-9]+[.)]")
 # What they escape in a sentence of our own; the rest of it is harmless.
 _MEANT = re.compile(r"([\\`*_\[\]<>|#~])")
@@ -57,8 +57,8 @@ def fenced(text: str, language: str = "") -> str:
 
 
 def _is_plain(text: str) -> bool:
-    # What begins with "=" or "1." might be a heading or a list.
-    starts = text[:1] not in ("", "=") and not _NUMBERED.match(text)
+    # What begins with a sign or with "1." might be a heading or a list.
+    starts = text[:1] not in ("", "=", "/") and not _NUMBERED.match(text)
     return starts and all(_PLAIN.fullmatch(word) for word in text.split(" "))
 
 

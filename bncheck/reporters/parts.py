@@ -14,6 +14,11 @@ def roots(target: TargetReport, *outcomes: Outcome) -> list[Finding]:
     return [finding for finding in target.findings if finding.outcome in outcomes and finding.follows_from is None]
 
 
+def is_expected(finding: Finding) -> bool:
+    """Tell whether a finding is a failure that is known; one that is known and stays away fails."""
+    return bool(finding.expected) and finding.outcome is Outcome.WARN
+
+
 def replaying(target: TargetReport, finding: Finding) -> str:
     """Return the command that replays a finding's case; the target's own is for its first exhibit."""
     first = target.exhibits[0].case if target.exhibits else ""
@@ -62,7 +67,11 @@ def told(finding: Finding) -> str:
 
 def explained(diagnosis: Diagnosis) -> str:
     """Return what a diagnosis says: the bug, the two lines, how to mend it, and when it shows."""
-    lines = [("wrong: ", diagnosis.wrong), ("right: ", diagnosis.right), ("to mend it: ", diagnosis.explanation)]
+    lines = [
+        ("wrong: " if diagnosis.is_named else "yours: ", diagnosis.wrong),
+        ("right: ", diagnosis.right),
+        ("to mend it: ", diagnosis.explanation),
+    ]
     lines += [("shows in ", diagnosis.tensor), ("where: ", diagnosis.condition)]
     return "\n".join([diagnosis.title, *(f"{head}{text}" for head, text in lines if text)])
 

@@ -19,7 +19,7 @@ from bncheck.model import Outcome
 from bncheck.report import Diagnosis, Finding, Report, SourceLine, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.manual import entry
-from bncheck.reporters.parts import explained, file_of, place_of, replaying, roots, told, undecided
+from bncheck.reporters.parts import explained, file_of, is_expected, place_of, replaying, roots, told, undecided
 from bncheck.reporters.wording import clean
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -131,7 +131,7 @@ def _of_finding(target: TargetReport, finding: Finding) -> dict[str, Any]:
         "partialFingerprints": _fingerprint(target, finding.code, finding.tensor),
         "properties": _properties(finding.tensor, replaying(target, finding), finding.case),
     }
-    if finding.expected:
+    if is_expected(finding):
         result["suppressions"] = [{"kind": "external", "justification": _plain(finding.expected)}]
     return result
 

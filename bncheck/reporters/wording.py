@@ -152,12 +152,13 @@ def share_in_words(share: float) -> str:
 
 def explained_in_words(diagnosis: Diagnosis, beside: Sequence[str]) -> str:
     """Return how much of a tensor a diagnosis gives, and what that is worth."""
+    tensor = clean(diagnosis.tensor)
     if not diagnosis.is_named:
-        return f"What is known of it gives {share_in_words(diagnosis.explained)} of {diagnosis.tensor}."
+        return f"What is known of it gives {share_in_words(diagnosis.explained)} of {tensor}."
     who = f"Together with {' and '.join(beside)} it" if beside else "It"
     drawn = {0: "", 1: " in one case drawn to tell bugs apart"}
     cases = drawn.get(diagnosis.cases, f" in {diagnosis.cases} cases drawn to tell bugs apart")
-    return f"{who} explains every value of {diagnosis.tensor}{cases}."
+    return f"{who} explains every value of {tensor}{cases}."
 
 
 def _visible(character: str, ascii_only: bool, keep_lines: bool) -> str:
