@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-frameworks/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix goldens matrix bench calibrate alarms clean
+.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix goldens matrix gallery bench calibrate alarms clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ goldens: $(STAMP)  ## Compute the 50-digit goldens anew and compare them with th
 
 matrix: $(STAMP)  ## Write docs/kill-matrix.md and docs/bugs-in-the-wild.md anew (some minutes)
 	$(BIN)/python scripts/make_matrix.py
+
+gallery: $(STAMP)  ## Write docs/gallery and docs/gallery.md anew: what reports look like (needs Chromium)
+	$(BIN)/python scripts/make_gallery.py
 
 bench: $(STAMP)  ## Measure start-up and the default verify
 	$(BIN)/python benchmarks/speed.py

@@ -1,6 +1,7 @@
 """The condition under which code fails: faults planted under each kind of condition, and none where there is none."""
 
 import hashlib
+import math
 import re
 from functools import cache
 
@@ -11,8 +12,9 @@ from targets import backward, forward
 from bncheck import pipeline
 from bncheck.api import verify
 from bncheck.case import CaseSpec
-from bncheck.condition import Seen, separating
-from bncheck.model import Gradients, Outcome
+from bncheck.condition import MOST_POINTS, Seen, separating, trend_of
+from bncheck.model import CaseResult, Gradients, Judgement, Outcome
+from bncheck.report import Condition, Finding
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -211,3 +213,61 @@ def test_chance_patterns_have_no_condition():
             for i, n in enumerate(sizes)
         ]
         assert separating(seen) is None
+
+
+# ------------------------------------------------------------------------------------------- errors against a parameter
+
+
+def swept(fails, sizes=range(1, 21), error=lambda n: 1.0, outcome=Outcome.PASS):
+    """Return a finding of BN201, and a sweep over batch sizes in which it fails where `fails` says so."""
+    results = [
+        CaseResult(
+            CaseSpec(n=n, c=2, spatial=(2,), eps=10.0**-n).id,
+            {"BN201": Judgement(Outcome.FAIL if fails(n) else outcome, "", "dx", error(n), 0.5)},
+        )
+        for n in sizes
+    ]
+    return Finding("BN201", "dx-matches-numeric", Outcome.FAIL, "error", "off", "dx"), results
+
+
+def test_a_trend_goes_along_the_parameter_of_the_condition_in_ascending_order():
+    found, results = swept(lambda n: n > 7, error=lambda n: 4.0 if n > 7 else 0.1)
+    trend = trend_of(found, Condition("N > 7", 13, 13, 0, 7), results[::-1])
+    assert trend.parameter == "N"
+    assert trend.values == tuple(map(float, range(1, 21)))
+    assert trend.ratios == (0.2,) * 7 + (8.0,) * 13
+    assert trend.failed == (False,) * 7 + (True,) * 13
+
+
+@pytest.mark.parametrize(
+    ("words", "parameter", "last"),
+    [
+        ("eps ≥ 0.1", "eps", 0.1),
+        ("m > 4", "m", 40.0),
+        ("N C H W ≥ 9", "N C H W", 80.0),
+        ("N odd", "N", 20.0),
+        ("N > 3 and eps < 0.1", "N", 20.0),
+        ("spatial axes", "spatial axes", 1.0),
+        ("gamma < 0", "gamma < 0", 0.0),
+        ("in a way that has no name", "m", 40.0),
+        ("", "m", 40.0),
+    ],
+)
+def test_which_parameter_a_condition_names(words, parameter, last):
+    found, results = swept(lambda n: True)
+    trend = trend_of(found, Condition(words, 1, 1, 1, 1) if words else None, results)
+    assert (trend.parameter, trend.values[-1]) == (parameter, pytest.approx(last))
+
+
+def test_a_trend_is_small_and_has_a_failure_without_a_number_as_infinite():
+    found, results = swept(lambda n: n % 2 == 0, range(1, 3001), lambda n: None if n % 4 == 0 else 1.0)
+    trend = trend_of(found, None, results)
+    assert len(trend.values) == len(trend.ratios) == len(trend.failed) <= MOST_POINTS
+    assert {math.inf} == {r for n, r in zip(trend.values, trend.ratios, strict=True) if n % 8 == 0}
+
+
+def test_what_raises_everywhere_has_no_trend():
+    found, results = swept(lambda n: True, error=lambda n: None)
+    assert trend_of(found, None, results) is None
+    found, results = swept(lambda n: True, range(1, 4))
+    assert trend_of(found, None, results) is None

@@ -9,7 +9,7 @@ from bncheck.cases.arrays import build
 from bncheck.core import line_probe
 from bncheck.core.tolerance import K
 from bncheck.experiments import probes
-from bncheck.experiments.probes import element_probes, joint_probe, lone_probes
+from bncheck.experiments.probes import element_probes, joint_probe, lone_probes, probed
 from bncheck.experiments.training import training_step
 from bncheck.model import GRADIENTS
 
@@ -184,3 +184,25 @@ def test_a_forward_that_raises_while_probed_is_a_fault():
     evidence = joint_probe(target, case, {"training": training_step(target, case, {})})
     assert evidence.fault is not None
     assert (evidence.fault.stage, evidence.fault.kind) == ("forward", "ValueError")
+
+
+def test_what_is_shown_of_a_probe_gives_back_its_slope_and_its_worst_channel():
+    case = build(CaseSpec(n=6, c=3))
+    target = targets.Pair(backward=lambda dy, cache: spoilt(targets.backward(dy, cache), 2))
+    evidence = joint_probe(target, case, {"training": training_step(target, case, {})})
+    shown = probed(evidence)
+    assert shown.channel == 2
+    assert shown.error > shown.allowed
+    # The slope at 0 of a Chebyshev series: c1 - 3 c3 + 5 c5 ..., over the radius.
+    slope = sum(k * c * (-1) ** (k // 2) for k, c in enumerate(shown.coefficients) if k % 2) / shown.radius
+    assert abs(slope) == pytest.approx(shown.error, rel=1e-9)
+    assert abs(shown.coefficients[-1]) < 20 * shown.level < abs(shown.coefficients[1])
+
+
+def spoilt(gradients, channel):
+    gradients[1][channel] *= 1.5
+    return gradients
+
+
+def test_nothing_is_shown_where_nothing_was_probed():
+    assert probed(None) is None

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from enum import Enum
 from functools import cache
-from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
 
 import pytest
+from markup_seen import Seen
 from render import HOSTILE, REPORTS, report
 
 from bncheck.codec import to_json
@@ -21,41 +21,11 @@ from bncheck.report import Report, Trend, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.specimen import specimen
 
-VOID = {"meta", "br", "img", "link", "hr", "input"}
 CSS = (files("bncheck.reporters.document") / "templates" / "style.css").read_text()
 
 
 def page(made):
     return REPORTERS.get("html")(made, Style())
-
-
-class Seen(HTMLParser):
-    """What a browser would see: elements with attributes, the texts in them, and ends that do not match."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.open, self.misfits, self.texts = [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.misfits.append(tag)
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.texts.append(data)
-
-    def all(self, *tags):
-        return [attributes for tag, attributes in self.elements if tag in tags]
 
 
 @cache
