@@ -5,12 +5,14 @@ The call in which the bug shows runs once more, after those before it, and is wa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.words import Role, argument_role
 from bncheck.bugs.memory import STATISTICS, Remembering
 from bncheck.bugs.steps import Array, Steps
 from bncheck.experiments.memory import Moment, relived
@@ -61,17 +63,50 @@ def _of_update(
 ) -> Statement | None:
     """Return the first statement that sets a statistic to its wrong value, if it reads nothing strange."""
     plain = Values([*_known(right), *_updates(right)])
-    ends = [_makers(executions, [value]) for value in found.values()]
+    if any(name.startswith("held_") for name in found):
+        # What should not be set at all: a statement that calls what sets it ends last.
+        makers = _makers(executions, [next(iter(found.values()))])
+        return makers[-1].statement if makers else None
+    ends = [_setters(executions, name, value) for name, value in found.items()]
     if not all(len({e.statement for e in makers}) == 1 for makers in ends):
         return None
     first = min((makers[0] for makers in ends), key=executions.index)
-    strange = [a for a in first.reads.values() if a.size > 1 and not is_blank(a) and a not in plain]
-    if not strange:
-        return first.statement
-    taken = [getattr(wrong, name) for name in ("mean_taken", "var_taken") if name in wrong.table]
-    makers = {e.statement: e for e in _makers(executions, taken) if all(_is_plain(a, plain) for a in e.reads.values())}
-    made = {key(a) for e in makers.values() for a in made_by(e)}
-    return next(iter(makers)) if len(makers) == 1 and all(key(a) in made for a in strange) else None
+    pairs = [(_wide(getattr(right, name)), _wide(getattr(wrong, name))) for name in ("mean_taken", "var_taken")]
+    taken = Values([b for a, b in pairs if a.shape != b.shape or not np.allclose(a, b)], parts=False)
+    for path, a in first.reads.items():
+        source = _made_for(first, path, executions)
+        if a in taken and source is not None:
+            return source.statement if all(_is_plain(b, plain) for b in source.reads.values()) else None
+    return first.statement if all(_is_plain(a, plain) for a in first.reads.values()) else None
+
+
+def _made_for(reader: Execution, path: str, executions: Sequence[Execution]) -> Execution | None:
+    """Return the one statement that sets a variable which no other than `reader` reads; None if there is none."""
+    beside = [e for e in executions if e.call == reader.call and e is not reader]
+    if any(path in e.reads for e in beside):
+        return None
+    setting = [e for e in beside if e.statement.sets and path in e.makes]
+    return setting[0] if len(setting) == 1 else None
+
+
+def _setters(executions: Sequence[Execution], name: str, value: Any) -> list[Execution]:
+    """Return the statements that give a statistic its value: those that set what is called so, else any that make it.
+
+    A statement that calls another function ends after what it calls: of those of several calls the first is meant.
+    """
+    role = Role.RUNNING_VAR if name.endswith("var") else Role.RUNNING_MEAN
+    wanted = Values([_wide(value)], parts=False)
+    called_so = [
+        e for e in executions if any(a in wanted and argument_role(_last(path)) is role for path, a in e.makes.items())
+    ]
+    makers = called_so or _makers(executions, [value])
+    inner = [e for e in makers if e.call == makers[0].call]
+    # What is set once more to what it is already says where it goes, and not where it comes from.
+    return [e for e in inner if not any(a in wanted for a in e.reads.values())] or inner
+
+
+def _last(path: str) -> str:
+    return re.split(r"\W", path.rstrip("]'"))[-1]
 
 
 def _is_plain(value: Array, plain: Values) -> bool:
@@ -96,20 +131,28 @@ def _of_answer(
             if b is not None and (a is None or not np.allclose(a, b, rtol=1e-9, atol=0.0)):
                 spoiled.append(b)
     sounds, wrongs = Values(sound), Values(spoiled)
+    returned = Values([_wide(value) for value in found.values()], parts=False)
     follows: set[bytes] = set()
     culprits: dict[Statement, Execution] = {}
     for e in executions:
         values = [a for a in made_by(e) if not is_blank(a)]
         given = any(key(a) in follows for a in (*e.reads.values(), *e.received))
-        bad = any(a in wrongs and a not in sounds for a in values)
+        bad = any(a in returned or (a in wrongs and a not in sounds) for a in values)
         if bad and not given:
             culprits.setdefault(e.statement, e)
         if bad or given:
-            follows |= {key(a) for a in values if a not in sounds}
+            follows |= {key(a) for a in values if a not in sounds or a in returned}
     if not 0 < len(culprits) <= max(1, len(wrong.replaced)):
         return None
     statement, first = next(iter(culprits.items()))
-    return statement if all(_is_plain(a, sounds) or a in wrongs for a in first.reads.values()) else None
+    if any(a in returned and a in sounds for e in executions for a in e.reads.values()):
+        return None  # a value that has its place elsewhere is handed on as the result: where, is open
+    known = Values(_known(right))
+    for a in first.reads.values():
+        # What is wrong and was not made in this call is left from another; what may be right or wrong tells nothing.
+        if not (_is_plain(a, known) or (a in sounds) != (a in wrongs)):
+            return None
+    return statement
 
 
 def _known(s: Remembering) -> Iterator[Array]:
