@@ -9,6 +9,7 @@ from bncheck import pipeline
 from bncheck.codec import report_from_json, to_json
 from bncheck.model import Outcome, TargetSpec
 from bncheck.reporters import REPORTERS, Style
+from bncheck.reporters.document.pictures import _tick
 from bncheck.settings import Settings
 
 FIXTURES = "fixtures/buggy"
@@ -62,3 +63,10 @@ def test_what_plots_need_is_small(misprinted):
     trend = json.dumps(to_json(misprinted)["targets"][0]["findings"][0]["trend"])
     assert len(exhibit) < 1000
     assert len(trend) < 40 * 60
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.001, "0.001"), (1.0, "1"), (1e4, "10000"), (1e5, "1e5"), (1e-4, "1e-4"), (1e13, "1e13")]
+)
+def test_ticks_are_short(value, said):
+    assert _tick(value) == said

@@ -146,11 +146,10 @@ def _svg(figure: Any, axes: Any, prefix: str) -> str:
 
 def _tick(value: float) -> str:
     """Return the number at a tick of a logarithmic axis: as it is where that is short, else a power of ten."""
-    return (
-        f"{value:g}"
-        if value == 0 or 1e-3 <= abs(value) < 1e5
-        else f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
-    )
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:g}"
+    digits, _, power = f"{value:.0e}".partition("e")
+    return f"{digits}e{int(power)}"
 
 
 def _for_the_page(svg: str, prefix: str) -> str:
