@@ -20,7 +20,7 @@ def read_back(element):
     if element.tag == "mfrac":
         return f"(({parts[0]})/({parts[1]}))"
     if element.tag == "msup":
-        return f"({parts[0]})**({parts[1]})"
+        return f"{parts[0]}**({parts[1]})"  # what stands below is as wide as it is: only a bracket keeps it together
     if element.tag == "msqrt":
         return f"sqrt({''.join(parts)})"
     if element.tag == "mover":
@@ -126,6 +126,11 @@ def test_random_tokens_never_raise():
         )
         tree = parse(line)
         assert tree is None or fromstring(mathml(tree)).tag == "math"
+
+
+def test_a_negative_factor_stands_in_brackets():
+    [told] = shown("dxhat / sqrt(var + eps) * -1")
+    assert told.endswith("*(-1)")
 
 
 def test_greek_letters_and_hats():
