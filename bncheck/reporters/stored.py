@@ -36,8 +36,8 @@ def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise UsageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror or error}") from None
     if len(data) > LARGEST:
         raise UsageError(f"this is no report of bncheck: it has more than {LARGEST // 1_000_000} MB")
     try:

@@ -324,6 +324,9 @@ def test_a_report_for_machines_and_one_for_people_are_written(project):
     assert made.path.joinpath("report.txt").read_text().startswith("✘ FAIL  wrong.py::bn_forward")
     made.runpytest_inprocess("--bncheck-report", "short", "--bncheck-format", "short")
     assert made.path.joinpath("short").read_text().startswith("FAIL wrong.py::bn_forward: ")
+    made.runpytest_inprocess("--bncheck-report", "a.sarif", "--bncheck-report", "b.md")
+    assert json.loads(made.path.joinpath("a.sarif").read_text())["version"] == "2.1.0"
+    assert made.path.joinpath("b.md").read_text().startswith("## bncheck: FAIL")
 
 
 def test_a_target_that_ends_its_process_fails_and_the_others_go_on(project):
@@ -378,9 +381,10 @@ def test_what_cannot_be_verified_fails_by_itself_and_other_tests_run(project, se
         ("cases = 0", (), "cases must be at least 1"),
         ("cases = ", (), "pyproject.toml"),
         ('targets = ["right.py"]', ("--bncheck-report", "r", "--bncheck-format", "jsn"), "Did you mean json"),
+        ('targets = ["right.py"]', ("--bncheck-format", "json"), "needs a file of its own"),
         ('targets = ["right.py"]', ("--bncheck-report", "no/such/folder.json", "-k", "BN101"), "cannot write"),
     ],
-    ids=["expected", "key", "kind", "value", "toml", "format", "place"],
+    ids=["expected", "key", "kind", "value", "toml", "format", "alone", "place"],
 )
 def test_wrong_settings_are_an_error_of_usage(project, settings, options, message):
     made = project(settings, right=RIGHT)

@@ -1,0 +1,296 @@
+"""``bncheck report``: stored reports again, in any format; several formats in one run; nothing partial left behind."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+from render import REPORTS, located, report
+
+from bncheck import pipeline
+from bncheck.cli import cli
+from bncheck.codec import to_json
+from bncheck.errors import UsageError
+from bncheck.reporters import REPORTERS, Style, stored
+from bncheck.reporters.destination import IN_A_FILE
+from bncheck.reporters.outputs import Output, form_of, outputs
+
+ID = "v1:plain:seed=0,n=2,c=1"
+SEVERAL = ("--format", "junit", "-o", "a.xml", "--format", "sarif", "--output", "b", "--format", "github")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    Path("r.json").write_text(json.dumps(to_json(report(located()))))
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Put a hand-made report in the place of a run."""
+    monkeypatch.setattr(pipeline, "run", lambda specs, settings, progress=None: report(located()))
+    monkeypatch.setattr(pipeline, "replay", lambda specs, case_id, settings: report(located()))
+
+
+def invoke(*words):
+    return CliRunner().invoke(cli, list(words), prog_name="bncheck")
+
+
+def in_a_file(form, verbose=False):
+    return REPORTERS.get(form)(report(located()), Style(width=IN_A_FILE, verbose=verbose))
+
+
+# ------------------------------------------------------------------------------------------------------ stored reports
+
+
+@pytest.mark.parametrize("form", sorted(set(REPORTERS.names()) - {"html"}))
+def test_a_stored_report_makes_the_same_as_the_run(form):
+    result = invoke("report", "r.json", "--format", form, "--output", "out")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "the report is in out\n")
+    assert Path("out").read_text(encoding="utf-8") == in_a_file(form)
+
+
+def test_it_is_shown_for_people_by_default():
+    result = invoke("report", "r.json")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("✘ FAIL  misprinted.py::batchnorm")
+    assert invoke("report", "r.json", "-q").stdout.count("\n") == 1
+    assert "Worked out for channel 0" in invoke("report", "r.json", "-v").stdout
+
+
+def test_the_code_is_not_needed_and_nothing_is_run(monkeypatch):
+    monkeypatch.setattr(pipeline, "_run", None)
+    assert invoke("report", "r.json").exit_code == 0
+
+
+def test_the_schema_is_printed():
+    result = invoke("report", "--schema")
+    assert result.exit_code == 0
+    Draft202012Validator(json.loads(result.stdout)).validate(json.loads(Path("r.json").read_text()))
+
+
+def test_a_byte_order_mark_is_no_fault():
+    Path("bom.json").write_bytes(b"\xef\xbb\xbf" + Path("r.json").read_bytes())
+    assert invoke("report", "bom.json").exit_code == 0
+
+
+def deep(levels):
+    return '{"schema": "bncheck.report/1", "targets": ' + "[" * levels + "]" * levels + "}"
+
+
+def spoiled(change):
+    data = to_json(report(located()))
+    change(data)
+    return json.dumps(data)
+
+
+def _wrong_shape(data):
+    data["targets"][0]["exhibits"][0]["comparisons"][0]["found"]["shape"] = [3, 3]
+
+
+def _negative_shape(data):
+    data["targets"][0]["exhibits"][0]["inputs"]["x"]["shape"] = [-3, -2]
+
+
+BAD = {
+    "truncated": (lambda: Path("r.json").read_text()[:-100], "this is no JSON: .*it may be cut off"),
+    "cut in a text": (lambda: '{"schema": "bnch', "this is no JSON: Unterminated string .*it may be cut off"),
+    "empty": (lambda: "", "this is no JSON"),
+    "no object": (lambda: "[1]", "this is no report of bncheck"),
+    "foreign": (lambda: '{"version": "2.1.0", "runs": []}', "no report of bncheck: schema should be"),
+    "newer": (lambda: '{"schema": "bncheck.report/2"}', "a newer bncheck wrote this report: .*report/2"),
+    "much newer": (lambda: '{"schema": "bncheck.report/10"}', "a newer bncheck wrote this report"),
+    "other number": (lambda: '{"schema": "bncheck.report/01x"}', "no report of bncheck: schema should be"),
+    "too deep": (lambda: deep(100_000), "nested too deep"),
+    "deep": (lambda: deep(900), "(nested too deep|should be an object)"),
+    "not finite": (lambda: spoiled(lambda d: d.update(seed=float("nan"))), "no strict JSON: NaN"),
+    "endless number": (lambda: f'{{"schema": {"1" * 10_000}}}', "no JSON that can be read"),
+    "missing": (lambda: spoiled(lambda d: d["targets"][0].pop("name")), r"Report\.targets\[0\]: 'name' is missing"),
+    "wrong shape": (lambda: spoiled(_wrong_shape), r"comparisons\[0\]\.found has 6 values"),
+    "negative shape": (lambda: spoiled(_negative_shape), r"inputs\['x'\] has 6 values"),
+    "control": (lambda: '{"schema": "\\u001b[31m"}', r"schema should be .*x1b"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_report_is_one_line_and_exits_2(name):
+    make, said = BAD[name]
+    Path("bad.json").write_text(make())
+    result = invoke("report", "bad.json", "--output", "out.html")
+    assert result.exit_code == 2, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("bncheck: bad.json: ")
+    assert result.stderr.count("\n") == 1
+    assert "\x1b" not in result.stderr
+    assert re.search(said, result.stderr)
+    assert sorted(os.listdir()) == ["bad.json", "r.json"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xff\xfe{\x00}\x00", "this is not UTF-8 (byte 0); it looks like UTF-16: write it with --output"),
+        (b'{"schema": "\xe9"}', "this is not UTF-8 (byte 12)"),
+        (bytes(range(256)), "this is not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_one_line(data, said):
+    Path("bad.json").write_bytes(data)
+    result = invoke("report", "bad.json")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(("place", "said"), [("none.json", "No such file"), (".", "Is a directory")])
+def test_what_cannot_be_read_is_one_line(place, said):
+    result = invoke("report", place)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_no_more_is_read_than_a_report_can_have(monkeypatch):
+    monkeypatch.setattr(stored, "LARGEST", 1_000_000)
+    Path("large.json").write_bytes(b" " * 1_000_001)
+    result = invoke("report", "large.json")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "it has more than 1 MB" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no device without an end")
+def test_a_device_without_an_end_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(stored, "LARGEST", 1_000_000)
+    assert "it has more than 1 MB" in invoke("report", "/dev/zero").stderr
+
+
+def test_without_a_file_it_says_what_it_needs():
+    result = invoke("report")
+    assert result.exit_code == 2
+    assert "say which report: bncheck report FILE.json" in result.stderr
+
+
+# ------------------------------------------------------------------------------------------------------ several formats
+
+
+@pytest.mark.parametrize("command", [("report", "r.json"), ("verify", "a.py"), ("replay", ID, "a.py")])
+def test_several_formats_in_one_run(runs, command):
+    result = invoke(*command, *SEVERAL)
+    assert result.exit_code == (0 if command[0] == "report" else 1)
+    verbose = command[0] == "replay"
+    assert Path("a.xml").read_text(encoding="utf-8") == in_a_file("junit", verbose)
+    assert Path("b").read_text(encoding="utf-8") == in_a_file("sarif", verbose)
+    assert result.stdout == REPORTERS.get("github")(report(located()), Style())
+    assert result.stderr.endswith("the reports are in a.xml and b\n")
+    assert sorted(os.listdir()) == ["a.xml", "b", "r.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.json", "json"), ("a.sarif", "sarif"), ("a.xml", "junit"), ("a.md", "markdown"), ("a.html", "html"),
+        ("a.htm", "html"), ("a.txt", "plain"), ("a.MD", "markdown"), ("a", "plain"), ("a.log", "plain"),
+        ("json", "plain"), (".json", "plain"), ("a.b/c", "plain"),
+    ],
+)  # fmt: skip
+def test_the_ending_names_the_format(name, form):
+    assert form_of(Path(name)) == form
+
+
+def test_files_alone_take_their_formats_from_their_endings():
+    assert outputs((), (Path("a.json"), Path("b.sarif"), Path("-")), "rich") == [
+        Output("json", Path("a.json")),
+        Output("sarif", Path("b.sarif")),
+        Output("rich", None),
+    ]
+
+
+def test_a_format_that_is_given_counts_more_than_an_ending():
+    assert outputs(("json",), (Path("a.md"),), "rich") == [Output("json", Path("a.md"))]
+
+
+def test_the_place_of_standard_output_can_be_named():
+    assert outputs(("rich", "json"), (Path("-"), Path("a.json")), "rich") == [
+        Output("rich", None),
+        Output("json", Path("a.json")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("forms", "paths", "said"),
+    [
+        (("json",), ("a", "b"), "2 outputs and 1 formats: each --output belongs to one --format"),
+        (("json", "rich"), (), "json and rich cannot both be printed"),
+        ((), ("-", "-"), "cannot both be printed"),
+        (("json", "sarif"), ("a", "./a"), "two formats cannot both be written to"),
+        (("rich", "html"), ("a.html",), "a.html belongs to --format rich"),
+        (("jsn",), (), "no format is called 'jsn'"),
+    ],
+)
+def test_what_does_not_pair_up_is_refused(forms, paths, said):
+    with pytest.raises(UsageError, match=said):
+        outputs(forms, tuple(map(Path, paths)), "rich")
+
+
+def test_formats_that_do_not_pair_up_stop_before_the_run(monkeypatch):
+    monkeypatch.setattr(pipeline, "run", lambda *_: pytest.fail("it ran"))
+    result = invoke("verify", "a.py", "--format", "json", "--format", "rich")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+# ---------------------------------------------------------------------------------------------------- nothing partial
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/b.sarif", "."])
+def test_one_file_that_cannot_be_written_leaves_none(runs, place):
+    result = invoke("verify", "a.py", "--format", "json", "-o", "a.json", "--format", "sarif", "-o", place)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("bncheck: cannot write ")
+    assert os.listdir() == ["r.json"]
+
+
+def test_a_reporter_that_fails_leaves_what_was_there(monkeypatch):
+    Path("a.json").write_text("old")
+    monkeypatch.setitem(REPORTERS._items, "sarif", lambda made, style: 1 / 0)
+    result = invoke("report", "r.json", "--format", "json", "-o", "a.json", "--format", "sarif", "-o", "b.sarif")
+    assert result.exit_code == 3
+    assert Path("a.json").read_text() == "old"
+    assert sorted(os.listdir()) == ["a.json", "r.json"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(monkeypatch):
+    def full(self, *args, **more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result = invoke("report", "r.json", "--output", "out.md")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"bncheck: cannot write {Path('out.md').resolve()}: No space left on device\n",
+    )
+    assert os.listdir() == ["r.json"]
+
+
+def test_a_report_may_be_written_over_itself():
+    result = invoke("report", "r.json", "--output", "r.json")
+    assert result.exit_code == 0
+    assert json.loads(Path("r.json").read_text())["verdict"] == "fail"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the modes of folders are others there")
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_read_only_is_one_line(tmp_path):
+    Path("closed").mkdir(mode=0o500)
+    result = invoke("report", "r.json", "--output", "closed/a.md")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("name", sorted(REPORTS))
+def test_every_report_comes_back(name):
+    Path("one.json").write_text(REPORTERS.get("json")(REPORTS[name], Style()))
+    assert repr(stored.stored(Path("one.json"))) == repr(REPORTS[name])
