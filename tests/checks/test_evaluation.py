@@ -223,6 +223,20 @@ def of_training_in_half(dy, x, mean, var, setup):
     return Gradients(*(np.float64(a) for a in (dx, (dy * xhat).sum(axis=0), dy.sum(axis=0))))
 
 
+def test_a_wrong_backward_of_training_mode_is_no_wrong_one_of_eval_mode():
+    """Its dx in eval mode is that of no mode: the error is one, and lies in training mode."""
+    judgement = judged("BN306", Keeping(backward=dx_too_large))
+    assert judgement.outcome is Outcome.SKIP
+    assert "dx is wrong in training mode too" in judgement.message
+    right_in_eval = Keeping(backward=dx_too_large, eval_backward=eval_gradients)
+    assert judged("BN306", right_in_eval).outcome is Outcome.PASS
+
+
+def dx_too_large(dy, cache):
+    found = targets.backward(dy, cache)
+    return found._replace(dx=found.dx * 1.5)
+
+
 def test_a_backward_that_raises_in_eval_mode_is_skipped_with_the_reason():
     def refuses(dy, x, mean, var, setup):
         raise RuntimeError("not in eval mode")
