@@ -13,7 +13,7 @@ from render import REPORTS, located, report
 
 from bncheck import pipeline
 from bncheck.cli import cli
-from bncheck.codec import to_json
+from bncheck.codec import report_from_json, to_json
 from bncheck.errors import UsageError
 from bncheck.reporters import REPORTERS, Style, stored
 from bncheck.reporters.destination import IN_A_FILE
@@ -99,6 +99,10 @@ def _negative_shape(data):
     data["targets"][0]["exhibits"][0]["inputs"]["x"]["shape"] = [-3, -2]
 
 
+def _hostile_code(data):
+    data["targets"][0]["findings"][0]["code"] = "BN\x1b[31m"
+
+
 BAD = {
     "truncated": (lambda: Path("r.json").read_text()[:-100], "this is no JSON: .*it may be cut off"),
     "cut in a text": (lambda: '{"schema": "bnch', "this is no JSON: Unterminated string .*it may be cut off"),
@@ -115,6 +119,7 @@ BAD = {
     "missing": (lambda: spoiled(lambda d: d["targets"][0].pop("name")), r"Report\.targets\[0\]: 'name' is missing"),
     "wrong shape": (lambda: spoiled(_wrong_shape), r"comparisons\[0\]\.found has 6 values"),
     "negative shape": (lambda: spoiled(_negative_shape), r"inputs\['x'\] has 6 values"),
+    "hostile code": (lambda: spoiled(_hostile_code), "is no code or name of a check"),
     "control": (lambda: '{"schema": "\\u001b[31m"}', r"schema should be .*x1b"),
 }
 
@@ -293,4 +298,51 @@ def test_a_folder_that_is_read_only_is_one_line(tmp_path):
 @pytest.mark.parametrize("name", sorted(REPORTS))
 def test_every_report_comes_back(name):
     Path("one.json").write_text(REPORTERS.get("json")(REPORTS[name], Style()))
-    assert repr(stored.stored(Path("one.json"))) == repr(REPORTS[name])
+    assert to_json(stored.stored(Path("one.json"))) == to_json(REPORTS[name])
+
+
+# ------------------------------------------------------------------------------------------- reports changed by hand
+
+
+def changed_reports():
+    """Return stored reports of which one list, object, text or number is emptied, cut or out of all bounds."""
+    whole = to_json(report(located()))
+
+    def places(data, place=()):
+        yield place
+        items = data.items() if isinstance(data, dict) else enumerate(data[:2]) if isinstance(data, list) else ()
+        for key, value in items:
+            yield from places(value, (*place, key))
+
+    for place in list(places(whole))[1:]:
+        data = json.loads(json.dumps(whole))
+        at = data
+        for step in place[:-1]:
+            at = at[step]
+        old = at[place[-1]]
+        for new in ([], {}, "", None, -1, 10**30, "NaN", [-1], *([old[:1]] if isinstance(old, list) else [])):
+            at[place[-1]] = new
+            try:
+                yield report_from_json(data)
+            except UsageError:
+                continue
+        at[place[-1]] = old
+
+
+@pytest.fixture(scope="module")
+def changed():
+    """Return those that are let through, each once."""
+    kept = {}
+    for made in changed_reports():
+        try:
+            kept.setdefault(repr((made.targets, made.versions, made.seed)), stored._sound(made))
+        except UsageError:
+            continue
+    assert len(kept) > 100
+    return list(kept.values())
+
+
+@pytest.mark.parametrize("form", sorted(set(REPORTERS.names()) - {"html", "rich"}))
+def test_a_report_changed_by_hand_is_shown_or_refused(changed, form):
+    for made in changed:
+        assert isinstance(REPORTERS.get(form)(made, Style(verbose=True)), str)

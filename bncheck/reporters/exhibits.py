@@ -101,7 +101,7 @@ WIDEST = 9
 def _worked(worked: Worked, eps: float, style: Style) -> Iterator[RenderableType]:
     """Yield the formulas line by line, so that the numbers can be followed by hand."""
     given = f"m = {worked.m}, gamma = {number(worked.gamma, 5)}, beta = {number(worked.beta, 5)}, eps = {number(eps)}"
-    widest = max(len(quantity.name) + len(quantity.formula) for quantity in worked.quantities)
+    widest = max((len(quantity.name) + len(quantity.formula) for quantity in worked.quantities), default=0)
     most = max((style.width - 14 - widest) // (WIDEST + 1), 1)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)

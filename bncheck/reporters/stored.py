@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,8 @@ from bncheck.report import ArrayData, Report, TargetReport
 
 # A target takes some ten thousand bytes, a megabyte with everything shown: this is a hundred of those.
 LARGEST = 100_000_000
+# Codes and names are the only texts of a report that reporters print as they are.
+_WORD = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 def stored(path: Path) -> Report:
@@ -63,8 +66,13 @@ def _refuse(word: str) -> NoReturn:
 
 
 def _sound(report: Report) -> Report:
-    """Return a report whose arrays are as large as they say; what reporters do with them rests on that."""
+    """Return a report that holds what reporters rest on: arrays as large as they say, codes and names that are words."""
     for place, target in enumerate(report.targets):
+        ours = [word for told in (*target.findings, *target.diagnoses) for word in (told.code, told.name)]
+        ours += [finding.follows_from for finding in target.findings if finding.follows_from is not None]
+        odd = next((word for word in ours if not _WORD.fullmatch(word)), None)
+        if odd is not None:
+            raise UsageError(f"Report.targets[{place}]: {odd!r:.80} is no code or name of a check or a bug")
         for name, array in _arrays(target):
             size = math.prod(array.shape) if min(array.shape, default=0) >= 0 else -1
             if size != len(array.values):
