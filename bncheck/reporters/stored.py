@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,11 +67,9 @@ def _refuse(word: str) -> NoReturn:
 
 
 def _sound(report: Report) -> Report:
-    """Return a report that holds what reporters rest on: arrays as large as they say, codes and names that are words."""
+    """Return a report that holds what reporters rest on: arrays as large as they say, and codes that are words."""
     for place, target in enumerate(report.targets):
-        ours = [word for told in (*target.findings, *target.diagnoses) for word in (told.code, told.name)]
-        ours += [finding.follows_from for finding in target.findings if finding.follows_from is not None]
-        odd = next((word for word in ours if not _WORD.fullmatch(word)), None)
+        odd = next((word for word in _ours(target) if not _WORD.fullmatch(word)), None)
         if odd is not None:
             raise UsageError(f"Report.targets[{place}]: {odd!r:.80} is no code or name of a check or a bug")
         for name, array in _arrays(target):
@@ -79,6 +78,14 @@ def _sound(report: Report) -> Report:
                 said = f"{name} has {len(array.values)} values, which do not fit its shape {list(array.shape)!s:.80}"
                 raise UsageError(f"Report.targets[{place}]: {said}")
     return report
+
+
+def _ours(target: TargetReport) -> Iterator[str]:
+    """Yield the codes and names, which are bncheck's own."""
+    for finding in target.findings:
+        yield from (finding.code, finding.name, *([] if finding.follows_from is None else [finding.follows_from]))
+    for diagnosis in target.diagnoses:
+        yield from (diagnosis.code, diagnosis.name)
 
 
 def _arrays(target: TargetReport) -> list[tuple[str, ArrayData]]:
