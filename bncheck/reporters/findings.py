@@ -13,6 +13,7 @@ from bncheck.model import Outcome
 from bncheck.report import Finding, TargetReport, Verdict
 from bncheck.reporters import Style
 from bncheck.reporters.exhibits import ROOMY, indented
+from bncheck.reporters.sparkline import sparkline
 from bncheck.reporters.wording import DASH, TIMES, cases_in_words, clean, excess, number
 
 OUTCOME_SIGNS = {Outcome.PASS: "✔", Outcome.FAIL: "✘", Outcome.WARN: "!", Outcome.INCONCLUSIVE: "?", Outcome.SKIP: DASH}
@@ -83,3 +84,5 @@ def _finding_message(finding: Finding, known: str, style: Style) -> Iterator[Ren
     when = [clean(text, style.ascii) for text in (known, *told) if text]
     if when:
         yield indented(Text(f"→ {'; '.join(when)}", style="bold" if finding.condition else ""), 4)
+    if finding.trend is not None and finding.condition and not known and (style.verbose or style.width >= ROOMY):
+        yield indented(sparkline(finding.trend, style.ascii), 4)

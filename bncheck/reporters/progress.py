@@ -23,15 +23,25 @@ def on_terminal(quiet: bool) -> Iterator[Show | None]:
         return
     from rich.console import Console
     from rich.markup import escape as plain
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
+    cut = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # the rest of the line is for the name
+    columns = (
+        BarColumn(bar_width=12), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True), TextColumn("{task.description}", table_column=cut),
+    )  # fmt: skip
+    with Bar(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
+        task = bar.add_task("starting", total=None, rate="")
 
         def show(progress: Progress) -> None:
-            bar.update(task, description=plain(_said(progress)), completed=progress.done, total=progress.total)
+            if progress.done == 1:
+                bar.reset(task)  # of another target: rates and times begin anew
+            speed = bar.tasks[0].speed
+            rate = f"{speed:.0f} cases/s, left:" if speed else ""
+            said = plain(_said(progress))
+            bar.update(task, description=said, completed=progress.done, total=progress.total, rate=rate)
 
         yield show
 
