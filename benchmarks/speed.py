@@ -29,10 +29,11 @@ from bncheck.model import Target, TargetSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIR = ROOT / "fixtures" / "correct" / "cs231n_staged.py"
+WRONG = ROOT / "fixtures" / "buggy" / "misprinted_dx.py"
 REPEATS = 11
 
 
-def seconds(command: Sequence[str], repeats: int = REPEATS) -> list[float]:
+def seconds(command: Sequence[str], repeats: int = REPEATS, *, fails: bool = False) -> list[float]:
     """Return the wall time of a command, several times, each in a new process.
 
     Python finds everything compiled, as it does where a package is installed: a run before, which is not counted,
@@ -44,13 +45,24 @@ def seconds(command: Sequence[str], repeats: int = REPEATS) -> list[float]:
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         for _ in range(1 + repeats):
             start = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, env=env)
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT, env=env)
+            if done.returncode != int(fails):
+                raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.decode()}")
             times.append(time.perf_counter() - start)
     return times[1:]
 
 
 def spread(times: Sequence[float]) -> str:
     return f"{min(times):.2f} - {statistics.median(times):.2f} - {max(times):.2f}"
+
+
+def all_formats(bncheck: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Return the wall times of a failing run without further formats, and with six of them."""
+    verify = [*bncheck, "verify", str(WRONG)]
+    forms = ("json", "sarif", "junit", "github", "markdown", "html")
+    with tempfile.TemporaryDirectory() as folder:
+        further = [part for form in forms for part in ("--format", form, "--output", f"{folder}/report.{form}")]
+        return seconds(verify, fails=True), seconds([*verify, *further], fails=True)
 
 
 def case_costs() -> list[tuple[str, str, float]]:
@@ -91,6 +103,7 @@ def main() -> None:
     shown_help = seconds([*bncheck, "--help"])
     verify = seconds([*bncheck, "verify", str(PAIR), "--format", "json"])
     alone = seconds([*bncheck, "verify", str(PAIR), "--format", "json", "--jobs", "1"])
+    shown, six = all_formats(bncheck)
     ratio = [a / b for a, b in zip(shown_help, numpy_only, strict=True)]
     lines = [
         "# Benchmarks",
@@ -106,6 +119,8 @@ def main() -> None:
         f"| ratio of the two | {spread(ratio)} | at most 3 |",
         f"| `bncheck verify` of a NumPy pair, default cases | {spread(verify)} | at most 2.5 |",
         f"| the same with `--jobs 1` | {spread(alone)} | |",
+        f"| `bncheck verify` of a wrong pair, shown on the terminal | {spread(shown)} | |",
+        f"| the same in six formats at once, HTML with its plots among them | {spread(six)} | at most 1 more |",
         "",
         "Cost of one case in units of the target's own forward + backward (median of 25):",
         "",

@@ -38,6 +38,8 @@ Reporter = Callable[[Report, Style], str]
 
 # Formats that need more than is always installed: the extra has the format's name.
 NEEDED = {"html": ("jinja2", "matplotlib")}
+# Modules that take long to import, and are needed only when the report is written.
+AHEAD = {"html": ("matplotlib.figure", "matplotlib.backends.backend_svg", "jinja2")}
 
 
 class _Reporters(Registry[Reporter]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from bncheck.errors import UsageError
 from bncheck.report import Report
-from bncheck.reporters import REPORTERS
+from bncheck.reporters import AHEAD, REPORTERS
 from bncheck.reporters.destination import opened, style_for
 from bncheck.reporters.wording import several
 
@@ -99,6 +101,7 @@ def writing(wanted: Sequence[Output], verbose: bool) -> Iterator[Callable[[Repor
         If a file cannot be written: at once, before there is a report.
 
     """
+    _load_ahead({output.form for output in wanted})
     with ExitStack() as stack:
         writers = [(output, stack.enter_context(opened(output.path))) for output in wanted]
 
@@ -110,6 +113,13 @@ def writing(wanted: Sequence[Output], verbose: bool) -> Iterator[Callable[[Repor
                 to(text)
 
         yield write
+
+
+def _load_ahead(forms: set[str]) -> None:
+    """Import what formats need while the user's code runs: some libraries take as long as a small run."""
+    modules = [module for form in forms for module in AHEAD.get(form, ())]
+    if modules:
+        threading.Thread(target=lambda: [importlib.import_module(module) for module in modules], daemon=True).start()
 
 
 def written_to(wanted: Sequence[Output]) -> str:
