@@ -117,8 +117,8 @@ class Averages:
         """Yield sets of bugs that give both statistics by one rule: a convention's, or a solved fraction's."""
         for unbiased in (False, True):
             for rule in [None] if rules is None else [rule for rule in rules if rule.unbiased == unbiased]:
-                mean, var = (self._giving(name, rule, unbiased, tried) for name in STATISTICS)
-                yield from self._joint(mean, var)
+                if mean := self._giving(MEAN, rule, unbiased, tried):
+                    yield from self._joint(mean, self._giving(VAR, rule, unbiased, tried))
 
     def _giving(
         self, name: str, rule: Rule | None, unbiased: bool, tried: Sequence[_Tried]
