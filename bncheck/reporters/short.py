@@ -26,7 +26,9 @@ def in_one_line(target: TargetReport) -> str:
     roots = [f for f in target.findings if f.outcome is wanted and f.follows_from is None]
     roots = roots or [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]
     if roots and target.verdict is not Verdict.PASS:
-        return ", ".join(f"{f.code} {f.name}" for f in roots)
+        failing = ", ".join(f"{f.code} {f.name}" for f in roots)
+        bugs = ", ".join(f"{d.code} {d.name}" for d in target.diagnoses if d.is_named)
+        return f"{bugs} ({failing})" if bugs else failing
     alone = ", forward only" if target.conventions is not None and target.conventions.forward_only else ""
     passed = sum(f.outcome is Outcome.PASS for f in target.findings)
     warned = f", {count(len(roots), 'warning')}" if roots else ""
