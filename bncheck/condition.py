@@ -277,13 +277,21 @@ def trend_of(finding: Finding, condition: Condition | None, results: Sequence[Ca
     parameter, value = _parameter(condition.words if condition else "", seen)
     values = [float(value(case)) for case in seen]
     order = sorted(range(len(told)), key=lambda k: (values[k], ratios[told[k]]))
-    kept = order[:: -(-len(order) // MOST_POINTS)]
+    kept = _thinned(order, lambda k: failed[told[k]])
     return Trend(
         parameter,
         tuple(values[k] for k in kept),
         tuple(ratios[told[k]] for k in kept),
         tuple(failed[told[k]] for k in kept),
     )
+
+
+def _thinned(order: Sequence[int], keeps: Callable[[int], bool]) -> list[int]:
+    """Return at most MOST_POINTS of the points, in their order: a share of either outcome, and both ends."""
+    kept = {order[0], order[-1]} if order else set()
+    for group in ([k for k in order if keeps(k)], [k for k in order if not keeps(k)]):
+        kept.update(group if len(order) <= MOST_POINTS else group[:: -(-len(group) // (MOST_POINTS // 2 - 1)) or 1])
+    return [k for k in order if k in kept]
 
 
 def _parameter(words: str, seen: Sequence[Seen]) -> tuple[str, Callable[[Seen], float]]:

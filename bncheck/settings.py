@@ -41,6 +41,8 @@ _KINDS = {
 }
 
 
+# Each is a process with the libraries of the source in it: more of them is a slip of the key on most machines.
+_MOST_JOBS = 64
 # Keys that are not called as the setting is.
 _KEYS = {"as": "kind", "adapter": "adapter_file"}
 # What a setting may be, where that is a short list.
@@ -70,8 +72,6 @@ class Settings(Declared):
         "BN2, BN503" is split.
     timeout : float
         Seconds without any sign of life after which an isolated worker is killed.
-    jobs : int or None
-        How many isolated workers share the cases; None lets the number of cases and of cores decide.
     strict : bool
         Whether warnings fail.
     targets : tuple of str
@@ -79,6 +79,8 @@ class Settings(Declared):
     expected : tuple of Expected
         Failures that are known and stay for a reason; tables or mappings with check, reason and target are taken too.
         One that does not happen any more is a failure.
+    jobs : int or None
+        How many isolated workers share the cases; None lets the number of cases and of cores decide.
 
     """
 
@@ -89,10 +91,10 @@ class Settings(Declared):
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     timeout: float = 20.0
-    jobs: int | None = None
     strict: bool = False
     targets: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = ()
+    jobs: int | None = None
 
     @property
     def declared(self) -> Declared:
@@ -120,8 +122,8 @@ class Settings(Declared):
             raise UsageError(f"layout {self.layout!r} is not known. {did_you_mean(self.layout.upper(), LAYOUTS)}")
         if self.cases < 1:
             raise UsageError(f"cases must be at least 1, not {self.cases}")
-        if self.jobs is not None and self.jobs < 1:
-            raise UsageError(f"jobs must be at least 1, not {self.jobs}")
+        if self.jobs is not None and not 1 <= self.jobs <= _MOST_JOBS:
+            raise UsageError(f"jobs must be between 1 and {_MOST_JOBS}, not {self.jobs}")
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"seed must be between 0 and 2**64 - 1, not {self.seed}")
         # Python's queues and locks wait no longer than this.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -35,9 +37,9 @@ class WorkerError(RuntimeError):
 
 
 def workers(settings: Settings) -> int:
-    """Return how many processes should share a sweep: as many as asked for, else as pay off and have a core each."""
+    """Return how many processes should share a sweep: as asked for, if so many have a share, else as pay off."""
     if settings.jobs is not None:
-        return settings.jobs
+        return min(settings.jobs, max(1, settings.cases - _HEAD))
     if settings.device != "cpu":
         return 1  # a device's memory may be too little for two
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -101,6 +103,7 @@ class Isolated:
                     hear(Abandoned(len(sweep.left)))
                     self._close()
                     return
+            sweep.wait_for_first()
         except KeyboardInterrupt:
             for answer in sweep.known():
                 hear(answer)
@@ -116,9 +119,10 @@ class Isolated:
         self._close()
 
     def _close(self) -> None:
-        for place in self._places:
-            place.close()
-        self._places = []
+        places, self._places = self._places, []
+        with ExitStack() as each:  # a second Ctrl-C does not spare the rest
+            for place in places:
+                each.callback(place.close)
 
 
 class _SharedSweep:
@@ -134,7 +138,7 @@ class _SharedSweep:
         cases = [task.cases[:_HEAD] + rest[0], *rest[1:]]
         self._shares = [replace(task, cases=share) for share in cases]
         self._ended = False
-        self._begun(0, places[0])
+        self._of_first = [self._begun(0, places[0])]
         self._elsewhere = {number: self._begun(number, place) for number, place in enumerate(places) if number}
 
     def _begun(self, number: int, place: _Place) -> Future[None]:
@@ -185,8 +189,14 @@ class _SharedSweep:
         share = self._shares[number]
         left = {*self.left} - {*self._answers}
         self._shares[0] = replace(share, cases=tuple(case for case in share.cases if case in left))
-        self._begun(0, self._first)
+        self._of_first.append(self._begun(0, self._first))
         del self._elsewhere[number]
+
+    def wait_for_first(self) -> None:
+        """Wait until the first place has read all that its child has to say: its next task may be any."""
+        for future in self._of_first:
+            if not future.cancel():
+                future.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +216,14 @@ class _Place:
         self._child: Child | None = None
         self._closed = False
         self._line: ThreadPoolExecutor | None = None
+        self._turn = threading.Lock()
 
-    def start(self) -> None:
-        """Start the child, if there is none."""
-        if self._child is None:
-            self._child = Child()
+    def start(self) -> Child | None:
+        """Return the child, started if there is none; None once the place is closed."""
+        with self._turn:
+            if self._child is None and not self._closed:
+                self._child = Child()
+            return self._child
 
     def later(self, task: Task, hear: Hear) -> Future[None]:
         """Perform a task in a thread, after those before it."""
@@ -235,9 +248,9 @@ class _Place:
 
     def _once(self, task: Task, hear: Hear, left: list[str]) -> Died | None:
         """Run what is left of a task; strike judged cases off `left`; return how the worker died, or None."""
-        self.start()
-        child = self._child
-        assert child is not None
+        child = self.start()
+        if child is None:
+            return None
         child.send(task_line(task))
         current: str | None = None
         while True:
@@ -245,7 +258,8 @@ class _Place:
             if event is None:
                 silent = child.alive
                 how = child.stop()
-                self._child = None
+                with self._turn:
+                    self._child = None
                 return Died(current or None, how, silent)
             if event == DONE:
                 return None
@@ -266,8 +280,9 @@ class _Place:
 
     def close(self) -> None:
         """End the child at once, and what it performs with it."""
-        self._closed = True
-        if self._child is not None:
-            self._child.kill()
+        with self._turn:
+            self._closed = True
+            if self._child is not None:
+                self._child.kill()
         if self._line is not None:
             self._line.shutdown(cancel_futures=True)

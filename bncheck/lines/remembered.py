@@ -50,12 +50,17 @@ def pointed_in_course(
     try:
         relived(target, moment, trace.run)
         executions = [] if trace.given_up else last_of_loops(trace.executions)
+        trained = Trace()
+        if moment.inference:
+            relived(target, Moment(moment.training, []), trained.run)
         with np.errstate(all="ignore"):
             choose = _of_update if set(found) <= set(_OF_STATISTICS) else _of_answer
             statement = choose(executions, right, wrong, found)
     except Exception:  # a hint is not worth a report: whatever user code holds, it does without
         return None
-    return None if statement is None else shown(statement, source)
+    # What training runs too is right there, if it is not what eval mode should not run at all.
+    shared = not set(found) & {"held_mean", "held_var"} and statement in {e.statement for e in trained.executions}
+    return None if statement is None or shared else shown(statement, source)
 
 
 def _of_update(
@@ -76,8 +81,8 @@ def _of_update(
     for path, a in first.reads.items():
         source = _made_for(first, path, executions)
         if a in taken and source is not None:
-            return source.statement if all(_is_plain(b, plain) for b in source.reads.values()) else None
-    return first.statement if all(_is_plain(a, plain) for a in first.reads.values()) else None
+            return source.statement if _reads_plainly(source, executions, plain, right) else None
+    return first.statement if _reads_plainly(first, executions, plain, right) else None
 
 
 def _made_for(reader: Execution, path: str, executions: Sequence[Execution]) -> Execution | None:
@@ -109,8 +114,15 @@ def _last(path: str) -> str:
     return re.split(r"\W", path.rstrip("]'"))[-1]
 
 
-def _is_plain(value: Array, plain: Values) -> bool:
-    return value.size == 1 or is_blank(value) or value in plain
+def _reads_plainly(e: Execution, executions: Sequence[Execution], plain: Values, s: Remembering) -> bool:
+    """Tell whether a statement reads nothing but what is right: of numbers that were worked out, what a case gives."""
+    beside = [other for other in executions if other.call == e.call]
+    worked_out = {path for other in beside for path, a in other.makes.items() if a.size == 1}
+    given = (s.m, s.momentum, s.eps)
+    return all(
+        a in plain or is_blank(a) if a.size > 1 else path not in worked_out or float(a.flat[0]) in given
+        for path, a in e.reads.items()
+    )
 
 
 def _makers(executions: Sequence[Execution], values: Iterable[Any]) -> list[Execution]:
@@ -147,12 +159,9 @@ def _of_answer(
     statement, first = next(iter(culprits.items()))
     if any(a in returned and a in sounds for e in executions for a in e.reads.values()):
         return None  # a value that has its place elsewhere is handed on as the result: where, is open
-    known = Values(_known(right))
-    for a in first.reads.values():
-        # What is wrong and was not made in this call is left from another; what may be right or wrong tells nothing.
-        if not (_is_plain(a, known) or (a in sounds) != (a in wrongs)):
-            return None
-    return statement
+    # What is wrong and was not made in this call is left from another; what may be right or wrong tells nothing.
+    plain = Values([*_known(right), *(a for a in (*sound, *spoiled) if (a in sounds) != (a in wrongs))])
+    return statement if _reads_plainly(first, executions, plain, right) else None
 
 
 def _known(s: Remembering) -> Iterator[Array]:

@@ -79,4 +79,4 @@ def _shell() -> Any:
 
 
 def _said(progress: Progress) -> str:
-    return clean(progress.target) + (f", {progress.failures} failing" if progress.failures else "")
+    return (f"{progress.failures} failing, " if progress.failures else "") + clean(progress.target)

@@ -12,12 +12,12 @@ from bncheck.report import Trend
 from bncheck.reporters.wording import clean, number
 
 # From within the bounds to the largest error, by orders of magnitude; a dot where every case passes.
-PASSES, LEVELS = "·", "▁▂▃▄▅▆▇█"
+PASSES, LEVELS = ".", "▁▂▃▄▅▆▇█"
 MOST_CELLS = 24
 
 
 def sparkline(trend: Trend, ascii_only: bool = False) -> Text:
-    """Return "error by N  ···▅▇█  1 to 4096": a cell for each value, or for neighbours where they are many.
+    """Return "error by N  ...▅▇█  from 1 to 4096": a cell for each value, or for neighbours where they are many.
 
     Each cell has the worst case of its values. Heights are orders of magnitude of the error over what is allowed.
     """

@@ -66,6 +66,10 @@ def _refuse(word: str) -> NoReturn:
     raise UsageError(f"this is no strict JSON: {word} should be a string")
 
 
+# An array without elements may still have an axis that takes long to walk along.
+LARGEST_EMPTY = 4096
+
+
 def _sound(report: Report) -> Report:
     """Return a report that holds what reporters rest on: arrays as large as they say, and codes that are words."""
     for place, target in enumerate(report.targets):
@@ -74,9 +78,13 @@ def _sound(report: Report) -> Report:
             raise UsageError(f"Report.targets[{place}]: {odd!r:.80} is no code or name of a check or a bug")
         for name, array in _arrays(target):
             size = math.prod(array.shape) if min(array.shape, default=0) >= 0 else -1
-            if size != len(array.values):
+            if size != len(array.values) or (size == 0 and (".expected" in name or max(array.shape) > LARGEST_EMPTY)):
                 said = f"{name} has {len(array.values)} values, which do not fit its shape {list(array.shape)!s:.80}"
                 raise UsageError(f"Report.targets[{place}]: {said}")
+        for finding in target.findings:
+            trend = finding.trend
+            if trend and len({len(trend.values), len(trend.ratios), len(trend.failed)}) > 1:
+                raise UsageError(f"Report.targets[{place}]: the trend of {finding.code} has lists of different lengths")
     return report
 
 

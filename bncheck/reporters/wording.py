@@ -16,7 +16,7 @@ LONGEST = 400
 DASH = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 # One character for one, so that ASCII keeps every column where it was.
-_ASCII = str.maketrans(f"✔✘·{DASH}—{TIMES}→…─≤≥±◀²³░▒▓█│▁▂▃▄▅▆▇", "+x|--x>~-<>~<23-+*#|_.:;=oO")
+_ASCII = str.maketrans(f"✔✘·{DASH}—{TIMES}→…─≤≥±◀²³░▒▓█│▁▂▃▄▅▆▇", "+x|--x>~-<>~<23-+*#|_-:;=oO")
 _HARMLESS_CONTROL = {"\n": " ", "\r": " ", "\t": " "}
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 

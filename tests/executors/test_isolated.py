@@ -268,16 +268,26 @@ def test_garbage_on_the_wire_is_refused(line):
         read_event(line)
 
 
-def test_ctrl_c_on_the_command_line_ends_with_130_and_a_report(tmp_path):
-    path = wrapped(tmp_path, "import time", "time.sleep(0.02)")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bncheck", "verify", str(path), "--format", "json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
+BEGUN = "time.sleep(0.02)\nif x.shape == (8, 5): open(os.path.join(os.path.dirname(__file__), 'begun'), 'w')"
+
+
+def stopped_in_the_sweep(folder, number):
+    """Return exit code, output and errors of a run that gets a signal in the second case of its sweep."""
+    path = wrapped(folder, "import os, time", BEGUN)
+    command = [sys.executable, "-m", "bncheck", "verify", str(path), "--format", "json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (folder / "begun").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_ends_with_130_and_a_report(tmp_path, number):
+    code, out, err = stopped_in_the_sweep(tmp_path, number)
+    assert code == 130, err
     assert '"verdict": "interrupted"' in out
     assert "Traceback" not in err
 
@@ -288,17 +298,3 @@ def test_falling_silent_on_a_large_batch_only_is_a_warning(tmp_path):
     assert survival(report).outcome is Outcome.WARN
     assert "--timeout" in survival(report).message
     assert report.verdict is Verdict.PASS
-
-
-def test_being_asked_to_stop_is_like_ctrl_c(tmp_path):
-    begun = "time.sleep(0.02)\nif x.shape == (8, 5): open(os.path.join(os.path.dirname(__file__), 'begun'), 'w')"
-    path = wrapped(tmp_path, "import os, time", begun)
-    command = [sys.executable, "-m", "bncheck", "verify", str(path), "--format", "json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + 60
-    while not (tmp_path / "begun").exists() and time.monotonic() < end:  # the second case of the sweep
-        time.sleep(0.05)
-    process.terminate()
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert '"verdict": "interrupted"' in out

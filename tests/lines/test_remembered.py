@@ -15,7 +15,7 @@ BUGGY = Path(__file__).parents[2] / "fixtures" / "buggy"
 
 # What the line that is named begins with, as read in the fixtures; "" where none is plain.
 FAULTY = {
-    "batch_statistics_in_eval": "mean, var = x.mean(axis=0), x.var(axis=0)",
+    "batch_statistics_in_eval": "",  # its line is that of training, too, and right there
     "bessel_upside_down": "self.running_var += self.alpha * (var * (m - 1) / m",
     "deviation_averaged": "self.running_var = self.momentum * self.running_var + (1 - self.momentum) * sd",
     "eps_outside_root_in_eval": "return self.gamma * (x - self.moving_mean) / (np.sqrt(self.moving_var) + self.eps",
@@ -115,12 +115,15 @@ IN_PLACE = LAYER.replace(
          "            return self.infer(x)", "self.update(x.mean(0)"),
         (STAGED, "new = taken * (1 - self.momentum)", "new = taken * self.momentum", ""),
         (STAGED, "self.rv = old + new", "self.rv = old - new", ""),
+        (LAYER, "        taken = var * m / (m - 1)\n", "        k = (m / (m - 1)) ** 2\n        taken = var * k\n", ""),
+        (LAYER, "np.sqrt(self.rv + self.eps)\n        return", "np.sqrt(self.rv + e)\n        return", ""),
         (IN_PLACE, "self.rv += (1 - self.momentum) * taken", "self.rv += taken", None),
     ],
 )  # fmt: skip
 def test_the_line_of_a_fault_in_code_of_another_style(tmp_path, source, right, wrong, shown):
     """What is shown is the line that was changed, or what is expected there; at worst nothing, never another line."""
     assert source.count(right) == 1
+    source = source.replace("        shifted = x - self.rm", "        e = self.eps ** 2\n        shifted = x - self.rm")
     path = tmp_path / "my_bn.py"
     path.write_text(source.replace(right, wrong))
     changed = wrong if shown is None else shown

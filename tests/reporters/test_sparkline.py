@@ -14,7 +14,7 @@ def drawn(values, ratios, failed=None):
 
 
 def test_cells_are_as_high_as_the_orders_of_magnitude():
-    assert drawn([1, 2, 3, 4], [0.5, 1e4, 1e8, 0.1]) == "·▅█·"
+    assert drawn([1, 2, 3, 4], [0.5, 1e4, 1e8, 0.1]) == ".▅█."
 
 
 def test_of_several_cases_of_a_value_the_worst_is_shown():
@@ -32,7 +32,7 @@ def test_a_failure_within_the_bounds_is_the_lowest():
 def test_many_values_share_cells_and_none_is_lost():
     line = drawn(range(1, 1001), [1e3 if value == 700 else 0.1 for value in range(1, 1001)])
     assert len(line) <= MOST_CELLS
-    assert [at for at, cell in enumerate(line) if cell != "·"] == [int(699 / 1000 * len(line))]
+    assert [at for at, cell in enumerate(line) if cell != "."] == [int(699 / 1000 * len(line))]
 
 
 def test_the_range_is_said():
