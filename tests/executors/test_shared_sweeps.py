@@ -9,10 +9,14 @@ import pytest
 
 from bncheck import pipeline
 from bncheck.codec import encode
+from bncheck.errors import UsageError
 from bncheck.executors import isolated
+from bncheck.executors.child import Child
+from bncheck.executors.wire import DONE
 from bncheck.model import TargetSpec
 from bncheck.report import Verdict
 from bncheck.settings import Settings
+from bncheck.tasks import Task
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 RIGHT = FIXTURES / "correct" / "cs231n_staged.py"
@@ -156,3 +160,38 @@ def test_a_fault_of_bncheck_itself_in_any_worker_is_told(monkeypatch, tmp_path):
 def test_how_many_workers_there_are(monkeypatch, options, cores, wanted):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     assert isolated.workers(Settings(**options)) == wanted
+
+
+def test_what_a_first_worker_says_last_is_not_taken_for_the_end_of_its_next_task(monkeypatch):
+    """A reader that is late by a tenth of a second, as on a busy machine: exhibits and names are there all the same."""
+    plain = Child.next
+
+    def late(self, seconds):
+        line = plain(self, seconds)
+        if line == DONE:
+            time.sleep(0.1)
+        return line
+
+    monkeypatch.setattr(Child, "next", late)
+    (target,) = verify(FIXTURES / "buggy" / "tail_block_lost.py", 2).targets
+    assert target.exhibits
+    assert target.diagnoses
+    assert target.replay
+
+
+def test_a_closed_place_starts_no_process_any_more():
+    place = isolated._Place(20.0)
+    place.close()
+    place.run(Task("sweep", TargetSpec(str(RIGHT)), Settings(), "x", ("v1:custom:seed=0,n=2,c=1",)), pytest.fail)
+    assert place.start() is None
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 65, 1000])
+def test_how_many_workers_may_be_asked_for(jobs):
+    with pytest.raises(UsageError, match="jobs must be between 1 and 64"):
+        Settings(jobs=jobs)
+
+
+def test_no_more_workers_than_have_a_share():
+    assert isolated.workers(Settings(jobs=64, cases=23)) == 3
+    assert isolated.workers(Settings(jobs=64, cases=20)) == 1
