@@ -132,6 +132,6 @@ def test_in_a_notebook_the_bar_moves_and_is_wiped_out_even_after_an_exception(mo
         interrupted()
     assert shown == [
         '<progress value="1" max="1000"></progress> 1/1000 &lt;mine&gt;',
-        '<progress value="500" max="1000"></progress> 500/1000 &lt;mine&gt;, 2 failing',
+        '<progress value="500" max="1000"></progress> 500/1000 2 failing, &lt;mine&gt;',
         "",
     ]
