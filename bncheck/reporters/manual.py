@@ -30,7 +30,7 @@ def entry(code: str, name: str) -> Entry:
     registry: Any = getattr(importlib.import_module(f"bncheck.{place}.catalogue"), place.upper())
     try:
         doc = str(registry.get(code).doc)
-    except UsageError:
+    except UsageError:  # a stored report may hold a code that this version has no page for
         return Entry(name, name, name, words(name))
     first, _, rest = doc.strip().partition("\n\n")
     short = " ".join(first.split())

@@ -100,7 +100,7 @@ def case_in_words(exhibit: Exhibit) -> str:
     """Return the parameters of the exhibited case: the sizes, eps, and all that is out of the ordinary."""
     try:
         spec = CaseSpec.parse(exhibit.case)
-    except UsageError:
+    except UsageError:  # a stored report's id of another version is shown as it stands
         return exhibit.case
     axes = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}.get(len(spec.spatial), ())
     sizes = [f"N={spec.n}", f"C={spec.c}", *(f"{a}={s}" for a, s in zip(axes, spec.spatial, strict=False))]

@@ -82,7 +82,7 @@ def parse(text: str, *, side_by_side: bool = False) -> Tree | None:
     reader = _Reader(tokens, side_by_side)
     try:
         tree = reader.statement()
-    except (_NotAFormulaError, IndexError):
+    except (_NotAFormulaError, IndexError):  # words, or a formula that ends early: they are shown as text
         return None
     return tree if reader.at == len(tokens) else None
 
