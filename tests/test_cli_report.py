@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bncheck.cli import cli
 from bncheck.codec import report_from_json, to_json
 from bncheck.errors import UsageError
 from bncheck.reporters import REPORTERS, Style, stored
+from bncheck.reporters import outputs as outputs_module
 from bncheck.reporters.destination import IN_A_FILE
 from bncheck.reporters.outputs import Output, form_of, outputs
 
@@ -74,6 +76,24 @@ def test_the_schema_is_printed():
     result = invoke("report", "--schema")
     assert result.exit_code == 0
     Draft202012Validator(json.loads(result.stdout)).validate(json.loads(Path("r.json").read_text()))
+
+
+def test_the_schema_is_written_where_it_is_wanted():
+    assert invoke("report", "--schema", "-o", "s.json").stdout == ""
+    assert Path("s.json").read_text(encoding="utf-8") == invoke("report", "--schema").stdout
+    assert invoke("report", "--schema", "r.json").exit_code == 2
+    assert invoke("report", "--schema", "--format", "html").exit_code == 2
+
+
+def test_a_library_that_is_broken_stops_nothing_while_it_is_loaded_ahead(monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    monkeypatch.setitem(outputs_module.AHEAD, "plain", ("no_such_library", "json"))
+    assert invoke("report", "r.json", "--format", "plain").exit_code == 0
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(5)
+    assert told == []
 
 
 def test_a_byte_order_mark_is_no_fault():

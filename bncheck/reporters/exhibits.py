@@ -12,7 +12,7 @@ from rich.text import Text
 from bncheck.model import Outcome
 from bncheck.report import Comparison, Exhibit, Finding, Worked
 from bncheck.reporters import Style
-from bncheck.reporters.heat import LEGEND, heat_map
+from bncheck.reporters.heat import LEGEND, channel_bars, heat_map
 from bncheck.reporters.matrices import LARGEST, Pane, how_many_differ, inline, panes
 from bncheck.reporters.wording import case_in_words, clean, number, several
 
@@ -25,6 +25,8 @@ ORACLES = {"reference": "Batch Normalization", "numeric": "derivative of your fo
 FEW_CHANNELS, MOST_CHANNELS = 4, 16
 # Beside a value that is off, so that no colour is needed to see it.
 MARK = "◀"
+# The colour of a value by how far off it is: small errors, of up to a tenth of the worst, half of it, and the worst.
+MARKED = ("", "red", "red", "bold red", "bold reverse red")
 SHORT_ORACLES = {"reference": "reference", "numeric": "derivative"}
 
 
@@ -51,8 +53,12 @@ def show_exhibit(
     for comparison in shown:
         yield Text()
         yield indented(_comparison(comparison, style), 4)
-        if comparison in differing and (in_full or not _fits(comparison)):
+        if comparison not in differing:
+            continue
+        if in_full or not _fits(comparison):
             yield from _heat(comparison, style, MOST_CHANNELS if in_full else FEW_CHANNELS)
+        elif bars := channel_bars(comparison):
+            yield indented(bars, 4)
     agreeing = several([clean(c.tensor) for c in exhibit.comparisons if c not in differing])
     hidden = several([clean(c.tensor) for c in differing if c not in shown])
     legend = (
@@ -185,12 +191,13 @@ def _two_panes(expected: Pane, found: Pane, comparison: Comparison, style: Style
 
 
 def _matrix(pane: Pane) -> Text:
-    """Return the cells in columns; one that differs carries a mark, so that no colour is needed to see it."""
+    """Return the cells in columns, coloured by error; one that differs has a mark, too, so that no colour is needed."""
     text = Text(no_wrap=True)
     for i, row in enumerate(pane.rows):
         if i:
             text.append("\n")
         for cell in row:
-            text.append(f" {cell.text:>{pane.cell_width}}", style="bold red" if cell.differs else "")
+            text.append(" " * (1 + pane.cell_width - len(cell.text)))
+            text.append(cell.text, style=MARKED[cell.level])
             text.append(f"{MARK} " if cell.differs else "  ", style="red")
     return text

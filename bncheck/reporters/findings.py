@@ -36,7 +36,9 @@ def show_findings(target: TargetReport, style: Style) -> Iterator[RenderableType
         yield _finding_line(finding, style)
         words = finding.condition.words if finding.condition else ""
         if style.verbose or i < MOST_MESSAGES:
-            yield from _finding_message(finding, conditions.get(words, ""), style)
+            sentence = finding.condition.sentence if finding.condition else ""
+            said = any(sentence in diagnosis.condition for diagnosis in target.diagnoses)
+            yield from _finding_message(finding, conditions.get(words, ""), "" if said else sentence, style)
         if words:
             conditions.setdefault(words, f"under the same condition as {finding.code}")
     for root, followers in groupby(sorted(folded, key=lambda f: f.follows_from or ""), lambda f: f.follows_from):
@@ -73,14 +75,14 @@ def _finding_line(finding: Finding, style: Style) -> RenderableType:
     return indented(grid)
 
 
-def _finding_message(finding: Finding, known: str, style: Style) -> Iterator[RenderableType]:
-    """Yield what is off, where, and under which condition; a condition that is `known` by now is not said again."""
+def _finding_message(finding: Finding, known: str, sentence: str, style: Style) -> Iterator[RenderableType]:
+    """Yield what is off, where, and under which condition; one that is `known` by now or above is not said again."""
     if finding.outcome is Outcome.PASS:
         return
     parts = [clean(text, style.ascii) for text in (finding.message, finding.place) if text]
     if parts:
         yield indented(Text("; ".join(parts)), 4)
-    told = [] if known else [finding.condition.sentence if finding.condition else "", finding.boundary]
+    told = [] if known else [sentence, finding.boundary]
     when = [clean(text, style.ascii) for text in (known, *told) if text]
     if when:
         yield indented(Text(f"→ {'; '.join(when)}", style="bold" if finding.condition else ""), 4)

@@ -13,14 +13,21 @@ from bncheck.report import ArrayData, Comparison
 LARGEST = 6
 # Four significant digits tell most wrong values from right ones; 17 tell any two float64 apart.
 FEWEST_DIGITS, MOST_DIGITS = 4, 17
+# The least share of the tensor's worst error that each level of severity stands for; level 0 is within bounds.
+SHARES = (0.0, 0.01, 0.1, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One element as text; `differs` says that it is further from its expected value than allowed."""
+    """One element as text; `level` says how far off it is, 0 if within bounds, else 1 to ``len(SHARES)``."""
 
     text: str
-    differs: bool = False
+    level: int = 0
+
+    @property
+    def differs(self) -> bool:
+        """Whether it is further from its expected value than allowed."""
+        return self.level > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,13 @@ def panes(comparison: Comparison, columns: int = LARGEST) -> tuple[Pane, Pane]:
     title, places = _window(expected.shape, worst, columns)
     title = comparison.tensor + title
     shown = [at for row in places for at in row]
-    off = {at for at in shown if ratios[at] > 1}
+    severe = severities(errors(comparison))
+    off = [at for at in shown if severe[at]]
     spell = _format([array.values[at] for array in (expected, found) for at in shown])
     digits = _telling_apart(((expected.values[at], found.values[at]) for at in off), spell)
     return (
-        _pane(title, places, expected, f".{digits}{spell}", set()),
-        _pane(title, places, found, f".{digits}{spell}", off),
+        _pane(title, places, expected, f".{digits}{spell}"),
+        _pane(title, places, found, f".{digits}{spell}", severe),
     )
 
 
@@ -88,6 +96,28 @@ def ratio(comparison: Comparison, at: int) -> float:
     return 0.0 if math.isinf(allowed) else error / allowed
 
 
+def errors(comparison: Comparison) -> list[float]:
+    """Return the error of each element: 0 where it is within bounds, inf where it is not finite."""
+    return [_error(comparison, at) for at in range(len(comparison.expected.values))]
+
+
+def severities(found: Sequence[float]) -> list[int]:
+    """Return the level of each error: 0 for none, else by its share of the largest finite one."""
+    worst = max((error for error in found if math.isfinite(error)), default=0.0)
+    return [0 if error == 0.0 else sum(_share(error, worst) >= least for least in SHARES) for error in found]
+
+
+def _share(error: float, worst: float) -> float:
+    return error / worst if worst and math.isfinite(error) else 1.0
+
+
+def _error(comparison: Comparison, at: int) -> float:
+    if ratio(comparison, at) <= 1:
+        return 0.0
+    error = abs(comparison.expected.values[at] - comparison.found.values[at])
+    return math.inf if math.isnan(error) else error
+
+
 def _window(shape: tuple[int, ...], worst: int, columns: int) -> tuple[str, list[list[int]]]:
     """Return the part of the last two axes around the flat index `worst`: its title, and flat indices by row."""
     at = []
@@ -119,17 +149,20 @@ def _slice(start: int, stop: int, size: int) -> str:
     return ":" if (start, stop) == (0, size) else f"{start}:{stop}"
 
 
-def _pane(title: str, places: list[list[int]], array: ArrayData, form: str, marked: set[int]) -> Pane:
+def _pane(
+    title: str, places: list[list[int]], array: ArrayData, form: str, severe: Sequence[int] | None = None
+) -> Pane:
+    level = severe or [0] * len(array.values)
     return Pane(
         title,
-        tuple(tuple(Cell(f"{array.values[at]:{form}}", at in marked) for at in row) for row in places),
+        tuple(tuple(Cell(f"{array.values[at]:{form}}", level[at]) for at in row) for row in places),
     )
 
 
 def _lone_pane(array: ArrayData, tensor: str, columns: int) -> Pane:
     title, places = _window(array.shape, 0, columns)
     within = [[at for at in row if at < len(array.values)] for row in places]
-    return _pane(f"{tensor}{title} of shape {array.shape}", within, array, f".{FEWEST_DIGITS}g", set())
+    return _pane(f"{tensor}{title} of shape {array.shape}", within, array, f".{FEWEST_DIGITS}g")
 
 
 def _format(values: Sequence[float]) -> str:

@@ -6,7 +6,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,13 @@ def _load_ahead(forms: set[str]) -> None:
     """Import what formats need while the user's code runs: some libraries take as long as a small run."""
     modules = [module for form in forms for module in AHEAD.get(form, ())]
     if modules:
-        threading.Thread(target=lambda: [importlib.import_module(module) for module in modules], daemon=True).start()
+        threading.Thread(target=_load, args=(modules,), daemon=True).start()
+
+
+def _load(modules: Sequence[str]) -> None:
+    for module in modules:
+        with suppress(Exception):  # a library that is broken is told of by the format that needs it
+            importlib.import_module(module)
 
 
 def written_to(wanted: Sequence[Output]) -> str:

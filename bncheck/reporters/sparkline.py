@@ -9,10 +9,11 @@ from itertools import groupby
 from rich.text import Text
 
 from bncheck.report import Trend
+from bncheck.reporters.heat import HEIGHTS, WITHIN
 from bncheck.reporters.wording import clean, number
 
 # From within the bounds to the largest error, by orders of magnitude; a dot where every case passes.
-PASSES, LEVELS = ".", "▁▂▃▄▅▆▇█"
+PASSES, LEVELS = WITHIN, HEIGHTS
 MOST_CELLS = 24
 
 

@@ -34,6 +34,11 @@ def test_a_small_matrix_is_shown_whole():
     assert not any(map(any, marks(expected)))
 
 
+def test_a_cell_is_as_severe_as_its_share_of_the_worst_error():
+    _, found = panes(compared((6,), [0.0] * 6, [0.0, 0.009, 0.09, 0.4, 1.0, math.inf]))
+    assert [cell.level for row in found.rows for cell in row] == [0, 1, 2, 3, 4, 4]
+
+
 @pytest.mark.parametrize(
     ("shape", "worst", "title"),
     [

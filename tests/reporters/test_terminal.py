@@ -165,7 +165,7 @@ def test_foreign_text_cannot_command_the_terminal(reporter, ascii_only):
 
 def test_the_colours_that_appear_are_the_reporters_own():
     codes = ";".join(re.findall(r"\x1b\[([0-9;]*)m", rich_text(report(hostile()))))
-    assert set(map(int, codes.split(";"))) <= {0, 1, 2, 31, 32, 35}
+    assert set(map(int, codes.split(";"))) <= {0, 1, 2, 7, 31, 32, 35}
 
 
 def rich_text(made):

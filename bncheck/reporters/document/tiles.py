@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bncheck.report import Comparison
-from bncheck.reporters.heat import LEVELS, binned, levels
+from bncheck.reporters.heat import binned, lanes
+from bncheck.reporters.matrices import SHARES
 
 # Pixels of a tile, and of the largest square in it; the least is still seen on a phone.
 TILE = 14
@@ -38,7 +39,7 @@ class Picture:
 
 def picture(comparison: Comparison) -> Picture | None:
     """Return the picture, a row for each channel; None if the shapes differ."""
-    rows = [(label, binned(line, MOST_ELEMENTS)) for label, line in levels(comparison, MOST_CHANNELS)]
+    rows = [(lane.label, binned(lane.levels, MOST_ELEMENTS)) for lane in lanes(comparison, MOST_CHANNELS)]
     if not rows:
         return None
     left = max(len(label) for label, _ in rows) * LABEL + 6
@@ -63,5 +64,5 @@ def picture(comparison: Comparison) -> Picture | None:
 
 
 def _worst_rows(rows: list[tuple[str, list[int]]]) -> str:
-    worst = [label for label, line in rows if len(LEVELS) in line]
+    worst = [label for label, line in rows if len(SHARES) in line]
     return ", ".join(worst[:4]) + (f" and {len(worst) - 4} more" if len(worst) > 4 else "")
