@@ -15,12 +15,12 @@ import browser
 from PIL import Image
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
+from rich.text import Text
 
 from bncheck import pipeline
 from bncheck.model import TargetSpec
 from bncheck.report import Report
 from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.terminal import print_report
 from bncheck.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,8 +39,8 @@ RUNS = {
 }
 HEAD = """# Gallery
 
-Written by `make gallery` from runs of the fixtures. Each first on a terminal of 80 columns in a dark theme and of 120
-in a light one (`bncheck verify FILE`), then in a browser (`--format html --output report.html`).
+Written by `make gallery` from runs of the fixtures, with 80 cases each (`bncheck verify FILE --cases 80`). Each first on
+a terminal of 80 columns in a dark theme and of 120 in a light one, then in a browser (`--format html -o report.html`).
 """
 WIDTHS = (80, 120)
 SHOTS = (
@@ -85,7 +85,8 @@ def drawn(report: Report, width: int, name: str) -> str:
         file=io.StringIO(), record=True, width=width, force_terminal=True, color_system="standard",
         legacy_windows=False, markup=False, emoji=False, highlight=False,
     )  # fmt: skip
-    print_report(report, Style(width=width, color=True), console)
+    # A line that is longer than the screen is folded, as a terminal does.
+    console.print(Text.from_ansi(REPORTERS.get("rich")(report, Style(width=width, color=True))), overflow="fold")
     theme = MONOKAI if width == WIDTHS[0] else DEFAULT_TERMINAL_THEME
     svg = console.export_svg(title="bncheck verify", theme=theme, unique_id=f"{name}-{width}")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # a font of the reader's machine does

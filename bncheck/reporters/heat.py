@@ -45,7 +45,7 @@ def heat_map(comparison: Comparison, room: int, most: int) -> Iterator[Text]:
     bars = FIGURES if len(drawn) > 1 else 0
     cells = [binned(lane.levels, max(room - wide - 3 - bars, 1)) for lane in drawn]
     for lane, line in zip(drawn, cells, strict=True):
-        text = Text(f"{lane.label:>{wide}} │", style="dim", no_wrap=True)
+        text = Text.assemble((f"{lane.label:>{wide}} │", "dim"), no_wrap=True)
         for level in line:
             text.append(SIGNS[level - 1] if level else WITHIN, style=STYLES[level - 1] if level else "dim")
         text.append("│", style="dim")
@@ -69,12 +69,12 @@ def channel_bars(comparison: Comparison) -> Text | None:
     if len(drawn) < 2:
         return None
     worst = max(drawn, key=lambda lane: lane.worst)
-    text = Text(f"error of {clean(comparison.tensor)} by channel  ", style="dim")
+    text = Text.assemble((f"error of {clean(comparison.tensor)} by channel  ", "dim"))
     for lane in drawn:
         share = 1.0 if lane.worst == worst.worst else lane.worst / worst.worst
         height = HEIGHTS[max(math.ceil(share * len(HEIGHTS)) - 1, 0)]
         text.append(*((height, "red") if lane.worst else (WITHIN, "dim")))
-    return text.append(f"  up to {number(worst.worst, 2)} in {worst.label}")
+    return text.append(f"  up to {number(worst.worst, 2)} in {worst.label}", style="dim")
 
 
 def lanes(comparison: Comparison, most: int) -> list[Lane]:

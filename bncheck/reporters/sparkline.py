@@ -27,11 +27,11 @@ def sparkline(trend: Trend, ascii_only: bool = False) -> Text:
     size = -(-len(by_value) // MOST_CELLS) if by_value else 1
     cells = [_worst([case for _, cases in by_value[i : i + size] for case in cases]) for i in _starts(by_value, size)]
     highest = max((math.log10(ratio) for ratio in cells if ratio is not None and 1 < ratio < math.inf), default=1.0)
-    line = Text(f"error by {clean(trend.parameter, ascii_only)}  ", style="dim")
+    line = Text.assemble((f"error by {clean(trend.parameter, ascii_only)}  ", "dim"))
     for ratio in cells:
         line.append(PASSES if ratio is None else _level(ratio, highest), style="dim" if ratio is None else "red")
     first, last = (by_value[at][0] for at in (0, -1)) if by_value else (0.0, 0.0)
-    line.append(f"  from {number(first, 6)} to {number(last, 6)}")
+    line.append(f"  from {number(first, 6)} to {number(last, 6)}", style="dim")
     return line
 
 
