@@ -39,7 +39,7 @@ RUNS = {
 }
 HEAD = """# Gallery
 
-Written by `make gallery` from runs of the fixtures, with 80 cases each (`bncheck verify FILE --cases 80`). Each first on
+Written by `make gallery` from runs of the fixtures (`bncheck verify FILE --cases 80`). Each first on
 a terminal of 80 columns in a dark theme and of 120 in a light one, then in a browser (`--format html -o report.html`).
 """
 WIDTHS = (80, 120)

@@ -25,7 +25,8 @@ def test_parameters_have_one_element_per_channel():
 
 def test_each_of_several_channels_has_a_bar_as_long_as_its_error_is_large():
     drawn = lines((2, 4), [0] * 8, [0, 4, 1, 0.001, 0, 0, 2, 0])
-    assert [line.partition("│  ")[2] for line in drawn] == ["within bounds", "████████ 4", "████     2", "█        0.001"]
+    bars = ["within bounds", "████████ 4", "████     2", "█        0.001"]
+    assert [line.partition("│  ")[2] for line in drawn] == bars
     assert [line.partition("│  ")[2] for line in lines((2,), [0, 0], [math.nan, 3])] == ["████████ inf", "█        3"]
     assert max(map(len, lines((300, 2), [0.0] * 600, [1.23e-10] * 600, room=40))) <= 40
 
