@@ -262,9 +262,8 @@ class _Search:
                 for version in begun:
                     seen = [Sample(_steps(o, {**form, **version.replaced}), dict(o.found)) for o in wrong]
                     for fit in fits:
-                        for versions in readings(seen, fit, factors, plain=True):
-                            if len(versions) == 1:
-                                yield form, (version, *versions)
+                        for (other,) in readings(seen, fit, factors, single=True):
+                            yield form, (version, other)
 
 
 def _as_known(samples: Sequence[Sample], versions: Sequence[Version], known: Sequence[Version]) -> tuple[Version, ...]:

@@ -8,7 +8,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,29 @@ _CLOSE = 1e-6
 
 def close_pairs(sample: Sample, versions: Sequence[Version]) -> list[tuple[Version, Version]]:
     """Return the pairs of versions, in different steps of the forward, that give y on one case: nearly, in float64."""
+    groups = _alike(sample, versions)
+    pairs = _close(sample, [versions[group[0]] for group in groups])
+    several = {pair for a, b in pairs for pair in product(groups[a], groups[b])}
+    return [(versions[min(pair)], versions[max(pair)]) for pair in sorted(several, key=sorted)]
+
+
+def _alike(sample: Sample, versions: Sequence[Version]) -> list[list[int]]:
+    """Return the places of versions, those together of one bug that do the same: a case without a map has no axis W."""
+    groups: dict[object, list[int]] = {}
+    for at, version in enumerate(versions):
+        steps = sample.steps.also(version.replaced)
+        values = [_value(steps, name) for name in version.bug.steps]
+        told = None if any(value is None for value in values) else [np.asarray(value).tobytes() for value in values]
+        groups.setdefault((version.bug.code, at if told is None else tuple(told)), []).append(at)
+    return list(groups.values())
+
+
+def _close(sample: Sample, versions: Sequence[Version]) -> list[tuple[int, int]]:
+    """Return the places of the pairs that give y on one case."""
     places = [sorted(FORWARD.index(step) for step in version.bug.steps) for version in versions]
-    wanted = {pair for pair in combinations(range(len(versions)), 2) if not set(places[pair[0]]) & set(places[pair[1]])}
-    found: set[tuple[int, int]] = set()
+    steps_of = np.array([sum(1 << at for at in of) for of in places], dtype=np.int64)
+    wanted = np.triu(steps_of[:, None] & steps_of == 0, 1)
+    found = np.zeros_like(wanted)
     for place in range(1, len(FORWARD)):
         before = [i for i, of in enumerate(places) if of[-1] < place]
         behind = [j for j, of in enumerate(places) if of[0] == place]
@@ -32,25 +52,25 @@ def close_pairs(sample: Sample, versions: Sequence[Version]) -> list[tuple[Versi
             beside = _SideBySide(sample, [versions[i].replaced for i in before], place)
             for j in behind:
                 fits = beside.fits(versions[j].replaced)
-                if fits is not None:
-                    pairs = {(min(i, j), max(i, j)): fit for i, fit in zip(before, fits, strict=True)}
-                    wanted -= pairs.keys()
-                    found |= {pair for pair, fit in pairs.items() if fit}
-    y = sample.found["y"]
-    for a, b in wanted:
-        value = _value(sample.steps.also({**versions[a].replaced, **versions[b].replaced}))
-        if value is not None and np.shape(value) == np.shape(y) and _is_close(value, y).all():
-            found.add((a, b))
-    return [(versions[a], versions[b]) for a, b in sorted(found)]
+                first, second = np.minimum(before, j), np.maximum(before, j)
+                wanted[first, second], found[first, second] = False, fits
+    for a, b in zip(*np.nonzero(wanted), strict=True):
+        steps = sample.steps.also({**versions[a].replaced, **versions[b].replaced})
+        found[a, b] = _gives(_value(steps), sample.found["y"])
+    return [(int(a), int(b)) for a, b in zip(*np.nonzero(found), strict=True)]
 
 
-def _value(steps: Steps) -> Any:
-    """Return y; None where it cannot be computed."""
+def _value(steps: Steps, name: str = "y") -> Any:
+    """Return y, or another step; None where it cannot be computed."""
     with np.errstate(all="ignore"):
         try:
-            return steps.y
+            return getattr(steps, name)
         except (ValueError, TypeError, ZeroDivisionError):
             return None
+
+
+def _gives(value: Any, y: Any) -> bool:
+    return value is not None and np.shape(value) == np.shape(y) and bool(_is_close(value, y).all())
 
 
 def _is_close(value: Any, y: Any) -> Any:
@@ -75,10 +95,8 @@ class _SideBySide:
     def __init__(self, sample: Sample, replaced: Sequence[dict[str, Step]], place: int) -> None:
         self._alone, self._y = sample.steps, sample.found["y"]
         self._names = FORWARD[:place]
-        rows = [self._before(sample.steps.also(wrong)) for wrong in ({}, *replaced, {})]
-        #: Whether a version can be computed at all.
-        self._told = [row is not None for row in rows]
-        whole: list[list[Array]] = [row for row in rows if row is not None]
+        self._first = [self._begun(sample.steps.also(wrong)) for wrong in ({}, *replaced, {})]
+        whole = [self._row(steps) for steps in self._first if steps is not None]
         self._count = len(whole)
         steps = sample.steps.also({})
         for name in ("x", "dy", "gamma", "beta"):
@@ -87,15 +105,32 @@ class _SideBySide:
         self._steps = steps
         self._values = {name: np.concatenate(column, axis=1) for name, *column in zip(self._names, *whole, strict=True)}
 
-    def _before(self, steps: Steps) -> list[Array] | None:
+    def _begun(self, steps: Steps) -> Steps | None:
+        """Return the steps with the first ones computed; None where they cannot be."""
         with np.errstate(all="ignore"):
             try:
-                return [np.broadcast_to(getattr(steps, name), steps.x.shape) for name in self._names]
+                for name in self._names:
+                    np.broadcast_to(getattr(steps, name), steps.x.shape)
             except (ValueError, TypeError, ZeroDivisionError):
                 return None
+        return steps
 
-    def fits(self, replaced: dict[str, Step]) -> list[bool] | None:
-        """Tell for each version whether it gives y with these wrong steps besides; None if they mix channels."""
+    def _row(self, steps: Steps) -> list[Array]:
+        return [np.broadcast_to(getattr(steps, name), steps.x.shape) for name in self._names]
+
+    def fits(self, replaced: dict[str, Step]) -> list[bool]:
+        """Tell for each version whether it gives y with these wrong steps besides."""
+        value = self._together(replaced)
+        if value is None:
+            return [steps is not None and self._fits_alone(steps, replaced) for steps in self._first[1:-1]]
+        if np.shape(self._y) != self._alone.x.shape:
+            return [False] * (len(self._first) - 2)
+        close = _is_close(value, np.concatenate([self._y] * self._count, axis=1))
+        by_version = iter(np.moveaxis(close, 1, 0).reshape(self._count, -1).all(axis=1).tolist())
+        return [steps is not None and next(by_version) for steps in self._first][1:-1]
+
+    def _together(self, replaced: dict[str, Step]) -> Any:
+        """Return what the wrong steps make of all versions at once; None if they mix channels."""
         alone = _value(self._alone.also(replaced))
         steps = self._steps.also(replaced)
         for name, value in self._values.items():
@@ -103,11 +138,11 @@ class _SideBySide:
         value, c = _value(steps), self._alone.c
         if alone is None or np.shape(alone) != self._alone.x.shape or np.shape(value) != steps.x.shape:
             return None
-        for end in (value[:, :c], value[:, -c:]):
-            if not np.allclose(end, alone, rtol=_CLOSE, atol=0, equal_nan=True):
-                return None
-        if np.shape(self._y) != self._alone.x.shape:
-            return [False] * (len(self._told) - 2)
-        close = _is_close(value, np.concatenate([self._y] * self._count, axis=1))
-        by_version = iter(np.moveaxis(close, 1, 0).reshape(self._count, -1).all(axis=1).tolist())
-        return [told and next(by_version) for told in self._told][1:-1]
+        ends = (value[:, :c], value[:, -c:])
+        return value if all(np.allclose(end, alone, rtol=_CLOSE, atol=0, equal_nan=True) for end in ends) else None
+
+    def _fits_alone(self, first: Steps, replaced: dict[str, Step]) -> bool:
+        steps = first.also(replaced)
+        for name in self._names:
+            setattr(steps, name, getattr(first, name))
+        return _gives(_value(steps), self._y)

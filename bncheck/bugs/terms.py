@@ -6,7 +6,8 @@ One fault in one term, two in two, and one before the whole come out alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from functools import cached_property
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ class _Reading(NamedTuple):
 
 
 def readings(
-    samples: Sequence[Sample], fit: Fit, factors: Factors, *, plain: bool = False
+    samples: Sequence[Sample], fit: Fit, factors: Factors, *, single: bool = False
 ) -> list[tuple[Version, ...]]:
     """Return sets of bugs that give dx by its coefficients.
 
@@ -77,14 +78,16 @@ def readings(
         What dx is made of there.
     factors : Factors
         Of the same cases.
-    plain : bool
-        Whether coefficients are looked up as factors of the right ones alone.
+    single : bool
+        Whether one fault alone is looked for, a factor of a right coefficient: beside others that are known.
 
     """
     tolerance = FITTED[samples[0].steps.case.spec.dtype]
     if any(np.size(a.steps.back_gamma * a.steps.back_inv_std) != a.steps.c for a in samples):
         return []  # a deviation that differs within a channel: the coefficients are not its own
-    terms = _Terms(samples, fit, factors, tolerance, plain=plain)
+    terms = _Terms(samples, fit, factors, tolerance, single=single)
+    if single and not terms.may_be_one_fault():
+        return []
     found: list[tuple[Version, ...]] = []
     commons: dict[str, Factor] = {"1": Factor(1.0, ())}
     for path in PATHS:
@@ -94,7 +97,7 @@ def readings(
             commons.setdefault(factor.text, factor)
     for common in commons.values():
         found += terms.read(common)
-    return found
+    return [versions for versions in found if len(versions) == 1] if single else found
 
 
 # More faults in one tensor than this are no name: whatever it is, it could be put together of so many.
@@ -129,7 +132,9 @@ _LOOSE = 1e-3
 class _Terms:
     """The coefficients of dx beside the right ones."""
 
-    def __init__(self, samples: Sequence[Sample], fit: Fit, factors: Factors, tolerance: float, *, plain: bool) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], fit: Fit, factors: Factors, tolerance: float, *, single: bool
+    ) -> None:
         self.samples, self.fit, self.factors, self.tolerance = samples, fit, factors, tolerance
         self.prefixes = [a.steps.back_gamma * a.steps.back_inv_std for a in samples]
         self.found = dict(zip(PATHS, zip(*(c[:3] for c in fit.coefficients), strict=True), strict=True))
@@ -138,8 +143,23 @@ class _Terms:
                 path: [_coefficient(a.steps, getattr(a.steps, path), array) for a in samples]
                 for path, array in zip(PATHS, BASE, strict=True)
             }
-        self.quantities = {path: Quantities(samples, of[:1] if plain else of) for path, (_, _, of) in _WHAT.items()}
-        self.plain = plain
+        self.single = single
+
+    @cached_property
+    def quantities(self) -> dict[str, Quantities]:
+        """What the coefficients are looked up among."""
+        return {path: Quantities(self.samples, of[: 1 if self.single else None]) for path, (_, _, of) in _WHAT.items()}
+
+    def may_be_one_fault(self) -> bool:
+        """Tell whether one path is right, or two have the same factor: one fault leaves no less of dx."""
+        near = 10 * self.tolerance
+        if any(_same(self.found[path], self.right[path], near) for path in PATHS):
+            return True
+        crossed = [
+            [[f * r for f, r in zip(self.found[a], self.right[b], strict=True)] for a, b in (pair, pair[::-1])]
+            for pair in combinations(PATHS, 2)
+        ]
+        return any(_same(one, other, near) for one, other in crossed)
 
     def factor(self, path: str) -> Factor | None:
         """Return the factor between a path's coefficient and the right one."""
@@ -184,7 +204,7 @@ class _Terms:
             beside = [(r - f) * sign / unit for f, r, unit in zip(found, right, units, strict=True)]
         part = self._looked_up(path, whole)
         parts = [_Reading(part=part)]
-        if not self.plain:
+        if not self.single:
             # A number before the right term is that, and not the term with more of its kind beside it.
             number = part is not None and not part.factor.features and part.quantity.cost == 0.0
             extra = self._looked_up("mean_path", [-sign * b for b in beside] if sign < 0 else beside)
