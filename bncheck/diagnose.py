@@ -22,7 +22,7 @@ from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
 from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
 from bncheck.bugs.memory import OF_TRAINING
-from bncheck.bugs.pairs import close_pairs
+from bncheck.bugs.pairs import alike_on, close_pairs
 from bncheck.bugs.steps import FORWARD, Step, Steps
 from bncheck.bugs.terms import readings
 from bncheck.bugs.words import RIGHT, in_words
@@ -246,10 +246,13 @@ class _Search:
         if tensor != "y":
             anew = [bug for bug in self.bugs if _concerns("y", bug.steps) and not {"xhat", "y"} & set(bug.steps)]
             for form, seen in zip(forms[:_FORMS_OF_PAIRS], samples, strict=False):
-                of_own = [replace(v, anew=True) for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
-                for version in of_own:
-                    ways = [var for var in FORWARD_FORMS if not var or counting(var, set(version.bug.steps))]
-                    yield from (({**form, **var}, (version,)) for var in ways)
+                made_anew = [v for bug in anew for v in bug.versions(seen) if bug.code not in _BY_Y]
+                for group in alike_on(seen[0], made_anew):
+                    of_own = [replace(made_anew[at], anew=True) for at in group]
+                    ways = [var for var in FORWARD_FORMS if not var or counting(var, set(of_own[0].bug.steps))]
+                    for way in ways:
+                        if fits_all(wrong[:1], tensor, {**form, **way, **of_own[0].replaced}):
+                            yield from (({**form, **way}, (version,)) for version in of_own)
         known = [v for bug in concerned for v in bug.versions(samples[0])]
         several = [(form, _as_known(samples[0], versions, known)) for form, versions in told if len(versions) > 1]
         yield from sorted(several, key=lambda item: _cost(item[1]))

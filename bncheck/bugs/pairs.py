@@ -22,13 +22,13 @@ _CLOSE = 1e-6
 
 def close_pairs(sample: Sample, versions: Sequence[Version]) -> list[tuple[Version, Version]]:
     """Return the pairs of versions, in different steps of the forward, that give y on one case: nearly, in float64."""
-    groups = _alike(sample, versions)
+    groups = alike_on(sample, versions)
     pairs = _close(sample, [versions[group[0]] for group in groups])
     several = {pair for a, b in pairs for pair in product(groups[a], groups[b])}
     return [(versions[min(pair)], versions[max(pair)]) for pair in sorted(several, key=sorted)]
 
 
-def _alike(sample: Sample, versions: Sequence[Version]) -> list[list[int]]:
+def alike_on(sample: Sample, versions: Sequence[Version]) -> list[list[int]]:
     """Return the places of versions, those together of one bug that do the same: a case without a map has no axis W."""
     groups: dict[object, list[int]] = {}
     for at, version in enumerate(versions):
