@@ -190,8 +190,8 @@ class _Search:
         """Tell whether a wrong gradient is what the user's own forward makes of it, or the formula of its parts."""
         if any(fits_all(wrong, tensor, form) for form in self._forms(tensor, wrong, own)):
             return True
-        values = [own_gradient(o, own, tensor) for o in wrong] if own else []
-        return bool(values) and all(fits(o, tensor, value) for o, value in zip(wrong, values, strict=True))
+        smallest = sorted(wrong, key=lambda o: o.case.x.size)
+        return bool(own) and all(fits(o, tensor, own_gradient(o, own, tensor)) for o in smallest)
 
     @staticmethod
     def _forms(tensor: str, wrong: Sequence[Observed], own: dict[str, Step]) -> list[dict[str, Step]]:

@@ -11,6 +11,7 @@ Ioffe & Szegedy 2015, arXiv:1502.03167, section 3: Algorithm 1 and the gradients
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,10 +53,12 @@ class Steps:
 
     def __getattr__(self, name: str) -> Any:
         """Return a step's value."""
-        if name.startswith("_") or name == "table" or name not in self.table:
+        own = self.__dict__
+        right = own.get("table", STEPS).get(name)
+        if right is None:
             raise AttributeError(name)
-        value = self.replaced[name](self) if name in self.replaced else self.right(name)
-        setattr(self, name, value)
+        wrong = own["replaced"].get(name)
+        own[name] = value = right.value(self) if wrong is None else wrong(self)
         return value
 
     def right(self, name: str) -> Any:
@@ -64,12 +67,14 @@ class Steps:
 
     def mean(self, a: Array, axes: tuple[int, ...] | None = None) -> Array:
         """Return the mean per channel, or over other axes."""
-        found: Array = a.mean(axis=self.axes if axes is None else axes, keepdims=True)
+        axes = self.axes if axes is None else axes
+        # What np.mean does, without the half of its time that goes into finding out what is asked.
+        found: Array = np.add.reduce(a, axis=axes, keepdims=True) / prod([a.shape[axis] for axis in axes])
         return found
 
     def sum(self, a: Array, axes: tuple[int, ...] | None = None) -> Array:
         """Return the sum per channel, or over other axes."""
-        found: Array = a.sum(axis=self.axes if axes is None else axes, keepdims=True)
+        found: Array = np.add.reduce(a, axis=self.axes if axes is None else axes, keepdims=True)
         return found
 
     def also(self, replaced: Mapping[str, Step]) -> Steps:
