@@ -25,7 +25,7 @@ from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.pairs import alike_on, close_pairs
 from bncheck.bugs.steps import FORWARD, Step, Steps
 from bncheck.bugs.terms import readings
-from bncheck.bugs.words import RIGHT, in_words
+from bncheck.bugs.words import RIGHT, in_words, unnamed
 from bncheck.case import Case
 from bncheck.model import TENSORS
 from bncheck.report import Diagnosis
@@ -109,14 +109,7 @@ def _unnamed(tensor: str, search: _Search) -> Diagnosis:
     wrong = search.wrong(tensor)
     samples = [Sample(_steps(o, search.own), dict(o.found)) for o in wrong]
     said = in_words(tensor, samples, Factors([sample.steps for sample in samples]))
-    return Diagnosis(
-        UNNAMED, "no-known-bug", f"no known bug explains {tensor}", said.words, tensor, said.share,
-        wrong=said.formula, right=RIGHT[tensor], cases=len(wrong), is_named=False,
-    )  # fmt: skip
-
-
-# The code of what has no name.
-UNNAMED = "BUG000"
+    return unnamed(tensor, said, RIGHT[tensor], len(wrong))
 
 
 class _Search:

@@ -285,7 +285,7 @@ def _of_memory(target: Target, task: Task, own: Mapping[str, Any] | None) -> tup
         place = None if task.spec.program else shown_in(search, named)
         line = None if place is None else pointed_in_course(target, *place, task.spec.source)
         diagnoses.append(replace(said(named), line=line))
-    return tuple(diagnoses)
+    return (*diagnoses, *search.unnamed(task.codes, bugs))
 
 
 def _at_worst_element(judgement: Judgement, shown: Comparison) -> Judgement:

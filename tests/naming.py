@@ -17,10 +17,20 @@ from bncheck.checks.catalogue import selected
 from bncheck.diagnose import diagnose, explain, own_steps
 from bncheck.driver import judge
 from bncheck.guard import quiet
-from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, diagnosed
+from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, said, searched
 from bncheck.model import TENSORS, TargetSpec
 from bncheck.settings import Settings
 from bncheck.verdict import further_of_tensors
+
+
+def diagnosed(target, dtype, failing, own):
+    """Return what is said of statistics and eval mode, named or not."""
+    found = searched(target, dtype, failing, own)
+    if found is None:
+        return ()
+    search, bugs = found
+    return (*(said(named) for named in bugs), *search.unnamed(failing, bugs))
+
 
 # The checks that compare a tensor with the reference.
 OF_TENSORS = ("BN101", "BN211", "BN212", "BN213")

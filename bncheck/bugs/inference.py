@@ -164,7 +164,7 @@ def statistics_swapped_in_eval(s: Remembering, value: Any) -> Any:
     "in eval mode {} stands where running_var belongs",
     step="eval_var",
     wrong="y = gamma * (x - running_mean) / sqrt({} + eps) + beta",
-    mend="add eps to running_var as it is held, and take one root",
+    mend="put running_var there as it is held: y = gamma * (x - running_mean) / sqrt(running_var + eps) + beta",
     choices=[
         Choice("running_var**2", lambda s: s.old_var**2),
         Choice("sqrt(running_var)", lambda s: np.sqrt(s.old_var)),

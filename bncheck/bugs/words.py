@@ -15,9 +15,10 @@ from bncheck.bugs.parts import Quantities
 from bncheck.bugs.quantities import sums
 from bncheck.bugs.steps import Array
 from bncheck.bugs.terms import states
+from bncheck.report import Diagnosis
 
 RIGHT = {
-    "y": "y = gamma / std * x - gamma / std * mu + beta",
+    "y": "y = gamma / std * (x - mu) + beta",
     "dx": "dx = gamma / std * (dy - mean(dy) - xhat * mean(dy * xhat))",
     "dgamma": "dgamma = sum(dy * xhat)",
     "dbeta": "dbeta = sum(dy)",
@@ -32,6 +33,18 @@ class Said(NamedTuple):
     formula: str
     words: str
     share: float
+
+
+# The code of what has no name.
+UNNAMED = "BUG000"
+
+
+def unnamed(tensor: str, said: Said, right: str, cases: int) -> Diagnosis:
+    """Return what can be said of a tensor that no known bug explains."""
+    return Diagnosis(
+        UNNAMED, "no-known-bug", f"no known bug explains {tensor}", said.words, tensor, said.share,
+        wrong=said.formula, right=right, cases=cases, is_named=False,
+    )  # fmt: skip
 
 
 def in_words(tensor: str, samples: Sequence[Sample], factors: Factors) -> Said:
@@ -102,19 +115,26 @@ def _y(samples: Sequence[Sample], factors: Factors) -> Said:
     tolerance = FITTED[samples[0].steps.case.spec.dtype]
     of_slope = factors.of([line.slope for line in lines if line], tolerance)
     of_share = factors.of([line.mean_share for line in lines if line], 10 * tolerance)
-    slope, mean = ("?" if f is None else f.text for f in (of_slope, of_share))
-    if of_share is None:
-        said = f"y = {_lead(slope)}gamma / std * x + ?"
-        words = "y is a line in x in every channel; its offset is not beta less a known multiple of gamma / std * mu: "
-        return Said(said, f"{words}look at the mean, and at beta", 1.0)
+    slope = "?" if of_slope is None else of_slope.text
     words = "y is a line in x in every channel"
     if of_slope is None:
-        words += "; its slope is no known multiple of gamma / std: look at the variance, and at where eps stands"
+        ratios = np.concatenate([np.ravel(line.slope) for line in lines if line])
+        words += f", {ratios.min():.5g} to {ratios.max():.5g} times as steep as it should be"
+        words += ", which is no known factor: look at the variance, and at where eps stands"
+    # How much of the mean is taken off, in its own steepness: a wrong slope is not a wrong mean, too.
+    with np.errstate(all="ignore"):
+        of_own = factors.of([line.mean_share / line.slope for line in lines if line], 10 * tolerance)
+    if of_share is None and (of_own is None or not of_own.is_one):
+        words += "; at x = mu it is not beta: look at the mean, and at beta"
+        return Said(f"y = {_lead(slope)}gamma / std * x + ?", words, 1.0)
+    if of_own is not None and of_own.is_one:
+        return Said(f"y = {_lead(slope)}gamma / std * (x - mu) + beta", words, 1.0)
+    mean = "" if of_share is None else of_share.text
     return Said(f"y = {_lead(slope)}gamma / std * x - {_lead(mean)}gamma / std * mu + beta", words, 1.0)
 
 
 def _lead(text: str) -> str:
-    return "" if text == "1" else f"({text}) * "
+    return "" if text == "1" else f"{text if text == '?' else f'({text})'} * "
 
 
 def _sum(tensor: str, samples: Sequence[Sample], factors: Factors) -> Said:
@@ -124,5 +144,5 @@ def _sum(tensor: str, samples: Sequence[Sample], factors: Factors) -> Said:
     right: Array = Quantities(samples, sums("dy * xhat" if tensor == "dgamma" else "dy")[:1]).values[0]
     found = np.concatenate([value.ravel() for value in values])
     share = max(0.0, 1 - float(((found - right) ** 2).sum() / (found**2).sum())) if found.any() else 0.0
-    words = "in no way that is known is it a factor times one sum over the batch"
+    words = "it is no known factor times a sum over the batch that is known"
     return Said(f"{tensor} = ?", words, share)

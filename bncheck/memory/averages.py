@@ -53,6 +53,16 @@ class Averages:
                 return [constant(kept[0], unbiased)]
         return []
 
+    def odd(self) -> list[str]:
+        """Return the statistics that no convention gives, and no fraction of the old value."""
+        return [
+            name
+            for name in STATISTICS
+            if self.updates
+            and not any(self._all(rule, {}, (name,)) for rule in _rules())
+            and all(self.solved(name, unbiased, {}) is None for unbiased in (False, True))
+        ]
+
     def _all(self, rule: Rule, replaced: Replaced, names: Sequence[str]) -> bool:
         return all(all_fit(self.updates, name, rule, replaced) for name in names)
 

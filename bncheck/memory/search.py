@@ -20,8 +20,9 @@ from bncheck.bugs.steps import Step, Steps
 from bncheck.cases.courses import courses, long_course
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.experiments.memory import Call, Lived, lived
-from bncheck.memory.answers import Answers
+from bncheck.memory.answers import IN_EVAL, Answers
 from bncheck.memory.averages import Averages, named_start
+from bncheck.memory.unnamed import of_answers, of_update
 from bncheck.memory.values import CONVENTIONS, FINE, KEPT, Batch, Named, all_fit, unit_of
 from bncheck.model import TENSORS, Conventions, Target
 from bncheck.report import Diagnosis
@@ -69,14 +70,6 @@ def searched(
     long = None if OF_LONG_RUN.isdisjoint(failing) else lived(target, *long_course(dtype, ranks, conventions.eps))
     search = Search(lives, conventions, own, without)
     return search, search.named(failing, long)
-
-
-def diagnosed(
-    target: Target, dtype: str, failing: Sequence[str], own: Mapping[str, Step] | None, without: Sequence[str] = ()
-) -> tuple[Diagnosis, ...]:
-    """Return the same bugs in words."""
-    found = searched(target, dtype, failing, own, without)
-    return () if found is None else tuple(said(named) for named in found[1])
 
 
 class Search:
@@ -132,6 +125,20 @@ class Search:
             found += answers.named_gradients() if codes & OF_EVAL_GRADIENTS else []
         if codes & OF_LATER_STEPS:
             found += self._later()
+        return found
+
+    def unnamed(self, failing: Sequence[str], named: Sequence[Named]) -> list[Diagnosis]:
+        """Return what can be said of statistics and of y in eval mode that are wrong, and that no bug explains."""
+        codes, known = set(failing), {tensor for one in named for tensor in one.tensors}
+        if self.conventions.momentum_sense in _WORKED_OUT_LATER:
+            return []
+        found: list[Diagnosis] = []
+        if codes & {"BN301"}:
+            found += of_update([name for name in self.averages.odd() if name not in known], self.averages.updates)
+        if codes & OF_ANSWERS and IN_EVAL["y"] not in known:
+            answers = self.answers()
+            if answers.held and not answers.right():
+                found.append(of_answers(answers.held[0], self.rule))
         return found
 
     # ------------------------------------------------------------------------------------------------------ the update

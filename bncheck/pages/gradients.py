@@ -150,7 +150,8 @@ does, dx is fitted, channel by channel, to the terms of its formula:
 
 and a, b and c are compared with the right ones: gamma / std, and what mean(dy) and mean(dy * xhat) make of it. In the
 same way y is fitted to a line in x, and dgamma and dbeta to sums over the batch. "?" stands for a coefficient that is
-no product of powers of gamma, the standard deviation and a count; "made of something else" is what lies outside.
+no product of powers of gamma, the standard deviation and a count; "made of something else" is what lies outside. Eval
+mode is fitted to a line in x likewise, and each running statistic to an average of its old value and the batch's.
 
 What goes wrong
 ---------------

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judging import SPEC, result
+from naming import diagnosed
 from planting import Planted
 
 from bncheck import pipeline
@@ -20,7 +21,7 @@ from bncheck.checks.catalogue import CHECKS
 from bncheck.executors.in_process import InProcess
 from bncheck.experiments.memory import lived
 from bncheck.guard import quiet
-from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, OF_LONG_RUN, Search, diagnosed, said
+from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, OF_LONG_RUN, Search, said
 from bncheck.memory.values import CONVENTIONS, KEPT, NEW, PLAIN, WEIGHTED, constant
 from bncheck.model import Declared, Outcome, TargetSpec
 from bncheck.settings import Settings
@@ -275,6 +276,30 @@ def test_nothing_is_said_of_what_no_failing_check_is_about():
     deviation = next(v for v in PLANTED if v.bug.code == "BUG624")
     assert found_in(planted(deviation), failing={"BN302"}) == []
     assert diagnosed(planted(deviation), "float64", ("BN101", "BN504"), {}) == ()
+
+
+def unnamed_in(replaced, failing):
+    (found,) = diagnosed(Planted(replaced), "float64", failing, {})
+    assert (found.code, found.is_named) == ("BUG000", False)
+    return found
+
+
+def test_an_eval_mode_that_no_bug_explains_is_described():
+    found = unnamed_in({"eval_var": lambda s: s.old_var + 0.01 * s.old_mean**2}, ("BN302",))
+    assert found.title == "no known bug explains y in eval mode"
+    assert found.wrong == "y = ? * gamma / sqrt(running_var + eps) * (x - running_mean) + beta"
+    assert re.search(r"0\.\d+ to \S+ times as steep as it should be", found.explanation)
+    found = unnamed_in({"eval_mean": lambda s: s.old_mean + 0.1 * s.beta**2}, ("BN302", "BN310"))
+    assert found.wrong == "y = gamma / sqrt(running_var + eps) * x + ?"
+    assert found.explanation.endswith("at x = running_mean it is not beta: look at the mean, and at beta")
+    assert "in no channel is y a line" in unnamed_in({"eval_y": lambda s: np.tanh(s.xhat)}, ("BN302",)).explanation
+
+
+def test_statistics_that_no_bug_explains_are_described():
+    found = unnamed_in({"var_taken": lambda s: s.var + 0.1 * np.abs(s.mu) ** 1.5}, ("BN301",))
+    assert (found.tensor, found.title) == ("running_var", "no known bug explains running_var")
+    assert re.fullmatch(r"running_var = \S+ \* running_var \+ \S+ \* var \+ \?", found.wrong)
+    assert 0.5 < found.explained < 1
 
 
 def test_what_follows_from_a_wrong_forward_is_not_named_once_more():
