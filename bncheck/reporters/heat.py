@@ -65,7 +65,7 @@ def _bar(error: float, largest: float) -> Text:
 
 def channel_bars(comparison: Comparison) -> Text | None:
     """Return one line with a bar for each channel, as high as its largest error is large; None for a lone channel."""
-    drawn = lanes(comparison, most=max(comparison.expected.shape[1:2], default=1))
+    drawn = lanes(comparison, most=max(len(comparison.expected.values), 1))
     if len(drawn) < 2:
         return None
     worst = max(drawn, key=lambda lane: lane.worst)
@@ -103,7 +103,7 @@ def binned(line: Sequence[int], cells: int) -> list[int]:
 
 def _by_channel(values: Sequence[Value], shape: Sequence[int]) -> list[list[Value]]:
     """Return the values of each channel, (N, C, ...) or (C,), in the order of the batch."""
-    n, c, *spatial = (1, *shape) if len(shape) < 2 else shape
+    n, c, *spatial = (*(1, 1)[len(shape) :], *shape)
     pixels = math.prod(spatial)
     return [
         [values[(row * c + channel) * pixels + p] for row in range(n) for p in range(pixels)] for channel in range(c)

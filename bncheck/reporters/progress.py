@@ -13,6 +13,8 @@ from bncheck.report import Progress
 from bncheck.reporters.wording import clean
 
 Show = Callable[[Progress], None]
+# Below these columns there is no room for a bar beside numbers and a name.
+_ROOMY = 76
 
 
 @contextmanager
@@ -27,21 +29,27 @@ def on_terminal(quiet: bool) -> Iterator[Show | None]:
     from rich.progress import Progress as Bar
     from rich.table import Column
 
-    cut = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # the rest of the line is for the name
+    console = Console(stderr=True)
+    # The rest of the line is for the name; a bar and the time that has gone give way on a narrow screen.
+    name = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="crop"))
+    failing = TextColumn("{task.fields[failing]}", table_column=Column(no_wrap=True))
+    wide = (BarColumn(bar_width=12), TimeElapsedColumn()) if console.width >= _ROOMY else ()
     columns = (
-        BarColumn(bar_width=12), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True), TextColumn("{task.description}", table_column=cut),
+        *wide[:1], MofNCompleteColumn(), *wide[1:], failing, TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True), name,
     )  # fmt: skip
-    with Bar(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
-        task = bar.add_task("starting", total=None, rate="")
+    with Bar(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task("starting", total=None, rate="", failing="")
 
         def show(progress: Progress) -> None:
             if progress.done == 1:
                 bar.reset(task)  # of another target: rates and times begin anew
             speed = bar.tasks[0].speed
             rate = f"{speed:.0f} cases/s, left:" if speed else ""
-            said = plain(_said(progress))
-            bar.update(task, description=said, completed=progress.done, total=progress.total, rate=rate)
+            bar.update(
+                task, description=plain(clean(progress.target)), completed=progress.done, total=progress.total,
+                rate=rate, failing=_failing(progress),
+            )  # fmt: skip
 
         yield show
 
@@ -63,7 +71,8 @@ def in_notebook() -> Iterator[Show | None]:
         if percent != shown:  # a message for each case would be slower than the cases
             shown = percent
             bar = f'<progress value="{progress.done}" max="{progress.total}"></progress>'
-            handle.update(page.HTML(f"{bar} {progress.done}/{progress.total} {escape(_said(progress))}"))
+            said = " ".join(filter(None, (_failing(progress), clean(progress.target))))
+            handle.update(page.HTML(f"{bar} {progress.done}/{progress.total} {escape(said)}"))
 
     try:
         yield show
@@ -78,5 +87,5 @@ def _shell() -> Any:
     return shell if shell is not None and hasattr(shell, "kernel") else None
 
 
-def _said(progress: Progress) -> str:
-    return (f"{progress.failures} failing, " if progress.failures else "") + clean(progress.target)
+def _failing(progress: Progress) -> str:
+    return f"{progress.failures} failing" if progress.failures else ""

@@ -66,8 +66,8 @@ def _refuse(word: str) -> NoReturn:
     raise UsageError(f"this is no strict JSON: {word} should be a string")
 
 
-# An array without elements may still have an axis that takes long to walk along.
-LARGEST_EMPTY = 4096
+# An array without elements may still have axes that take long to walk along; NumPy's arrays have at most 64.
+LARGEST_EMPTY, MOST_AXES = 4096, 64
 
 
 def _sound(report: Report) -> Report:
@@ -77,8 +77,7 @@ def _sound(report: Report) -> Report:
         if odd is not None:
             raise UsageError(f"Report.targets[{place}]: {odd!r:.80} is no code or name of a check or a bug")
         for name, array in _arrays(target):
-            size = math.prod(array.shape) if min(array.shape, default=0) >= 0 else -1
-            if size != len(array.values) or (size == 0 and (".expected" in name or max(array.shape) > LARGEST_EMPTY)):
+            if not _fits(array, empty=".expected" not in name):
                 said = f"{name} has {len(array.values)} values, which do not fit its shape {list(array.shape)!s:.80}"
                 raise UsageError(f"Report.targets[{place}]: {said}")
         for finding in target.findings:
@@ -86,6 +85,14 @@ def _sound(report: Report) -> Report:
             if trend and len({len(trend.values), len(trend.ratios), len(trend.failed)}) > 1:
                 raise UsageError(f"Report.targets[{place}]: the trend of {finding.code} has lists of different lengths")
     return report
+
+
+def _fits(array: ArrayData, *, empty: bool) -> bool:
+    """Tell whether an array is as large as it says; `empty` says whether it may have no elements."""
+    if len(array.shape) > MOST_AXES or min(array.shape, default=0) < 0:
+        return False
+    walked = math.prod(size for size in array.shape if size)
+    return math.prod(array.shape) == len(array.values) and (bool(array.values) or (empty and walked <= LARGEST_EMPTY))
 
 
 def _ours(target: TargetReport) -> Iterator[str]:
