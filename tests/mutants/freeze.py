@@ -2,12 +2,13 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import combinations
 
 from .frozen import FILE, Fault, Record, materialise, to_json
+from .held2_table import EVERY
 from .mutate import Mutant, Tally, mutants
 from .table import SOURCES
 from .truth import results_of, right_results, wrong_tensors
@@ -52,10 +53,10 @@ class Balance:
         self.taken.update(trait for mutant in some for trait in self.traits(mutant))
 
 
-def singles(found: list[Mutant]) -> list[Record]:
+def singles(found: list[Mutant], sources: Iterable[str] = SOURCES, count: int = SINGLES) -> list[Record]:
     balance, left, chosen = Balance(found), sorted(found, key=mark), []
-    for _ in range(SINGLES):
-        for source in SOURCES:
+    for _ in range(count):
+        for source in sources:
             best = min((mutant for mutant in left if mutant.source == source), key=lambda each: balance.cost([each]))
             balance.take([best])
             left.remove(best)
@@ -68,14 +69,14 @@ def record(some: Sequence[Mutant], tensors: tuple[str, ...]) -> Record:
     return Record(some[0].source, faults, tensors)
 
 
-def doubles(found: list[Mutant]) -> list[Record]:
+def doubles(found: list[Mutant], sources: Iterable[str] = SOURCES, count: int = DOUBLES) -> list[Record]:
     """Return pairs on different lines, each fault of which shows beside the other, a third of each kind."""
     balance, chosen = Balance(found), []
-    for source in SOURCES:
+    for source in sources:
         own = sorted((mutant for mutant in found if mutant.source == source), key=lambda each: each.label.line)
         pairs = [pair for pair in combinations(own, 2) if pair[0].label.line != pair[1].label.line]
         pairs.sort(key=lambda pair: sha256((mark(pair[0]) + mark(pair[1])).encode()).hexdigest())
-        for turn in range(DOUBLES):
+        for turn in range(count):
             kind = KINDS[turn % len(KINDS)]
             fitting = [pair for pair in pairs if kind(*pair)][:TRIED]
             for pair in sorted(fitting, key=balance.cost):
@@ -106,7 +107,7 @@ KINDS: tuple[Callable[[Mutant, Mutant], bool], ...] = (_in_one_tensor, _in_two_g
 
 def _both_show(pair: tuple[Mutant, Mutant]) -> Record | None:
     """Return the record of a pair whose results differ from the right ones and from those of each fault alone."""
-    source = SOURCES[pair[0].source]
+    source = EVERY[pair[0].source]
     both = results_of(source, materialise(record(pair, ())))
     if both is None:
         return None
@@ -114,7 +115,8 @@ def _both_show(pair: tuple[Mutant, Mutant]) -> Record | None:
         alone = results_of(source, materialise(record([each], ())))
         if alone is None or not wrong_tensors(both, alone):
             return None
-    return record(pair, wrong_tensors(both, right_results(source.name)))
+    wrong = wrong_tensors(both, right_results(source.name))
+    return record(pair, wrong) if wrong else None
 
 
 def main() -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from .held2_table import EVERY, HELD2
 from .labels import Label
 from .places import bare
-from .table import SOURCES
 
 FILE = Path(__file__).parent / "frozen.json"
+FILE2 = Path(__file__).parent / "held2.json"
 WORK_SHARE = 7  # of ten
 
 
@@ -40,6 +41,8 @@ class Record:
 
     @property
     def split(self) -> str:
+        if self.source in HELD2:
+            return "held-2"
         return "work" if int(self.key, 16) % 10 < WORK_SHARE else "held"
 
     @property
@@ -48,12 +51,12 @@ class Record:
 
     def before(self, fault: Fault) -> str:
         """Return the line as it stands in the right source."""
-        return bare(SOURCES[self.source].text.splitlines()[fault.line - 1])
+        return bare(EVERY[self.source].text.splitlines()[fault.line - 1])
 
 
 def source_text(name: str) -> str:
     """Return a right source without its annotations."""
-    return "".join(f"{bare(line)}\n" for line in SOURCES[name].text.splitlines())
+    return "".join(f"{bare(line)}\n" for line in EVERY[name].text.splitlines())
 
 
 def materialise(record: Record) -> str:
@@ -65,8 +68,12 @@ def materialise(record: Record) -> str:
 
 
 def records(split: str | None = None, faults: int | None = None) -> Iterator[Record]:
-    """Yield the frozen records, of one half ("work", "held") and of a number of faults (1, 2) if these are given."""
-    for entry in json.loads(FILE.read_text(encoding="utf-8"))["records"]:
+    """Yield the frozen records, of one part ("work", "held") and of a number of faults (1, 2) if these are given.
+
+    Those of the second held set come only if they are asked for: "held-2".
+    """
+    file = FILE2 if split == "held-2" else FILE
+    for entry in json.loads(file.read_text(encoding="utf-8"))["records"]:
         record = from_json(entry)
         if split in (None, record.split) and faults in (None, len(record.faults)):
             yield record

@@ -1,5 +1,6 @@
 """All single faults of a source: every operator at every place, less those that change no result or raise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .labels import Label, also_of, family_of
@@ -39,13 +40,24 @@ def changes(place: Place) -> list[Change]:
     return sorted(found, key=lambda change: (change.line, change.start, change.operator, change.new))
 
 
-def mutants(source: Source, tally: Tally) -> list[Mutant]:
+def described(part: str, change: Change, tensors: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the family of a change, and the other families that are true of it."""
+    family = family_of(part, change.operator, change.focus)
+    return family, also_of(part, change.operator, family, tensors)
+
+
+def mutants(
+    source: Source,
+    tally: Tally,
+    propose: Callable[[Place], list[Change]] = changes,
+    describe: Callable[[str, Change, tuple[str, ...]], tuple[str, tuple[str, ...]]] = described,
+) -> list[Mutant]:
     """Return a source's single faults; of those with equal results on one line, the first."""
     place = Place(source)
     right = right_results(source.name)
     found: list[Mutant] = []
     seen: set[tuple[object, ...]] = set()
-    for change in changes(place):
+    for change in propose(place):
         text = applied(place.lines, change)
         results = results_of(source, text)
         if results is None:
@@ -62,8 +74,8 @@ def mutants(source: Source, tally: Tally) -> list[Mutant]:
         seen.add(mark)
         tally.kept += 1
         part = place.parts.get(change.line, "")
-        family = family_of(part, change.operator, change.focus)
-        label = Label(family, also_of(part, change.operator, family, tensors), tensors, change.line)
+        family, also = describe(part, change, tensors)
+        label = Label(family, also, tensors, change.line)
         before, after = bare(place.lines[change.line - 1]), bare(line_after(place.lines, change))
         found.append(Mutant(source.name, change.operator, part, before, after, label, mark))
     return found

@@ -86,10 +86,11 @@ class Source:
     layout: str
     call: Caller
     names: str
+    folder: Path = FOLDER
 
     @cached_property
     def text(self) -> str:
-        return (FOLDER / f"{self.name}.py").read_text(encoding="utf-8")
+        return (self.folder / f"{self.name}.py").read_text(encoding="utf-8")
 
     @cached_property
     def roles(self) -> dict[str, str]:
