@@ -147,7 +147,7 @@ def verify(
     from bncheck.reporters.outputs import outputs, writing
     from bncheck.reporters.progress import on_terminal
 
-    wanted = outputs(forms, paths, "short" if quiet else "rich")
+    wanted = outputs(forms, paths, quiet)
     settings = settings_from(options)
     specs = specs_of(targets, programs, settings)
     with writing(wanted, verbose) as write:
@@ -183,7 +183,7 @@ def replay(
     from bncheck import pipeline
     from bncheck.reporters.outputs import outputs, writing
 
-    wanted = outputs(forms, paths, "short" if quiet else "rich")
+    wanted = outputs(forms, paths, quiet)
     settings = settings_from(options)
     case = _case(case_id, targets)
     specs = specs_of(targets, programs, settings)

@@ -37,12 +37,13 @@ def report(
     if schema:
         if file is not None or forms or len(paths) > 1:
             raise UsageError("--schema stands alone, or with one --output")
-        with opened(next((path for path in paths if str(path) != STANDARD_OUTPUT), None)) as write_schema:
+        place = next((path for path in paths if str(path) != STANDARD_OUTPUT), None)
+        with opened(place, for_programs=True) as write_schema:
             write_schema(kept())
         return
     if file is None:
         raise UsageError("say which report: bncheck report FILE.json")
-    wanted = outputs(forms, paths, "short" if quiet else "rich")
+    wanted = outputs(forms, paths, quiet)
     made = stored(file)
     with writing(wanted, verbose) as write:
         write(made)

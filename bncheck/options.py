@@ -34,6 +34,7 @@ class FormatName(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         """Return the name if it is one, or say which one is near."""
         from bncheck.reporters import REPORTERS
 
+        value = value.lower()
         try:
             REPORTERS.get(value)
         except UsageError as error:
@@ -121,7 +122,8 @@ OUTPUT_OPTIONS = (
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Write the report there: the first format to the first FILE, and so on.",
+        help="Write the report there: the first format to the first FILE, and so on. With fewer formats than files "
+        "each file has the format that it ends in, and the format that is left is printed.",
     ),
     click.option(
         "--verbose",
@@ -130,7 +132,7 @@ OUTPUT_OPTIONS = (
         callback=remember_verbose,
         help="Show all: what passed, every tensor, tracebacks.",
     ),
-    click.option("--quiet", "-q", is_flag=True, help="No progress, and one line per target."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress, and one line per target, beside files too."),
 )
 
 _TARGET = "How the target wants to be called (found out where left out)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from bncheck.reporters.outputs import STANDARD_OUTPUT, Output, outputs, writing
 from bncheck.reporters.parts import named as named_bugs
 from bncheck.reporters.parts import narrowed
 from bncheck.reporters.short import in_one_line
-from bncheck.reporters.wording import conventions_in_words, count, verdict_in_words
+from bncheck.reporters.wording import clean, conventions_in_words, count, verdict_in_words
 from bncheck.settings import Settings, is_file, read_pyproject
 
 
@@ -70,6 +70,12 @@ class Items:
         self.collected: set[str] = set()
         self._places = ExitStack()
         self._place: Isolated | None = None
+        self._files = ExitStack()
+        self._write: Callable[[Report], None] | None = None
+        self._unwritten = ""
+        if self.outputs and not hasattr(config, "workerinput"):
+            with _as_usage_error():  # at once, so that a wrong path costs no run
+                self._write = self._files.enter_context(writing(self.outputs, verbose=False))
 
     def _due(self, asked: list[str]) -> list[str]:
         """Return the targets of this session: all, or with paths given those below them and those asked for."""
@@ -159,13 +165,21 @@ class Items:
         for key, data in json.loads(getattr(report, "bncheck", "{}")).items():
             self.reports.setdefault(key, decode(TargetReport, data))
 
-    def pytest_sessionfinish(self) -> None:
-        """End the worker; write the report."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """End the worker; write the report. What could not be written is told in the summary."""
         self._places.close()
-        if not self.outputs or hasattr(self.config, "workerinput"):
+        if self._write is None:
             return
-        with _as_usage_error(), writing(self.outputs, verbose=False) as write:
-            write(self.report())
+        try:
+            self._write(self.report())
+        except (UsageError, RuntimeError) as error:
+            self._unwritten = str(error)
+            is_usage = isinstance(error, UsageError)
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR if is_usage else pytest.ExitCode.INTERNAL_ERROR
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind of a report that was not written."""
+        self._files.close()
 
     def report(self) -> Report:
         """Return the report of all targets, in the order in which they were named."""
@@ -178,9 +192,11 @@ class Items:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say of each target what it comes to, how it was called, and what is wrong first."""
-        if not self.reports:
+        if not self.reports and not self._unwritten:
             return
         terminalreporter.section("bncheck")
+        if self._unwritten:
+            terminalreporter.write_line(f"ERROR: {clean(self._unwritten)}", red=True)
         colors = {Verdict.PASS: {"green": True}, Verdict.FAIL: {"red": True}}
         for target in self.report().targets:
             line = f"{verdict_in_words(target)} {target.name}: {in_one_line(target)}"
@@ -200,9 +216,11 @@ def _outputs(config: pytest.Config) -> list[Output]:
     forms, paths = config.getoption("bncheck_format"), config.getoption("bncheck_report")
     if not paths and not forms:
         return []
-    if len(forms) > len(paths) or STANDARD_OUTPUT in paths:
+    here = config.invocation_params.dir
+    found = outputs(forms, [Path(path) if path == STANDARD_OUTPUT else Path(here, path) for path in paths])
+    if any(output.path is None for output in found):
         raise UsageError("a report of bncheck needs a file of its own beside pytest's: --bncheck-report FILE")
-    return outputs(forms, [Path(config.invocation_params.dir, path) for path in paths], "plain")
+    return found
 
 
 def _located(folder: Path, target: str) -> str:

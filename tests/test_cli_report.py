@@ -228,38 +228,72 @@ def test_the_ending_names_the_format(name, form):
 
 
 def test_files_alone_take_their_formats_from_their_endings():
-    assert outputs((), (Path("a.json"), Path("b.sarif"), Path("-")), "rich") == [
-        Output("json", Path("a.json")),
-        Output("sarif", Path("b.sarif")),
-        Output("rich", None),
-    ]
+    assert paired((), "a.json", "b.sarif", "-") == {"a.json": "json", "b.sarif": "sarif", "-": "rich"}
 
 
-def test_a_format_that_is_given_counts_more_than_an_ending():
-    assert outputs(("json",), (Path("a.md"),), "rich") == [Output("json", Path("a.md"))]
+def test_the_endings_decide_where_there_are_fewer_formats_than_files():
+    files = {"r.json": "json", "r.html": "html", "r.sarif": "sarif", "r.xml": "junit", "r.md": "markdown"}
+    assert paired(("github",), *files) == {**files, "-": "github"}
+    assert paired(("sarif",), "r.json", "r.sarif") == {"r.json": "json", "r.sarif": "sarif"}
+    assert paired(("github",), "r.json", "-") == {"r.json": "json", "-": "github"}
+    assert paired(("json",), "r.json", "-") == {"r.json": "json", "-": "rich"}
+
+
+def test_a_name_that_ends_in_no_format_takes_any():
+    assert paired(("json", "short", "sarif"), "a", "b.txt", "c.sarif.json") == {
+        "a": "json", "b.txt": "short", "c.sarif.json": "sarif",
+    }  # fmt: skip
 
 
 def test_the_place_of_standard_output_can_be_named():
-    assert outputs(("rich", "json"), (Path("-"), Path("a.json")), "rich") == [
-        Output("rich", None),
-        Output("json", Path("a.json")),
-    ]
+    assert paired(("rich", "json"), "-", "a.json") == {"-": "rich", "a.json": "json"}
+
+
+def test_quiet_prints_one_line_per_target_where_nothing_else_is_printed():
+    assert outputs((), (Path("a.json"),), quiet=True) == [Output("json", Path("a.json")), Output("short", None)]
+    assert outputs(("json",), (), quiet=True) == [Output("json", None)]
+    assert outputs((), (), quiet=True) == [Output("short", None)]
+    result = invoke("report", "r.json", "-q", "-o", "q.json")
+    assert (result.stdout.count("\n"), result.stderr) == (1, "")
+    assert Path("q.json").exists()
+
+
+def test_capitals_do_not_matter():
+    assert paired(("JSON",), "a") == {"a": "json"}
+    assert json.loads(invoke("report", "r.json", "--format", "Json").stdout)
+
+
+@pytest.mark.parametrize(("name", "form"), [("xml", "junit"), ("md", "markdown"), ("TXT", "plain"), ("htm", "html")])
+def test_an_ending_in_the_place_of_a_format_is_answered_with_the_format(name, form):
+    result = invoke("report", "r.json", "--format", name)
+    assert result.exit_code == 2
+    assert f"Did you mean {form}?" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def paired(forms, *paths):
+    return {str(output.path or "-"): output.form for output in outputs(forms, tuple(map(Path, paths)))}
 
 
 @pytest.mark.parametrize(
     ("forms", "paths", "said"),
     [
         (("json",), ("a", "b"), "2 outputs and 1 formats: each --output belongs to one --format"),
+        (("json",), ("a", "b.sarif"), "or ends in the name of its own, and a does not"),
+        (("rich", "github"), ("a.json", "a.sarif", "a.md"), "rich and github cannot both be printed"),
+        (("json", "sarif"), ("a.sarif", "a.json"), "--format sarif -o a.sarif --format json -o a.json$"),
+        (("sarif",), ("a.json",), "a.json ends in the name of json.*: --format json -o a.json --format sarif$"),
+        (("sarif", "json"), ("a.json",), "a.json ends in the name of json.*: --format json -o a.json --format sarif$"),
+        (("rich", "github"), ("a.json",), "name each --output after the --format that it belongs to"),
         (("json", "rich"), (), "json and rich cannot both be printed"),
         ((), ("-", "-"), "cannot both be printed"),
         (("json", "sarif"), ("a", "./a"), "two formats cannot both be written to"),
-        (("rich", "html"), ("a.html",), "a.html belongs to --format rich"),
+        (("rich", "html"), ("a.html",), "a.html ends in the name of html, .*: --format html -o a.html --format rich$"),
         (("jsn",), (), "no format is called 'jsn'"),
     ],
 )
 def test_what_does_not_pair_up_is_refused(forms, paths, said):
     with pytest.raises(UsageError, match=said):
-        outputs(forms, tuple(map(Path, paths)), "rich")
+        outputs(forms, tuple(map(Path, paths)))
 
 
 def test_formats_that_do_not_pair_up_stop_before_the_run(monkeypatch):
@@ -279,26 +313,33 @@ def test_one_file_that_cannot_be_written_leaves_none(runs, place):
     assert os.listdir() == ["r.json"]
 
 
-def test_a_reporter_that_fails_leaves_what_was_there(monkeypatch):
-    Path("a.json").write_text("old")
+def test_a_reporter_that_fails_costs_no_other_format(monkeypatch):
+    Path("b.sarif").write_text("old")
     monkeypatch.setitem(REPORTERS._items, "sarif", lambda made, style: 1 / 0)
-    result = invoke("report", "r.json", "--format", "json", "-o", "a.json", "--format", "sarif", "-o", "b.sarif")
+    result = invoke("report", "r.json", *"--format sarif -o b.sarif --format json -o a.json --format short".split())
     assert result.exit_code == 3
-    assert Path("a.json").read_text() == "old"
-    assert sorted(os.listdir()) == ["a.json", "r.json"]
+    assert "the format sarif ends in ZeroDivisionError: division by zero; the report is in a.json" in result.stderr
+    assert result.stdout.startswith("FAIL misprinted.py")
+    assert json.loads(Path("a.json").read_text())["verdict"] == "fail"
+    assert Path("b.sarif").read_text() == "old"
+    assert sorted(os.listdir()) == ["a.json", "b.sarif", "r.json"]
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(monkeypatch):
-    def full(self, *args, **more):
-        raise OSError(28, "No space left on device")
+def test_a_fault_of_bncheck_counts_more_than_a_place_that_cannot_be_written(monkeypatch):
+    def unusable(made, style):
+        raise UsageError("not here")
 
-    monkeypatch.setattr(Path, "write_text", full)
-    result = invoke("report", "r.json", "--output", "out.md")
-    assert (result.exit_code, result.stderr) == (
-        2,
-        f"bncheck: cannot write {Path('out.md').resolve()}: No space left on device\n",
-    )
-    assert os.listdir() == ["r.json"]
+    monkeypatch.setitem(REPORTERS._items, "github", unusable)
+    monkeypatch.setitem(REPORTERS._items, "sarif", unusable)
+    result = invoke("report", "r.json", "-o", "a.sarif", "-o", "a.json", "--format", "github")
+    assert (result.exit_code, result.stderr) == (2, "bncheck: not here; not here; the report is in a.json\n")
+    monkeypatch.setitem(REPORTERS._items, "sarif", lambda made, style: 1 / 0)
+    assert invoke("report", "r.json", "-o", "a.sarif", "-o", "a.json", "--format", "github").exit_code == 3
+
+
+def test_the_names_of_files_are_shown_and_not_obeyed():
+    result = invoke("report", "r.json", "-o", "\x1b[31mred.json")
+    assert (result.exit_code, result.stderr) == (0, "the report is in \\x1b[31mred.json\n")
 
 
 def test_a_report_may_be_written_over_itself():

@@ -9,17 +9,23 @@ from __future__ import annotations
 import importlib
 import io
 import math
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from bncheck.errors import UsageError
 from bncheck.report import Probed, Trend
 
+# The environment variable that chooses one; a figure that is saved as SVG needs none.
+BACKEND = "MPLBACKEND"
 # Inches: at 96 pixels each the letters are still legible where a phone makes them four fifths as large.
 SIZE = (4.2, 2.9)
 # What stands for a colour of the page until it is drawn, and its name in the style sheet.
 INK, FAINT, GOOD, BAD = "#010101", "#020202", "#030303", "#040404"
 _VARIABLES = {INK: "--ink", FAINT: "--faint", GOOD: "--good", BAD: "--bad"}
+# Beside matplotlib's own defaults: a plot looks the same whatever a matplotlibrc of the user says.
 _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bncheck",
@@ -44,7 +50,10 @@ _LEAST = 1e-6
 
 def probe_plot(probe: Probed, prefix: str) -> str:
     """Return |Chebyshev coefficients| against the degree: their decay, their plateau, the error and what is allowed."""
-    figure, axes = _axes()
+    return _svg(lambda axes: _draw_probe(axes, probe), prefix)
+
+
+def _draw_probe(axes: Any, probe: Probed) -> None:
     sizes = [abs(c) for c in probe.coefficients]
     degrees = [k for k, size in enumerate(sizes) if size > 0 and math.isfinite(size)]
     axes.set_yscale("log")
@@ -63,7 +72,6 @@ def probe_plot(probe: Probed, prefix: str) -> str:
     axes.set_xlabel("degree k")
     axes.set_ylabel("|coefficient|")
     axes.set_xticks(range(0, len(sizes), 3))
-    return _svg(figure, axes, prefix)
 
 
 def _bottom(probe: Probed) -> float:
@@ -75,7 +83,10 @@ def _bottom(probe: Probed) -> float:
 
 def trend_plot(trend: Trend, prefix: str) -> str:
     """Return the error over what is allowed against a parameter; above 1 a case fails."""
-    figure, axes = _axes()
+    return _svg(lambda axes: _draw_trend(axes, trend), prefix)
+
+
+def _draw_trend(axes: Any, trend: Trend) -> None:
     finite = [ratio for ratio in trend.ratios if math.isfinite(ratio)]
     top = max([*finite, 1.0]) * 30
     places = _places(trend)
@@ -95,7 +106,6 @@ def trend_plot(trend: Trend, prefix: str) -> str:
         axes.set_xticks([0, 1], ["all other cases", "cases that have it"])
     else:
         _scale(axes, trend)
-    return _svg(figure, axes, prefix)
 
 
 def _places(trend: Trend) -> Sequence[float]:
@@ -122,26 +132,51 @@ def _scale(axes: Any, trend: Trend) -> None:
         axes.set_xscale("symlog", linthresh=min(sizes))
 
 
-def _axes() -> tuple[Any, Any]:
+def _svg(draw: Callable[[Any], None], prefix: str) -> str:
+    """Return a plot as the inside of an <svg> element, to be put into the page."""
     # By name: only whoever asks for a plot pays for the import.
-    matplotlib = importlib.import_module("matplotlib")
-    figures = importlib.import_module("matplotlib.figure")
-    with matplotlib.rc_context(_SETTINGS):
+    matplotlib, figures = _imported("matplotlib"), _imported("matplotlib.figure")
+    # The backend of the process stays as it is.
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    with matplotlib.rc_context(defaults | _SETTINGS):
         figure = figures.Figure(figsize=SIZE, layout="constrained")
-        return figure, figure.subplots()
-
-
-def _svg(figure: Any, axes: Any, prefix: str) -> str:
-    """Return the figure as the inside of an <svg> element, to be put into the page."""
-    matplotlib = importlib.import_module("matplotlib")
-    axes.minorticks_off()
-    for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() != "linear":
-            axis.set_major_formatter(lambda value, _: _tick(value))
-    with matplotlib.rc_context(_SETTINGS):
+        axes = figure.subplots()
+        draw(axes)
+        axes.minorticks_off()
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() != "linear":
+                axis.set_major_formatter(lambda value, _: _tick(value))
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_the_page(out.getvalue(), prefix)
+
+
+def _imported(name: str) -> Any:
+    """Return a module of matplotlib, whatever backend the user asks for.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be imported: it is broken, or what the user set for it is.
+
+    """
+    try:
+        with _without_backend():
+            return importlib.import_module(name)
+    except Exception as error:
+        said = f"whose import ends in {type(error).__name__}: {error}"
+        raise UsageError(f"the format html needs {name}, {said}") from error
+
+
+@contextmanager
+def _without_backend() -> Iterator[None]:
+    """Hide the user's choice of a backend: matplotlib cannot be imported where it does not know it."""
+    chosen = os.environ.pop(BACKEND, None)
+    try:
+        yield
+    finally:
+        if chosen is not None:
+            os.environ[BACKEND] = chosen
 
 
 def _tick(value: float) -> str:
