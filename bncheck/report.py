@@ -107,7 +107,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """The smallest failing case, with its arrays and the comparisons that show the failure.
+    """A small failing case, with its arrays and the comparisons that show the failure.
 
     `worked` is the formula worked out for the channel with the worst error; `printed` is the beginning of what the
     code printed in one training step; `probe` is there where the derivative of the forward was measured.

@@ -1,4 +1,4 @@
-"""The smallest failing case for the eye: its inputs, and expected and found values side by side."""
+"""A small failing case for the eye: its inputs, and expected and found values side by side."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model import Outcome
 from bncheck.report import Comparison, Exhibit, Finding, Worked
 from bncheck.reporters import Style
 from bncheck.reporters.heat import LEGEND, channel_bars, heat_map
 from bncheck.reporters.matrices import LARGEST, Pane, how_many_differ, inline, panes
-from bncheck.reporters.wording import case_in_words, clean, number, several
+from bncheck.reporters.wording import (
+    ORACLES,
+    SHORT_ORACLES,
+    case_in_words,
+    case_title,
+    clean,
+    number,
+    several,
+)
 
 # From this width on the long names of the two oracles fit beside a table, and a finding's figures beside its name.
 ROOMY = 76
 # More matrices than these push the verdict off the screen; --verbose shows them all.
 MOST_MATRICES = 2
-ORACLES = {"reference": "Batch Normalization", "numeric": "derivative of your forward"}
 # Lines of a picture of the error; more of them push the rest off the screen.
 FEW_CHANNELS, MOST_CHANNELS = 4, 16
 # Beside a value that is off, so that no colour is needed to see it.
 MARK = "◀"
 # The colour of a value by how far off it is: small errors, of up to a tenth of the worst, half of it, and the worst.
 MARKED = ("", "red", "red", "bold red", "bold reverse red")
-SHORT_ORACLES = {"reference": "reference", "numeric": "derivative"}
 
 
 def indented(part: RenderableType, by: int = 2) -> Padding:
@@ -43,10 +48,8 @@ def show_exhibit(
     In full, the picture of the error, all digits, and the formula worked out step by step come with it.
     """
     finding = next((f for f in findings if f.case == exhibit.case and f.follows_from is None), None)
-    titles = {Outcome.FAIL: "A small failing case: ", Outcome.WARN: "A small case that warns: "}
-    title = titles.get(finding.outcome, "The case: ") if finding is not None else "The case: "
     yield Text()
-    yield indented(Text.assemble((title, "bold"), clean(case_in_words(exhibit), style.ascii)))
+    yield indented(Text.assemble((f"{case_title(finding)}: ", "bold"), clean(case_in_words(exhibit), style.ascii)))
     yield from _inputs(exhibit, style)
     differing = [c for c in exhibit.comparisons if how_many_differ(c)]
     shown = exhibit.comparisons if in_full else differing[:MOST_MATRICES]

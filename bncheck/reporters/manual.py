@@ -25,18 +25,34 @@ class Entry(NamedTuple):
 
 def entry(code: str, name: str) -> Entry:
     """Return the entry of a code; only its name is known of one that another version of bncheck had."""
-    place = "bugs" if code.startswith("BUG") else "checks"
-    # Found by name, because checks and bugs live above the reporters.
-    registry: Any = getattr(importlib.import_module(f"bncheck.{place}.catalogue"), place.upper())
-    try:
-        doc = str(registry.get(code).doc)
-    except UsageError:  # a stored report may hold a code that this version has no page for
+    doc = _doc(code)
+    if not doc:
         return Entry(name, name, name, words(name))
-    first, _, rest = doc.strip().partition("\n\n")
+    first, _, rest = doc.partition("\n\n")
     short = " ".join(first.split())
     paragraph = " ".join(_body(rest.partition("\n\n")[0]).split())
     title = f"{code} {name}"
     return Entry(short, paragraph or short, page(title, doc, _WIDTH), _markdown(doc))
+
+
+def typical_causes(code: str) -> str:
+    """Return what usually makes a check fail, as its page has it; "" where this version has no page for it."""
+    _, _, section = _doc(code).partition(f"{_CAUSES}\n{'-' * len(_CAUSES)}\n")
+    return " ".join(section.partition("\n\n")[0].split())
+
+
+_CAUSES = "Typical causes"
+
+
+def _doc(code: str) -> str:
+    """Return the page of a check or a bug; "" where this version has none for it."""
+    place = "bugs" if code.startswith("BUG") else "checks"
+    # Found by name, because checks and bugs live above the reporters.
+    registry: Any = getattr(importlib.import_module(f"bncheck.{place}.catalogue"), place.upper())
+    try:
+        return str(registry.get(code).doc).strip()
+    except UsageError:  # a stored report may hold a code of another version
+        return ""
 
 
 def _body(part: str) -> str:

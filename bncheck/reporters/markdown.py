@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from bncheck.model import Outcome
 from bncheck.report import Comparison, Diagnosis, Exhibit, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.markup import cell, code, fenced, words
+from bncheck.reporters.markup import cell, code, fenced, prose, words
 from bncheck.reporters.matrices import inline, ratio
-from bncheck.reporters.parts import is_expected, roots
+from bncheck.reporters.parts import is_expected, meaning, roots
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
+    ORACLES,
     case_in_words,
+    case_title,
     cases_in_words,
     clean,
     conventions_in_words,
@@ -26,7 +28,6 @@ from bncheck.reporters.wording import (
 # More elements of a tensor than these are no table for the eye; the wrong ones come first.
 _MOST_ROWS = 12
 _MARK = "<- off"
-_ORACLES = {"reference": "Batch Normalization", "numeric": "derivative of your forward"}
 
 
 @REPORTERS.register("markdown")
@@ -34,7 +35,7 @@ def markdown(report: Report, style: Style) -> str:
     """Write Markdown, for the summary of a CI step or for an issue: a table of targets, then what is wrong in each."""
     parts = [f"## bncheck: {report.verdict.value.upper()}", _table(report)]
     for target in report.targets:
-        parts += [part for part in _target(target, style) if part]
+        parts += [part for part in _target(target, report, style) if part]
     facts = f"bncheck {clean(report.version)}, seed {report.seed}, {clean(report.dtype)}"
     return "\n\n".join([*parts, words(facts)]) + "\n"
 
@@ -47,11 +48,12 @@ def _table(report: Report) -> str:
     return "\n".join(rows)
 
 
-def _target(target: TargetReport, style: Style) -> Iterator[str]:
+def _target(target: TargetReport, report: Report, style: Style) -> Iterator[str]:
     yield f"### {verdict_in_words(target)} {code(target.name)}"
     yield words(target.error)
     if target.oracles is not None and target.verdict is not Verdict.PASS:
         yield words(target.oracles.conclusion)
+    yield from (prose(sentence) for sentence in meaning(target, report))
     for diagnosis in target.diagnoses:
         yield from _diagnosis(target, diagnosis)
     loud = roots(target, *_LOUD)
@@ -66,7 +68,8 @@ def _target(target: TargetReport, style: Style) -> Iterator[str]:
         yield " · ".join(words(phrase) for phrase in conventions_in_words(target.conventions))
         yield "\n".join(f"- note: {words(note)}" for note in target.conventions.notes)
     for exhibit in target.exhibits if style.verbose else target.exhibits[:1]:
-        yield f"The smallest case: {words(case_in_words(exhibit))}"
+        shown = next((finding for finding in roots(target, *Outcome) if finding.case == exhibit.case), None)
+        yield f"{case_title(shown)}: {words(case_in_words(exhibit))}"
         yield fenced("\n".join(_case(exhibit)), "text")
     if target.replay:
         yield "Run this case again:"
@@ -109,7 +112,7 @@ def _diagnosis(target: TargetReport, diagnosis: Diagnosis) -> Iterator[str]:
     yield "\n".join(items)
 
 
-# ---------------------------------------------------------------------------------------------------- the smallest case
+# ---------------------------------------------------------------------------------------------------- a small case
 
 
 def _case(exhibit: Exhibit) -> Iterator[str]:
@@ -119,7 +122,7 @@ def _case(exhibit: Exhibit) -> Iterator[str]:
     for comparison in exhibit.comparisons:
         rows = _rows(comparison)
         if rows:
-            oracle = _ORACLES.get(comparison.oracle, clean(comparison.oracle))
+            oracle = ORACLES.get(comparison.oracle, clean(comparison.oracle))
             yield ""
             yield f"{clean(comparison.tensor)}, expected by: {oracle}"
             yield from _columns(rows)

@@ -32,10 +32,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """A window onto one array; `title` says which part it shows."""
+    """A window onto one array; `title` says which part it shows, `corner` the row and column of its first element."""
 
     title: str
     rows: tuple[tuple[Cell, ...], ...]
+    corner: tuple[int, int] = (0, 0)
 
     @property
     def cell_width(self) -> int:
@@ -153,9 +154,12 @@ def _pane(
     title: str, places: list[list[int]], array: ArrayData, form: str, severe: Sequence[int] | None = None
 ) -> Pane:
     level = severe or [0] * len(array.values)
+    height, width = (1, 1, *array.shape)[-2:]
+    first = next((row[0] for row in places if row), 0)
     return Pane(
         title,
         tuple(tuple(Cell(f"{array.values[at]:{form}}", level[at]) for at in row) for row in places),
+        corner=(first // max(width, 1) % max(height, 1), first % max(width, 1)),
     )
 
 

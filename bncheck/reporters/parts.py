@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from bncheck.model import Outcome
-from bncheck.report import Diagnosis, Finding, SourceLine, TargetReport, Verdict
+from bncheck.report import Diagnosis, Finding, Report, SourceLine, TargetReport, Verdict
 from bncheck.reporters.short import in_one_line
+from bncheck.reporters.wording import count
+
+_TALLIED = {
+    Verdict.PASS: "right",
+    Verdict.FAIL: "wrong",
+    Verdict.INCONCLUSIVE: "undecided",
+    Verdict.ERROR: "not run",
+    Verdict.INTERRUPTED: "interrupted",
+}
+
+
+def tally(report: Report) -> str:
+    """Return how many targets came to what: "2 right, 1 wrong"; "" without any."""
+    counted = [
+        (sum(target.verdict is verdict for target in report.targets), word) for verdict, word in _TALLIED.items()
+    ]
+    return ", ".join(f"{n} {word}" for n, word in counted if n)
+
+
+def meaning(target: TargetReport, report: Report) -> Iterator[str]:
+    """Yield what a verdict means that its word alone does not tell, and what to do about it, in plain sentences."""
+    failed = any(finding.outcome is Outcome.FAIL for finding in target.findings)
+    if target.verdict is Verdict.INTERRUPTED:
+        yield f"Stopped after {count(target.cases, 'case')}; nothing is known about the others."
+    elif target.verdict is Verdict.FAIL and not failed:
+        yield "Nothing is wrong, but --strict asks that nothing is warned of either."
+    elif target.verdict is Verdict.INCONCLUSIVE:
+        yield _why_undecided(target, report)
+    elif target.stub and not target.error:
+        yield "It returns nothing or raises NotImplementedError. Fill it in, then verify it again."
+    elif target.verdict is Verdict.ERROR and target.discovery and not target.stub and not target.own_fault:
+        yield "An adapter of a few lines tells how to call it: bncheck init --adapter."
+
+
+def _why_undecided(target: TargetReport, report: Report) -> str:
+    text = "Neither right nor wrong has been shown"
+    outcomes = {finding.outcome for finding in target.findings}
+    if Outcome.INCONCLUSIVE in outcomes:
+        helps = "" if report.dtype == "float64" else "--dtype float64 makes rounding smaller; "
+        text += ": rounding hid an answer in every case."
+        return f"{text} What may help: {helps}--cases makes more cases, --seed others."
+    if Outcome.PASS in outcomes:
+        return f"{text}: the two oracles contradict each other. This should not happen; please report it."
+    return f"{text}: no check applied to any case."
 
 
 def roots(target: TargetReport, *outcomes: Outcome) -> list[Finding]:

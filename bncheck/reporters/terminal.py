@@ -15,9 +15,12 @@ from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
 from bncheck.reporters.findings import show_findings
+from bncheck.reporters.parts import meaning, tally
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     DASH,
+    ORACLES,
+    SHORT_ORACLES,
     clean,
     conventions_in_words,
     count,
@@ -39,7 +42,7 @@ MOST_NOTES = 2
 
 @REPORTERS.register("rich")
 def terminal(report: Report, style: Style) -> str:
-    """Show people the verdict, both oracles, the findings and the smallest failing case."""
+    """Show people the verdict, both oracles, the findings and a small failing case."""
     out = StringIO()
     print_report(report, style, _console(out, style))
     lines = out.getvalue() if style.color else "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
@@ -86,16 +89,13 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
     yield _verdict_line(target, style)
     if target.error:
         yield indented(Text(clean(target.error, style.ascii, keep_lines=True)))
-        if target.verdict is Verdict.ERROR and target.discovery and not target.stub and not target.own_fault:
-            yield indented(Text("An adapter of a few lines tells how to call it: bncheck init --adapter.", style="dim"))
-    elif target.stub:
-        yield indented(Text("It returns nothing or raises NotImplementedError. Fill it in, then verify it again."))
     if target.verdict is Verdict.PASS:
         yield indented(_what_was_verified(target, report, style))
-    if target.verdict is Verdict.INTERRUPTED:
-        yield indented(Text(f"Stopped after {count(target.cases, 'case')}; nothing is known about the others."))
-    if target.verdict is Verdict.FAIL and not any(f.outcome is Outcome.FAIL for f in target.findings):
-        yield indented(Text("Nothing is wrong, but --strict asks that nothing is warned of either."))
+    said: list[RenderableType] = [
+        indented(Text(sentence, style="dim" * bool(target.error))) for sentence in meaning(target, report)
+    ]
+    if target.verdict is not Verdict.INCONCLUSIVE:
+        yield from said
     for diagnosis in target.diagnoses:
         beside = [d.code for d in target.diagnoses if d.tensor == diagnosis.tensor and d is not diagnosis]
         yield from _diagnosis(diagnosis, beside, style)
@@ -109,8 +109,9 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
         yield from _oracles(target, style)
     if target.findings:
         yield from show_findings(target, style)
-    if target.verdict is Verdict.INCONCLUSIVE:
-        yield from _what_helps(target, report)
+    if target.verdict is Verdict.INCONCLUSIVE:  # behind the checks that were hidden by rounding
+        yield Text()
+        yield from said
     in_full = style.verbose or target.cases == 1  # one case alone was asked for
     for exhibit in target.exhibits if style.verbose else target.exhibits[:1]:
         yield from show_exhibit(exhibit, target.findings, style, in_full)
@@ -196,14 +197,14 @@ def _first_lines(lines: Sequence[str], width: int) -> Sequence[str]:
 def _oracles(target: TargetReport, style: Style) -> Iterator[RenderableType]:
     oracles = target.oracles
     assert oracles is not None
-    long = style.width >= ROOMY
+    names = ORACLES if style.width >= ROOMY else SHORT_ORACLES
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(3 + len(TENSORS)):
         grid.add_column(no_wrap=True)
     grid.add_row(*(Text(t, style="dim") for t in ("agrees with", "forward", "backward", *TENSORS)))
     rows = (
-        ("A  Batch Normalization" if long else "A  reference", "reference", oracles.forward_is_reference),
-        ("B  derivative of your forward" if long else "B  derivative", "numeric", None),
+        (f"A  {names['reference']}", "reference", oracles.forward_is_reference),
+        (f"B  {names['numeric']}", "numeric", None),
     )
     backward = {"reference": oracles.backward_is_reference, "numeric": oracles.backward_is_own_derivative}
     for label, oracle, forward in rows[:1] if oracles.backward_is_reference == "none" else rows:
@@ -252,20 +253,6 @@ def _diagnosis(diagnosis: Diagnosis, beside: Sequence[str], style: Style) -> Ite
         yield indented(Text(f"{mend}{clean(diagnosis.explanation, style.ascii, keep_lines=True)}"), 4)
 
 
-def _what_helps(target: TargetReport, report: Report) -> Iterator[RenderableType]:
-    text = "Neither right nor wrong has been shown"
-    if any(f.outcome is Outcome.INCONCLUSIVE for f in target.findings):
-        helps = "" if report.dtype == "float64" else "--dtype float64 makes rounding smaller; "
-        text += ": rounding hid an answer in every case. "
-        text += f"What may help: {helps}--cases makes more cases, --seed others."
-    elif any(f.outcome is Outcome.PASS for f in target.findings):
-        text += ": the two oracles contradict each other. This should not happen; please report it."
-    else:
-        text += ": no check applied to any case."
-    yield Text()
-    yield indented(Text(text))
-
-
 # ------------------------------------------------------------------------------------------------------ replay, summary
 
 
@@ -280,11 +267,7 @@ def _replay(target: TargetReport, style: Style) -> Iterator[RenderableType]:
 
 
 def _summary(report: Report, style: Style) -> Iterator[RenderableType]:
-    names = {Verdict.PASS: "right", Verdict.FAIL: "wrong", Verdict.INCONCLUSIVE: "undecided", Verdict.ERROR: "not run"}
-    tally = [(sum(t.verdict is verdict for t in report.targets), word) for verdict, word in names.items()]
-    yield Text.assemble(
-        (count(len(report.targets), "target"), "bold"), f": {', '.join(f'{n} {word}' for n, word in tally if n)}"
-    )
+    yield Text.assemble((count(len(report.targets), "target"), "bold"), f": {tally(report)}")
     grid = Table.grid(padding=(0, 2, 0, 0))
     longest = max(len(clean(t.name, style.ascii)) for t in report.targets)
     grid.add_column(no_wrap=True)

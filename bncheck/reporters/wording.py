@@ -18,6 +18,10 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 # One character for one, so that ASCII keeps every column where it was.
 _ASCII = str.maketrans(f"✔✘·{DASH}—{TIMES}→…─≤≥±◀²³░▒▓█│▁▂▃▄▅▆▇", "+x|--x>~-<>~<23-+*#|_-:;=oO")
 _HARMLESS_CONTROL = {"\n": " ", "\r": " ", "\t": " "}
+# What an answer is compared with; the short names are for narrow screens.
+ORACLES = {"reference": "Batch Normalization", "numeric": "derivative of your forward"}
+SHORT_ORACLES = {"reference": "reference", "numeric": "derivative"}
+_TITLES = {Outcome.FAIL: "A small failing case", Outcome.WARN: "A small case that warns"}
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
@@ -96,6 +100,11 @@ def _statistics_in_words(conventions: Conventions) -> list[str]:
     return [*mode, f"running statistics: {rule}, {variance}{start}{profile}"]
 
 
+def case_title(finding: Finding | None) -> str:
+    """Return what a case is called that a finding holds in; None if no finding is known."""
+    return _TITLES.get(finding.outcome, "The case") if finding is not None else "The case"
+
+
 def case_in_words(exhibit: Exhibit) -> str:
     """Return the parameters of the exhibited case: the sizes, eps, and all that is out of the ordinary."""
     try:
@@ -154,7 +163,8 @@ def explained_in_words(diagnosis: Diagnosis, beside: Sequence[str]) -> str:
     """Return how much of a tensor a diagnosis gives, and what that is worth."""
     tensor = clean(diagnosis.tensor)
     if not diagnosis.is_named:
-        return f"What is known of it gives {share_in_words(diagnosis.explained)} of {tensor}."
+        known = f"What is known of it gives {share_in_words(diagnosis.explained)} of {tensor}"
+        return f"{known}; how to go on from there: bncheck explain {clean(diagnosis.code)}."
     who = f"Together with {' and '.join(beside)} it" if beside else "It"
     drawn = {0: "", 1: " in one case drawn to tell bugs apart"}
     cases = drawn.get(diagnosis.cases, f" in {diagnosis.cases} cases drawn to tell bugs apart")

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
 import subprocess
 import sys
+import warnings
 from enum import Enum
 from functools import cache
 from importlib.resources import files
@@ -15,11 +17,12 @@ import pytest
 from markup_seen import Seen
 from render import HOSTILE, REPORTS, report
 
+from bncheck.checks.catalogue import CHECKS
 from bncheck.codec import to_json
 from bncheck.errors import UsageError
 from bncheck.report import Report, Trend, Verdict
 from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.specimen import specimen
+from bncheck.reporters.specimen import passed, specimen
 
 CSS = (files("bncheck.reporters.document") / "templates" / "style.css").read_text()
 
@@ -116,12 +119,133 @@ def test_the_page_is_ascii(name):
 def test_the_parts_stand_in_their_order():
     text = re.sub(r"\s+", " ", " ".join(seen("diagnosed").texts))
     wanted = (
-        "FAIL", "How it is called", "What is wrong", "BUG07", "Two oracles", "Findings", "The smallest failing case",
-        "How the derivative was measured", "Error over the cases", "What was promised and holds", "Run this case again",
-        "bncheck replay", "How this was run",
+        "FAIL", "What is wrong", "BUG07", "A small failing case", "dx expected", "Worked out for channel 0",
+        "Run this case again", "bncheck replay", "Error over the cases", "Two oracles", "Findings",
+        "How the derivative was measured", "How it is called", "What is ruled out", "How this was run",
     )  # fmt: skip
     places = [text.index(word) for word in wanted]
     assert places == sorted(places)
+
+
+def told(made):
+    return re.sub(r"\s+", " ", "".join(Seen(page(made)).texts))
+
+
+def folded(made, word):
+    """Return whether the <details> whose summary says `word` is closed at first."""
+    (opening,) = re.findall(rf"<details([^>]*)>\s*<summary>(?:<h3>)?{word}", page(made))
+    return "open" not in opening
+
+
+def test_the_steps_are_open_and_the_line_probe_is_folded_with_a_sentence():
+    assert not folded(REPORTS["diagnosed"], "Worked out")
+    assert folded(REPORTS["diagnosed"], "How the derivative")
+    assert folded(REPORTS["diagnosed"], "What is ruled out")
+    assert "found by running it at 16 points" in told(REPORTS["diagnosed"])
+
+
+def test_every_passed_check_says_what_it_rules_out():
+    made = page(REPORTS["pass"])
+    passed = REPORTS["pass"].targets[0].findings
+    assert made.count("rules out: ") == len(passed)
+    assert "rules out: the unbiased variance (<code>ddof=1</code>" in made
+
+
+@pytest.mark.parametrize("code", sorted(code for code, _ in CHECKS.items()))
+def test_every_check_has_something_to_rule_out(code):
+    finding = dataclasses.replace(passed(code, CHECKS.get(code).name, "y"))
+    target = dataclasses.replace(REPORTS["pass"].targets[0], findings=(finding,))
+    assert told(report(target)).count("rules out: ") == 1
+
+
+def test_a_check_of_another_version_rules_out_nothing_that_is_known():
+    target = dataclasses.replace(REPORTS["pass"].targets[0], findings=(passed("BN999", "some-other", "y"),))
+    assert "BN999 some-other" in told(report(target))
+    assert "rules out: " not in told(report(target))
+
+
+def test_both_oracles_are_explained_where_both_are_asked():
+    assert "B asks whether" in told(REPORTS["fail"])
+    target = REPORTS["fail"].targets[0]
+    alone = dataclasses.replace(target.oracles, backward_is_reference="none", backward_is_own_derivative="none")
+    said = told(report(dataclasses.replace(target, oracles=alone)))
+    assert "A asks whether" in said
+    assert "B asks whether" not in said
+
+
+STRICT = dataclasses.replace(REPORTS["warn"].targets[0], verdict=Verdict.FAIL)
+UNREAD = dataclasses.replace(REPORTS["error"].targets[0], discovery=("nothing fits",))
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (report(STRICT), "Nothing is wrong, but --strict asks that nothing is warned of either."),
+        (report(UNREAD), "An adapter of a few lines tells how to call it: bncheck init --adapter."),
+        (REPORTS["interrupted"], "Stopped after 34 cases; nothing is known about the others."),
+        (REPORTS["inconclusive"], "What may help: --dtype float64 makes rounding smaller; --cases makes more cases"),
+        (REPORTS["contradiction"], "the two oracles contradict each other."),
+    ],
+)
+@pytest.mark.parametrize("form", ["html", "markdown", "plain"])
+def test_a_verdict_that_is_not_plain_is_explained_in_every_format(made, sentence, form):
+    text = told(made) if form == "html" else REPORTERS.get(form)(made, Style(width=200))
+    assert text.count(sentence) == 1
+    assert sentence not in told(REPORTS["fail"])
+
+
+def test_targets_are_counted_alike_everywhere():
+    made = report(REPORTS["interrupted"].targets[0], REPORTS["pass"].targets[0])
+    assert "1 right, 1 interrupted" in told(made)
+    assert "1 right, 1 interrupted" in REPORTERS.get("plain")(made, Style())
+
+
+@EVERY
+def test_a_case_and_the_oracles_are_called_alike_in_every_format(name):
+    for form in ("html", "markdown", "plain"):
+        text = REPORTERS.get(form)(REPORTS[name], Style(width=100))
+        assert not re.search("smallest|the derivative of your forward", text)
+
+
+def test_words_beside_a_formula_leave_it_a_formula():
+    diagnosis = dataclasses.replace(
+        REPORTS["diagnosed"].targets[0].diagnoses[0], wrong="dgamma = sum(dy * xhat) without the last row"
+    )
+    made = page(report(dataclasses.replace(REPORTS["diagnosed"].targets[0], diagnoses=(diagnosis,))))
+    assert "</math> without the last row</div>" in made
+
+
+def test_windows_have_the_indices_of_their_rows_and_columns():
+    table = page(REPORTS["large"]).split('<table class="numbers"')[1].split("</table>")[0]
+    columns = re.findall(r'<th scope="col">(\d+)</th>', table)
+    rows = re.findall(r'<th scope="row">(\d+)</th>', table)
+    title = re.search(r"dx\[(\d+):(\d+), (\d+):(\d+)\]", page(REPORTS["large"]))
+    top, bottom, left, right = map(int, title.groups())
+    assert rows == [str(at) for at in range(top, bottom)]
+    assert columns == [str(at) for at in range(left, right)]
+    assert top <= 25 < bottom
+    assert left <= 12 < right
+
+
+def test_formulas_can_be_scrolled_from_the_keyboard():
+    made = [
+        attributes for _, attributes in seen("diagnosed").elements if attributes.get("class") in ("formula", "scroll")
+    ]
+    assert made
+    assert all(attributes.get("tabindex") == "0" and attributes.get("aria-label") for attributes in made)
+
+
+@pytest.mark.parametrize("ratios", [(1e308, 1e308, 0.5), (math.inf, 5e-324, 1.0), (1.7e308, 0.0, math.nan)])
+@pytest.mark.parametrize("values", [(1e308, -1e308, 5e-324), (1.7e308, 1e-308, 1.0)])
+def test_extreme_numbers_are_drawn_in_silence(ratios, values):
+    finding = dataclasses.replace(
+        specimen().targets[0].findings[1], trend=Trend("N", values, ratios, (True, True, False))
+    )
+    target = dataclasses.replace(specimen().targets[0], findings=(finding,))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        assert Seen(page(report(target))).misfits == []
+    assert heard == []
 
 
 def test_cells_that_are_off_are_marked_without_colour():

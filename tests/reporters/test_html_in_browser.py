@@ -12,13 +12,30 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed"),
 ]
-NAMES = ("pass", "diagnosed", "several", "large", "hostile", "error", "not-finite")
+NAMES = ("pass", "inconclusive", "diagnosed", "several", "large", "hostile", "error", "not-finite")
 SIZES = {"phone": browser.PHONE, "laptop": browser.LAPTOP}
+WIDTHS_BETWEEN = (390, 500, 600, 800)
 # What lies to the right of the window, but for what can be scrolled by itself.
 OUTSIDE = """
 [...document.querySelectorAll('body *')]
   .filter(e => !e.closest('.scroll, .formula, .hidden, math') && e.getBoundingClientRect().width > 0)
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))
+"""
+# Words of tables that stand on two lines; numbers, code and formulas are another matter.
+BROKEN = """
+[...document.querySelectorAll('th, td, caption')].filter(e => !e.closest('.numbers') && !e.matches('.value'))
+  .flatMap(e => {
+    const walker = document.createTreeWalker(e, NodeFilter.SHOW_TEXT), found = [];
+    for (let n; (n = walker.nextNode());) {
+      if (n.parentElement.closest('math, code')) continue;
+      for (const word of n.data.matchAll(/[A-Za-z0-9]+/g)) {
+        const range = document.createRange();
+        range.setStart(n, word.index);
+        range.setEnd(n, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) found.push(word[0]);
+      }
+    }
+    return found })
 """
 WIDTHS = "[document.documentElement.scrollWidth, innerWidth]"
 # Contrast of every text as it is drawn, with the ground that lies below it.
@@ -73,6 +90,32 @@ def test_a_line_that_runs_over_the_edge_is_seen(chromium, pages, tmp_path):
     assert chromium.measure(OUTSIDE) != []
 
 
+@pytest.mark.parametrize("width", WIDTHS_BETWEEN)
+@pytest.mark.parametrize("name", ["diagnosed", "several", "inconclusive"])
+def test_no_word_of_a_table_is_broken_and_nothing_is_cut(chromium, pages, name, width):
+    chromium.show(pages / f"{name}.html", (width, 800))
+    assert chromium.measure(BROKEN) == []
+    assert chromium.measure(OUTSIDE) == []
+    assert chromium.measure(WIDTHS)[0] <= width
+
+
+def test_a_broken_word_is_seen(chromium, pages, tmp_path):
+    text = (pages / "pass.html").read_text().replace("</main>", "<table><tr><th style='width: 1em'>verdict</table>")
+    (tmp_path / "broken.html").write_text(text.replace("</style>", "table { width: 1em; table-layout: fixed }</style>"))
+    chromium.show(tmp_path / "broken.html", browser.LAPTOP)
+    assert "verdict" in chromium.measure(BROKEN)
+
+
+def test_the_small_case_begins_on_the_first_screens_of_a_laptop(chromium, pages):
+    chromium.show(pages / "diagnosed.html", browser.LAPTOP)
+    top = "[...document.querySelectorAll('h3')].find(e => e.textContent == 'A small failing case').offsetTop"
+    assert chromium.measure(top) < browser.LAPTOP[1]
+    steps = "document.querySelector('.steps').getBoundingClientRect().height"
+    assert chromium.measure(steps) > 0
+    plots = "[...document.querySelectorAll('details .plot')].map(e => e.closest('details').open)"
+    assert chromium.measure(plots) == [False]
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", ["diagnosed", "several"])
 def test_every_text_is_legible_as_it_is_drawn(chromium, pages, name, dark):
@@ -83,9 +126,8 @@ def test_every_text_is_legible_as_it_is_drawn(chromium, pages, name, dark):
 
 
 def test_paper_shows_what_is_folded_on_a_screen(chromium, pages):
-    state = (
-        "getComputedStyle(document.querySelector('details:not(.screen-only)'), '::details-content').contentVisibility"
-    )
+    closed = "document.querySelector('details:not(.screen-only, [open])')"
+    state = f"getComputedStyle({closed}, '::details-content').contentVisibility"
     chromium.show(pages / "diagnosed.html", browser.PAPER)
     assert chromium.measure(state) == "hidden"
     chromium.show(pages / "diagnosed.html", browser.PAPER, printed=True)

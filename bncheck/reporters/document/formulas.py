@@ -61,11 +61,14 @@ def _splits(line: str) -> list[tuple[str, str, str]]:
     """Return (formula, words before it, words behind it) in the order in which they are to be tried."""
     head, colon, rest = line.partition(": ")
     first, comma, behind = line.partition(", ")
+    whole, without, less = line.partition(" without ")
     splits = [(line, "", "")]
     if colon:
         splits += [(rest, head + colon, ""), (head, "", colon + rest)]
     if comma:
         splits += [(first, "", comma + behind)]
+    if without:
+        splits += [(whole, "", without + less)]
     # A formula alone says something; a lone name before words is the beginning of a sentence.
     return splits[:1] + [split for split in splits[1:] if "=" in split[0]]
 

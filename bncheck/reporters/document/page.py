@@ -7,6 +7,8 @@ escaped names, and nothing else.
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 from bncheck.report import Report
@@ -35,6 +37,13 @@ def _title(report: Report) -> str:
     return f"{report.verdict.value.upper()}: {names}{more} - bncheck"
 
 
+def _in_silence(plot: Callable[..., str], *given: object) -> str:
+    """Return a plot; matplotlib warns of numbers near the end of their range, which are drawn at the edge."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return plot(*given)
+
+
 def _environment() -> Any:
     jinja2, markup = importlib.import_module("jinja2"), importlib.import_module("markupsafe").Markup
     pictures = importlib.import_module("bncheck.reporters.document.pictures")
@@ -57,7 +66,11 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     environment.filters["formula"] = formula
-    environment.globals["probe_plot"] = lambda *given: markup(pictures.probe_plot(*given))
-    environment.globals["trend_plot"] = lambda *given: markup(pictures.trend_plot(*given))
+
+    def drawn(plot: Callable[..., str]) -> Callable[..., object]:
+        return lambda *given: markup(_in_silence(plot, *given))
+
+    environment.globals["probe_plot"] = drawn(pictures.probe_plot)
+    environment.globals["trend_plot"] = drawn(pictures.trend_plot)
     environment.globals["plot_size"] = tuple(round(inches * 72) for inches in pictures.SIZE)  # points, as in the SVG
     return environment

@@ -9,11 +9,15 @@ from typing import Any
 from bncheck.model import TENSORS, Outcome
 from bncheck.report import Comparison, Diagnosis, Exhibit, Finding, Report, TargetReport, Verdict
 from bncheck.reporters.document import formulas, tiles
-from bncheck.reporters.matrices import how_many_differ, inline, panes
+from bncheck.reporters.manual import typical_causes
+from bncheck.reporters.matrices import Pane, how_many_differ, inline, panes
+from bncheck.reporters.parts import meaning, tally
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     DASH,
+    ORACLES,
     case_in_words,
+    case_title,
     cases_in_words,
     conventions_in_words,
     count,
@@ -35,7 +39,6 @@ OUTCOMES = {
     Outcome.PASS: ("✔", "passes", "good"),
     Outcome.SKIP: (DASH, "does not apply", "faint"),
 }
-ORACLES = {"reference": "Batch Normalization", "numeric": "the derivative of your forward"}
 ANSWERS = {"yes": ("yes", "good"), "no": ("no", "bad"), "none": (DASH, "faint")}
 # Characters of an input that is written out; a longer one has its shape and range.
 _INLINE = 400
@@ -68,11 +71,7 @@ def heading(report: Report) -> str:
     """Return what the whole run comes to, in a few words."""
     if len(report.targets) == 1:
         return f"{verdict_sign(report.verdict)} {verdict_in_words(report.targets[0])}"
-    names = {Verdict.PASS: "right", Verdict.FAIL: "wrong", Verdict.INCONCLUSIVE: "undecided"}
-    names |= {Verdict.ERROR: "not run", Verdict.INTERRUPTED: "interrupted"}
-    tally = [(sum(t.verdict is verdict for t in report.targets), word) for verdict, word in names.items()]
-    told = ", ".join(f"{n} {word}" for n, word in tally if n)
-    return f"{report.verdict.value.upper()}: {told or 'nothing was verified'}"
+    return f"{report.verdict.value.upper()}: {tally(report) or 'nothing was verified'}"
 
 
 def target_view(target: TargetReport, report: Report, place: int) -> dict[str, Any]:
@@ -82,22 +81,30 @@ def target_view(target: TargetReport, report: Report, place: int) -> dict[str, A
     return {
         "id": f"target-{place}",
         "report": target,
+        "names": _names(target),
         "sign": verdict_sign(target.verdict),
         "word": verdict_in_words(target),
         "role": ROLES.get(target.verdict, "warn"),
         "why": in_one_line(target),
+        "meaning": list(meaning(target, report)),
         "facts": list(_facts(target, report)),
         "conventions": conventions_in_words(conventions) if conventions is not None else [],
         "notes": conventions.notes if conventions is not None else (),
         "diagnoses": [_diagnosis(d, target.diagnoses) for d in target.diagnoses],
         "oracles": oracle_rows(target),
         "rows": [_row(f, target.findings) for f in roots if f.outcome in (*_LOUD, Outcome.INCONCLUSIVE)],
-        "passed": [_row(f, ()) for f in roots if f.outcome is Outcome.PASS],
+        "passed": [(_row(f, ()), _rules_out(f)) for f in roots if f.outcome is Outcome.PASS],
         "skipped": [_row(f, ()) for f in roots if f.outcome is Outcome.SKIP],
         "exhibits": [_exhibit(e, target, f"e{place}-{i}") for i, e in enumerate(target.exhibits)],
         "trends": [(f, f"t{place}-{i}") for i, f in enumerate(roots) if f.trend is not None],
         "explain": next((f.code for f in roots if f.outcome in _LOUD), ""),
     }
+
+
+def _names(target: TargetReport) -> list[str]:
+    """Return the file and what is in it, between which a line is broken first."""
+    file, joint, inside = target.name.partition("::")
+    return [part for part in (file + joint, inside) if part]
 
 
 _LOUD = (Outcome.FAIL, Outcome.WARN)
@@ -111,13 +118,13 @@ def _facts(target: TargetReport, report: Report) -> Iterator[str]:
         yield f"{count(passed, 'check')} passed on {count(target.cases, 'case')} in {dtype}"
     share = decided_share(target)
     if share is not None:
-        yield f"{share_in_words(share)} of all answers were decided" + (
-            "" if share == 1 else "; rounding hid the others"
-        )
+        hidden = f"{share_in_words(share)} of all answers are certain; rounding is too large to tell the others"
+        yield "every answer is certain" if share == 1 else hidden
     measured = [(ratio, f) for f in target.findings if f.outcome is Outcome.PASS and (ratio := excess(f)) is not None]
     if measured and target.verdict is Verdict.PASS:
         ratio, worst = max(measured, key=lambda pair: pair[0])
-        yield f"the error nearest to its bound reaches {number(ratio, 2)} of it ({worst.code} {worst.name})"
+        told = f"the error nearest to its limit is {number(ratio, 2)} times what rounding may do"
+        yield f"{told} ({worst.code} {worst.name})"
 
 
 def _diagnosis(diagnosis: Diagnosis, all_of_them: Sequence[Diagnosis]) -> dict[str, Any]:
@@ -142,8 +149,8 @@ def oracle_rows(target: TargetReport) -> list[tuple[str, list[Answer]]]:
     if oracles is None:
         return []
     rows = [
-        ("A  Batch Normalization", "reference", oracles.forward_is_reference, oracles.backward_is_reference),
-        ("B  the derivative of your forward", "numeric", "none", oracles.backward_is_own_derivative),
+        (f"A  {ORACLES['reference']}", "reference", oracles.forward_is_reference, oracles.backward_is_reference),
+        (f"B  {ORACLES['numeric']}", "numeric", "none", oracles.backward_is_own_derivative),
     ]
     shown = rows[:1] if oracles.backward_is_reference == "none" else rows
     return [
@@ -182,10 +189,13 @@ def _row(finding: Finding, beside: Sequence[Finding]) -> Row:
     )
 
 
-_TITLES: dict[Outcome | None, str] = {
-    Outcome.FAIL: "The smallest failing case",
-    Outcome.WARN: "A small case that warns",
-}
+def _rules_out(finding: Finding) -> list[tuple[str, bool]]:
+    """Return the mistakes that usually make a check fail, as pieces of text and whether they are code."""
+    causes = typical_causes(finding.code)
+    # The beginning of a sentence, which it is no more; a name keeps its letters.
+    starts_a_sentence = causes[:1].isupper() and causes[1:2].islower()
+    causes = causes[:1].lower() + causes[1:] if starts_a_sentence else causes
+    return [(part, at % 2 == 1) for at, part in enumerate(causes.split("``")) if part]
 
 
 def _exhibit(exhibit: Exhibit, target: TargetReport, name: str) -> dict[str, Any]:
@@ -195,7 +205,7 @@ def _exhibit(exhibit: Exhibit, target: TargetReport, name: str) -> dict[str, Any
         "id": name,
         "report": exhibit,
         "finding": finding,
-        "title": _TITLES.get(finding.outcome if finding is not None else None, "The case"),
+        "title": case_title(finding),
         "words": case_in_words(exhibit),
         "inputs": [(tensor, inline(array, _INLINE)) for tensor, array in exhibit.inputs.items()],
         "comparisons": [
@@ -219,10 +229,26 @@ def _comparison(comparison: Comparison, name: str) -> dict[str, Any]:
         "id": name,
         "report": comparison,
         "oracle": ORACLES.get(comparison.oracle, comparison.oracle),
-        "panes": [("expected", expected), ("found", found)],
+        "panes": [("expected", _numbered(expected, comparison)), ("found", _numbered(found, comparison))],
+        "axes": _AXES if len(comparison.expected.shape) == 2 and comparison.tensor in ("y", "dx") else "",
         "off": off,
         "size": size,
         "picture": tiles.picture(comparison) if off and len(comparison.expected.values) > 1 else None,
+    }
+
+
+_AXES = "A row for each sample of the batch, a column for each channel."
+
+
+def _numbered(pane: Pane, comparison: Comparison) -> dict[str, Any]:
+    """Return a pane with the index of each row and column; a vector has no rows, and a number has neither."""
+    top, left = pane.corner
+    axes = len(comparison.expected.shape)
+    wide = max((len(row) for row in pane.rows), default=0)
+    return {
+        "title": pane.title,
+        "columns": [str(left + at) for at in range(wide)] if axes else [],
+        "rows": [(str(top + at) if axes > 1 else "", row) for at, row in enumerate(pane.rows)],
     }
 
 
@@ -230,7 +256,7 @@ def _worst(finding: Finding | None) -> str:
     """Return the worst element in words, with as many digits as tell the two numbers apart."""
     if finding is None or finding.error is None or finding.allowed is None:
         return ""
-    error = f"error {number(finding.error, 3)}, allowed {number(finding.allowed, 3)}"
+    error = f"error {number(finding.error, 3)}, allowed for rounding {number(finding.allowed, 3)}"
     if finding.got is None or finding.want is None or finding.index is None:
         return error
     place = f"[{', '.join(map(str, finding.index))}]" if finding.index else ""
