@@ -29,7 +29,7 @@ def stored(path: Path) -> Report:
 
     """
     try:
-        return _sound(report_from_json(_parsed(_text(path))))
+        return _sound(report_from_json(_report_alone(_parsed(_text(path)))))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except RecursionError:
@@ -60,6 +60,13 @@ def _parsed(text: str) -> object:
         raise UsageError(f"this is no JSON: {error.msg} in line {error.lineno}, column {error.colno}{cut}") from None
     except ValueError as error:  # a number of thousands of digits
         raise UsageError(f"this is no JSON that can be read: {error}") from None
+
+
+def _report_alone(data: object) -> object:
+    """Return what was parsed, unless it is what bncheck writes for others and cannot read."""
+    if isinstance(data, dict) and "schema" not in data and isinstance(data.get("runs"), list):
+        raise UsageError("this is SARIF, and no report of bncheck: --format json writes what can be read again")
+    return data
 
 
 def _refuse(word: str) -> NoReturn:

@@ -382,9 +382,16 @@ def test_what_cannot_be_verified_fails_by_itself_and_other_tests_run(project, se
         ("cases = ", (), "pyproject.toml"),
         ('targets = ["right.py"]', ("--bncheck-report", "r", "--bncheck-format", "jsn"), "Did you mean json"),
         ('targets = ["right.py"]', ("--bncheck-format", "json"), "needs a file of its own"),
+        ('targets = ["right.py"]', ("--bncheck-report", "-"), "needs a file of its own"),
+        (
+            'targets = ["right.py"]',
+            ("--bncheck-report", "a.json", "--bncheck-report", "a.md", "--bncheck-format", "github"),
+            "needs a file of its own",
+        ),
         ('targets = ["right.py"]', ("--bncheck-report", "no/such/folder.json", "-k", "BN101"), "cannot write"),
+        ('targets = ["right.py"]', ("--bncheck-report", "right.py"), "is no report but source code"),
     ],
-    ids=["expected", "key", "kind", "value", "toml", "format", "alone", "place"],
+    ids=["expected", "key", "kind", "value", "toml", "format", "alone", "printed", "left", "place", "source"],
 )
 def test_wrong_settings_are_an_error_of_usage(project, settings, options, message):
     made = project(settings, right=RIGHT)
@@ -393,6 +400,33 @@ def test_wrong_settings_are_an_error_of_usage(project, settings, options, messag
     said = result.stdout.str() + result.stderr.str()
     assert message in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_report_that_cannot_be_written_stops_before_the_run(project, workers):
+    made = project('targets = ["right.py"]\n' + FEW, right=RIGHT, test_own="def test(): open('ran', 'w').close()")
+    result = made.runpytest_subprocess("--bncheck-report", "r.sarif", "--bncheck-report", "no/r.json", *workers)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert not [*made.path.glob("ran"), *made.path.glob("r.sarif"), *made.path.glob(".bncheck*")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_report_that_turns_out_unwritable_costs_neither_the_summary_nor_the_others(project):
+    made = project('targets = ["right.py"]\n' + FEW, right=RIGHT)
+    result = made.runpytest_subprocess("--bncheck-report", "/dev/full", "--bncheck-report", "r.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["ERROR: cannot write /dev/full: No space left on device; the report is in *r.json"])
+    result.stdout.fnmatch_lines(["PASS right.py::bn_forward*"])
+    assert json.loads(made.path.joinpath("r.json").read_text())["verdict"] == "pass"
+
+
+def test_nothing_is_left_of_a_report_where_pytest_stops_early(project):
+    made = project('targets = ["right.py"]', right=RIGHT, conftest="import pytest\ndef pytest_sessionstart(): 1 / 0")
+    made.path.joinpath("r.json").write_text("old")
+    made.runpytest_subprocess("--bncheck-report", "r.json")
+    made.runpytest_subprocess("--bncheck-report", "r.json", "--help")
+    assert made.path.joinpath("r.json").read_text() == "old"
+    assert not list(made.path.glob(".bncheck*"))
 
 
 # ---------------------------------------------------------------------------------------------------- tests by hand
