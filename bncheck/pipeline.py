@@ -338,8 +338,7 @@ _FORMULAS = ("BN1", "BN2", "BN3", "BN5", "BN6")
 
 def _conditioned(diagnosis: Diagnosis, found: Sequence[Finding]) -> Diagnosis:
     """Return a diagnosis with the condition under which its tensor is wrong, and the place of the error."""
-    tensors = diagnosis.tensor.split(", ")
-    roots = [f for f in found if f.outcome is Outcome.FAIL and f.follows_from is None and f.tensor in tensors]
+    roots = [f for f in found if f.outcome is Outcome.FAIL and f.follows_from is None and diagnosis.is_about(f)]
     said = [part for f in roots[:1] for part in (f.place, f.condition.sentence if f.condition else "") if part]
     return replace(diagnosis, condition="; ".join(said))
 

@@ -201,6 +201,20 @@ class Diagnosis:
     cases: int = 0
     is_named: bool = True
 
+    def is_about(self, finding: Finding) -> bool:
+        """Tell whether it is about what a finding says is wrong: the same tensor, in the same mode."""
+        tensors = self.tensor.split(", ")
+        if finding.code in _OF_EVAL:
+            return f"{finding.tensor or 'y'} in eval mode" in tensors
+        if finding.code in _OF_STATISTICS:
+            return not {"running_mean", "running_var"}.isdisjoint(tensors)
+        return finding.tensor in tensors
+
+
+# Checks of what eval mode answers, and of the running statistics: their tensors are called otherwise in diagnoses.
+_OF_EVAL = ("BN302", "BN305", "BN306", "BN310")
+_OF_STATISTICS = ("BN301", "BN303", "BN304", "BN307", "BN308", "BN309")
+
 
 @dataclass(frozen=True, slots=True)
 class OracleTable:

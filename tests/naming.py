@@ -179,7 +179,7 @@ def named(path: Path) -> list[str]:
                 seen, eps = answered(target)
                 explained = explain(seen, ignored_eps=eps, further=further(target, path))
                 found += [diagnosis.code for diagnosis, _ in explained if diagnosis.is_named]
-                found += [d.code for d in diagnosed(target, "float64", failing, own_steps(explained))]
+                found += [d.code for d in diagnosed(target, "float64", failing, own_steps(explained)) if d.is_named]
     return found
 
 

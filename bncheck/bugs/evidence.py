@@ -54,6 +54,8 @@ def fits(observed: Observed, tensor: str, value: Any, unit: float | None = None)
         # Not summed, in the shape that the sum would have been taken of: a row for each value, or for each channel.
         last = found.shape[1] == value.shape[1]
         value = np.moveaxis(value, 1, -1 if last else 0).reshape(found.shape)
+    elif found.shape != value.shape and found.ndim == value.ndim > 2:
+        value = np.moveaxis(value, 1, -1)  # not summed, by code that has its channels last
     if found.shape != value.shape or not (np.isfinite(found).all() and np.isfinite(value).all()):
         return False
     size = float(np.abs(value).max())

@@ -65,13 +65,15 @@ def variance_uncentred(s: Steps) -> Any:
 
 
 def _counts(samples: Sequence[Sample]) -> list[Choice]:
-    """Return what m is mistaken for, where it differs from m: the batch, the channels, one channel's map."""
+    """Return what m is mistaken for, where it differs from m: the batch, the channels, one channel's map or a side of it."""
     counts: dict[str, Callable[[Steps], int]] = {
         "N": lambda s: s.n,
         "C": lambda s: s.c,
         "m C": lambda s: s.m * s.c,
         "1": lambda s: 1,
         "H W": lambda s: s.m // s.n,
+        "H": lambda s: s.x.shape[-2] if s.x.ndim > 3 else s.m,
+        "W": lambda s: s.x.shape[-1] if s.x.ndim > 3 else s.m,
         "m / W": lambda s: s.m // (s.x.shape[-1] if s.x.ndim > 3 else 1),
         "m / H": lambda s: s.m // (s.x.shape[-2] if s.x.ndim > 3 else 1),
         "(m - 1)": lambda s: s.m - 1,

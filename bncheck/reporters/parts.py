@@ -82,8 +82,8 @@ def narrowed(target: TargetReport, finding: Finding) -> TargetReport:
 
 
 def named(target: TargetReport, finding: Finding) -> list[Diagnosis]:
-    """Return the diagnoses of the tensor that a finding is about."""
-    return [diagnosis for diagnosis in target.diagnoses if finding.tensor in diagnosis.tensor.split(", ")]
+    """Return the diagnoses of what a finding is about."""
+    return [diagnosis for diagnosis in target.diagnoses if diagnosis.is_about(finding)]
 
 
 def place_of(target: TargetReport, diagnosis: Diagnosis | None = None) -> SourceLine | None:

@@ -142,8 +142,13 @@ def _properties(tensor: str | None, replay: str, case: str | None = None) -> dic
 
 
 def _fingerprint(target: TargetReport, code: str, tensor: str | None) -> dict[str, str]:
-    """Return what stays the same from run to run: neither a number, nor a seed, nor a line."""
-    parts = "\0".join((target.name, code, tensor or ""))
+    """Return what stays the same from run to run: neither a number, nor a seed, nor a line.
+
+    Files of one name in two folders have targets of one name: the path from here tells them apart.
+    """
+    file, _ = file_of(target, target.defined)
+    here = os.path.relpath(file).replace(os.sep, "/") if file else ""
+    parts = "\0".join((here, target.name, code, tensor or ""))
     return {"targetCodeTensor/v1": sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()}
 
 
