@@ -104,7 +104,7 @@ def target_view(target: TargetReport, report: Report, place: int) -> dict[str, A
 def _names(target: TargetReport) -> list[str]:
     """Return the file and what is in it, between which a line is broken first."""
     file, joint, inside = target.name.partition("::")
-    return [part for part in (file + joint, inside) if part]
+    return [part for part in (file, joint + inside) if part]
 
 
 _LOUD = (Outcome.FAIL, Outcome.WARN)
