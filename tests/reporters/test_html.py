@@ -164,6 +164,11 @@ def test_a_check_of_another_version_rules_out_nothing_that_is_known():
     assert "rules out: " not in told(report(target))
 
 
+def test_the_pages_of_the_bug_and_of_the_check_are_named():
+    assert "bncheck explain BUG07; bncheck explain BN201" in told(REPORTS["diagnosed"])
+    assert "why it matters: bncheck explain BN201 " in told(REPORTS["fail"])
+
+
 def test_both_oracles_are_explained_where_both_are_asked():
     assert "B asks whether" in told(REPORTS["fail"])
     target = REPORTS["fail"].targets[0]

@@ -97,7 +97,7 @@ def target_view(target: TargetReport, report: Report, place: int) -> dict[str, A
         "skipped": [_row(f, ()) for f in roots if f.outcome is Outcome.SKIP],
         "exhibits": [_exhibit(e, target, f"e{place}-{i}") for i, e in enumerate(target.exhibits)],
         "trends": [(f, f"t{place}-{i}") for i, f in enumerate(roots) if f.trend is not None],
-        "explain": next((f.code for f in roots if f.outcome in _LOUD), ""),
+        "explain": [d.code for d in target.diagnoses][:1] + [f.code for f in roots if f.outcome in _LOUD][:1],
     }
 
 
