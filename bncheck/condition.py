@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
@@ -66,7 +67,8 @@ def condition_of(
     if len({case.failed for case in swept if case}) < 2:
         return None
     beside = [_seen(case, failed, finding.tensor, False) for case, failed in tried if case not in known]
-    return separating([case for case in [*swept, *beside] if case is not None])
+    found = separating([case for case in [*swept, *beside] if case is not None])
+    return found and replace(found, silent=swept.count(None))
 
 
 # Checks that compare a later call with the first one of a fresh layer.

@@ -6,8 +6,10 @@ import dataclasses
 import platform
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from bncheck.case import CaseSpec
 from bncheck.errors import TargetError
@@ -134,7 +136,18 @@ def put_together(reports: Sequence[TargetReport], settings: Settings, *, interru
     verdicts = [report.verdict for report in filled] + [Verdict.INTERRUPTED] * interrupted
     overall = verdict.overall(verdicts)
     number, others = _version("bncheck") or "unknown", _versions(reports)
-    return Report(tuple(reports), overall, number, settings.seed, settings.dtype, versions=others)
+    told = tuple(_told_apart(reports))
+    return Report(told, overall, number, settings.seed, settings.dtype, versions=others)
+
+
+def _told_apart(reports: Sequence[TargetReport]) -> Iterator[TargetReport]:
+    """Yield the reports; where there are files of one name in several folders, under their paths."""
+    files = [report.defined.file if report.defined is not None else "" for report in reports]
+    folders = Counter(Path(file).name for file in set(files))
+    for report, file in zip(reports, files, strict=True):
+        name, sep, function = report.name.partition("::")
+        apart = file and name == Path(file).name and folders[name] > 1
+        yield replace(report, name=f"{file}{sep}{function}") if apart else report
 
 
 def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:

@@ -127,7 +127,8 @@ class Condition:
     """A property of a case that decides whether it fails, with the sweep's counts on both sides.
 
     `failing` of `having` cases that have it fail, and `failing_others` of `others` that have it not. Cases are counted
-    where the check could decide, and where there was something to compute: not where a tensor cancels to nothing.
+    where the check could decide, and where there was something to compute: `silent` is the number of cases in which the
+    tensor cancels to nothing, whatever the code does.
     """
 
     words: str
@@ -135,12 +136,14 @@ class Condition:
     having: int
     failing_others: int
     others: int
+    silent: int = 0
 
     @property
     def sentence(self) -> str:
         """The condition and the counts in one phrase."""
         others = f", in {self.failing_others} of {self.others} others" if self.others else ""
-        return f"{self.words}: in {self.failing} of {self.having} cases{others}"
+        silent = f" ({self.silent} cannot show it)" if self.silent else ""
+        return f"{self.words}: in {self.failing} of {self.having} cases{others}{silent}"
 
 
 @dataclass(frozen=True, slots=True)

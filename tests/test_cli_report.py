@@ -119,6 +119,14 @@ def _negative_shape(data):
     data["targets"][0]["exhibits"][0]["inputs"]["x"]["shape"] = [-3, -2]
 
 
+def _many_axes(data):
+    data["targets"][0]["exhibits"][0]["inputs"]["x"] = {"shape": [1] * 3000, "values": [1.0]}
+
+
+def _long_axes_of_nothing(data):
+    data["targets"][0]["exhibits"][0]["inputs"]["x"] = {"shape": [4096, 4096, 4096, 0], "values": []}
+
+
 def _hostile_code(data):
     data["targets"][0]["findings"][0]["code"] = "BN\x1b[31m"
 
@@ -140,6 +148,8 @@ BAD = {
     "missing": (lambda: spoiled(lambda d: d["targets"][0].pop("name")), r"Report\.targets\[0\]: 'name' is missing"),
     "wrong shape": (lambda: spoiled(_wrong_shape), r"comparisons\[0\]\.found has 6 values"),
     "negative shape": (lambda: spoiled(_negative_shape), r"inputs\['x'\] has 6 values"),
+    "many axes": (lambda: spoiled(_many_axes), r"inputs\['x'\] has 1 values"),
+    "long axes of nothing": (lambda: spoiled(_long_axes_of_nothing), r"inputs\['x'\] has 0 values"),
     "hostile code": (lambda: spoiled(_hostile_code), "is no code or name of a check"),
     "control": (lambda: '{"schema": "\\u001b[31m"}', r"schema should be .*x1b"),
 }

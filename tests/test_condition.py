@@ -12,7 +12,7 @@ from targets import backward, forward
 from bncheck import pipeline
 from bncheck.api import verify
 from bncheck.case import CaseSpec
-from bncheck.condition import MOST_POINTS, Seen, separating, trend_of
+from bncheck.condition import MOST_POINTS, Seen, condition_of, separating, trend_of
 from bncheck.model import CaseResult, Gradients, Judgement, Outcome
 from bncheck.report import Condition, Finding
 
@@ -201,6 +201,17 @@ def test_nothing_is_said_of_too_few_or_of_all():
     assert separating(cases(lambda n: n == 59, range(2, 60))) is None
     assert separating(cases(lambda n: n > 3, range(2, 60))) is None
     assert separating(cases(lambda n: n > 4, range(2, 8))) is None, "five cases are too few for so many properties"
+
+
+def test_cases_in_which_nothing_can_be_wrong_are_counted_apart():
+    def judged(n, outcome):
+        return CaseResult(CaseSpec(n=n, c=3).id, {"BN201": Judgement(outcome, "", "dx", 0.0, 1e-12)})
+
+    found = Finding("BN201", "dx-matches-numeric", Outcome.FAIL, "error", "off", "dx")
+    results = [judged(n, Outcome.FAIL if n % 2 else Outcome.PASS) for n in range(3, 63)]
+    assert condition_of(found, results, []).sentence == "N odd: in 30 of 30 cases, in 0 of 30 others"
+    told = condition_of(found, [*results, judged(1, Outcome.PASS)], [])  # of one value dx is 0, whatever the code does
+    assert told.sentence == "N odd: in 30 of 30 cases, in 0 of 30 others (1 cannot show it)"
 
 
 def test_chance_patterns_have_no_condition():

@@ -65,7 +65,7 @@ def variance_uncentred(s: Steps) -> Any:
 
 
 def _counts(samples: Sequence[Sample]) -> list[Choice]:
-    """Return what m is mistaken for, where it differs from m: the batch, the channels, one channel's map or a side of it."""
+    """Return what m is mistaken for, where it differs from m: the batch, the channels, a channel's map or its side."""
     counts: dict[str, Callable[[Steps], int]] = {
         "N": lambda s: s.n,
         "C": lambda s: s.c,

@@ -66,7 +66,7 @@ def show_exhibit(
     hidden = several([clean(c.tensor) for c in differing if c not in shown])
     legend = (
         f"{MARK} off by more than allowed" if any(c in differing for c in shown) else "",
-        f"as expected: {agreeing}" if agreeing else "",
+        f"right: {agreeing}" if agreeing else "",
         f"also off: {hidden} (-v shows them)" if hidden else "",
     )
     if any(legend):

@@ -32,6 +32,9 @@ def show_findings(target: TargetReport, style: Style) -> Iterator[RenderableType
     if shown or folded or target.verdict is not Verdict.PASS:
         yield Text()
     conditions: dict[str, str] = {}
+    followers: dict[str, list[str]] = {}
+    for finding in folded:
+        followers.setdefault(finding.follows_from or "", []).append(f"{finding.code} {finding.name}")
     for i, finding in enumerate(shown):
         yield _finding_line(finding, style)
         words = finding.condition.words if finding.condition else ""
@@ -41,12 +44,17 @@ def show_findings(target: TargetReport, style: Style) -> Iterator[RenderableType
             yield from _finding_message(finding, conditions.get(words, ""), "" if said else sentence, style)
         if words:
             conditions.setdefault(words, f"under the same condition as {finding.code}")
-    for root, followers in groupby(sorted(folded, key=lambda f: f.follows_from or ""), lambda f: f.follows_from):
-        names = ", ".join(f"{f.code} {f.name}" for f in followers)
-        yield indented(Text(f"follows from {root}: {names}", style="dim"), 4)
+        yield from _following(finding.code, followers.pop(finding.code, []))
+    for root, names in followers.items():
+        yield from _following(root, names)
     rest = _rest_in_words([f for f in roots if f not in shown])
     if rest and (shown or target.verdict is not Verdict.PASS):
         yield indented(Text(f"{rest} (-v lists them)", style="dim"))
+
+
+def _following(root: str, names: Sequence[str]) -> Iterator[RenderableType]:
+    if names:
+        yield indented(Text(f"follows from {root}: {', '.join(names)}", style="dim"), 4)
 
 
 def _rest_in_words(findings: Sequence[Finding]) -> str:
@@ -86,5 +94,5 @@ def _finding_message(finding: Finding, known: str, sentence: str, style: Style) 
     when = [clean(text, style.ascii) for text in (known, *told) if text]
     if when:
         yield indented(Text(f"→ {'; '.join(when)}", style="bold" if finding.condition else ""), 4)
-    if finding.trend is not None and finding.condition and not known and (style.verbose or style.width >= ROOMY):
+    if finding.trend is not None and finding.condition and not known:
         yield indented(sparkline(finding.trend, style.ascii), 4)

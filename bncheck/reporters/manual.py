@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from bncheck.errors import UsageError
 from bncheck.reporters.markup import fenced, prose, words
-from bncheck.reporters.pages import FORMULA, page
+from bncheck.reporters.pages import FORMULA, page, plain
 
 # Editors wrap lines of their own; mails and logs do not.
 _WIDTH = 100
@@ -29,8 +29,8 @@ def entry(code: str, name: str) -> Entry:
     if not doc:
         return Entry(name, name, name, words(name))
     first, _, rest = doc.partition("\n\n")
-    short = " ".join(first.split())
-    paragraph = " ".join(_body(rest.partition("\n\n")[0]).split())
+    short = plain(" ".join(first.split()))
+    paragraph = plain(" ".join(_body(rest.partition("\n\n")[0]).split()))
     title = f"{code} {name}"
     return Entry(short, paragraph or short, page(title, doc, _WIDTH), _markdown(doc))
 

@@ -17,7 +17,7 @@ def page(title: str, doc: str, width: int) -> str:
     Formulas, which are indented, keep their lines.
     """
     lines = [title]
-    for part in re.split(r"\n\s*\n", doc.strip()):
+    for part in re.split(r"\n\s*\n", plain(doc).strip()):
         name, _, rest = part.partition("\n")
         underline, _, body = rest.partition("\n")
         if underline and set(underline.strip()) == {"-"}:
@@ -30,6 +30,11 @@ def page(title: str, doc: str, width: int) -> str:
         lines += textwrap.wrap(" ".join(body.split()), width, initial_indent=INDENT, subsequent_indent=INDENT)
     # A formula and the heading behind it ask for a blank line each: one is enough.
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines).rstrip()) + "\n"
+
+
+def plain(text: str) -> str:
+    """Return text without the marks of code that docstrings have."""
+    return text.replace("``", "")
 
 
 def paragraph(text: str, width: int) -> str:

@@ -13,8 +13,8 @@ from bncheck.report import Progress
 from bncheck.reporters.wording import clean
 
 Show = Callable[[Progress], None]
-# Below these columns there is no room for a bar beside numbers and a name.
-_ROOMY = 76
+# Below these columns there is no room for a bar beside numbers and a name, or for anything beside the numbers.
+_ROOMY, _NARROW = 76, 50
 
 
 @contextmanager
@@ -34,10 +34,8 @@ def on_terminal(quiet: bool) -> Iterator[Show | None]:
     name = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="crop"))
     failing = TextColumn("{task.fields[failing]}", table_column=Column(no_wrap=True))
     wide = (BarColumn(bar_width=12), TimeElapsedColumn()) if console.width >= _ROOMY else ()
-    columns = (
-        *wide[:1], MofNCompleteColumn(), *wide[1:], failing, TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True), name,
-    )  # fmt: skip
+    times = (TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True)) if console.width >= _NARROW else ()
+    columns = (*wide[:1], MofNCompleteColumn(), *wide[1:], failing, *times, name)
     with Bar(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task("starting", total=None, rate="", failing="")
 
@@ -71,7 +69,7 @@ def in_notebook() -> Iterator[Show | None]:
         if percent != shown:  # a message for each case would be slower than the cases
             shown = percent
             bar = f'<progress value="{progress.done}" max="{progress.total}"></progress>'
-            said = " ".join(filter(None, (_failing(progress), clean(progress.target))))
+            said = ", ".join(filter(None, (_failing(progress), clean(progress.target))))
             handle.update(page.HTML(f"{bar} {progress.done}/{progress.total} {escape(said)}"))
 
     try:

@@ -148,7 +148,8 @@ def _fingerprint(target: TargetReport, code: str, tensor: str | None) -> dict[st
     """
     file, _ = file_of(target, target.defined)
     here = os.path.relpath(file).replace(os.sep, "/") if file else ""
-    parts = "\0".join((here, target.name, code, tensor or ""))
+    within = target.name.partition("::")[2] or target.name
+    parts = "\0".join((here, within, code, tensor or ""))
     return {"targetCodeTensor/v1": sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()}
 
 
@@ -163,7 +164,7 @@ def _plain(text: str) -> str:
 
 def _location(target: TargetReport, line: SourceLine | None) -> dict[str, Any]:
     """Return the line if it is known, else the file that the target is called after."""
-    location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": clean(target.name), "kind": "function"}]}
+    location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": clean(target.name)}]}
     file, is_notebook = file_of(target, line)
     if not file:
         return location

@@ -259,9 +259,10 @@ def _diagnosis(diagnosis: Diagnosis, beside: Sequence[str], style: Style) -> Ite
 def _replay(target: TargetReport, style: Style) -> Iterator[RenderableType]:
     """Yield the command on a line of its own, which is never wrapped: a command that is copied has to be whole."""
     roots = [f.code for f in target.findings if f.outcome in (Outcome.FAIL, Outcome.WARN) and f.follows_from is None]
+    pages = [code for codes in ([d.code for d in target.diagnoses], roots) for code in codes[:1]]
     yield Text()
-    if roots:
-        yield indented(Text(f"why it matters: bncheck explain {clean(roots[0])}", style="dim"))
+    if pages:
+        yield indented(Text(f"what it means: bncheck explain {' '.join(map(clean, pages))}", style="dim"))
     yield indented(Text("run this case again:", style="dim"))
     yield Text(f"  {clean(target.replay, style.ascii, longest=len(target.replay))}", style="bold", no_wrap=True)
 

@@ -112,7 +112,9 @@ def case_in_words(exhibit: Exhibit) -> str:
     except UsageError:  # a stored report's id of another version is shown as it stands
         return exhibit.case
     axes = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}.get(len(spec.spatial), ())
-    sizes = [f"N={spec.n}", f"C={spec.c}", *(f"{a}={s}" for a, s in zip(axes, spec.spatial, strict=False))]
+    # The batch in eval mode is of another size, and stands among the inputs.
+    trained = " in training" if any(name.endswith("in eval mode") for name in exhibit.inputs) else ""
+    sizes = [f"N={spec.n}{trained}", f"C={spec.c}", *(f"{a}={s}" for a, s in zip(axes, spec.spatial, strict=False))]
     usual = CaseSpec()
     gammas = {"zero": "first gamma 0", "negative": "first gamma negative", "one": "every gamma 1"}
     orders = {"F": "Fortran order", "strided": "non-contiguous arrays", "readonly": "read-only arrays"}
@@ -163,8 +165,7 @@ def explained_in_words(diagnosis: Diagnosis, beside: Sequence[str]) -> str:
     """Return how much of a tensor a diagnosis gives, and what that is worth."""
     tensor = clean(diagnosis.tensor)
     if not diagnosis.is_named:
-        known = f"What is known of it gives {share_in_words(diagnosis.explained)} of {tensor}"
-        return f"{known}; how to go on from there: bncheck explain {clean(diagnosis.code)}."
+        return f"What is known of it gives {share_in_words(diagnosis.explained)} of {tensor}."
     who = f"Together with {' and '.join(beside)} it" if beside else "It"
     drawn = {0: "", 1: " in one case drawn to tell bugs apart"}
     cases = drawn.get(diagnosis.cases, f" in {diagnosis.cases} cases drawn to tell bugs apart")

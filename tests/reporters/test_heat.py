@@ -35,7 +35,10 @@ def test_bars_of_channels_stand_on_one_line_where_the_numbers_are_seen():
     drawn = compare("dx", "reference", (2, 4), (0.0,) * 8, (0.0, 4.0, 1.0, 0.001, 0.0, 0.0, 2.0, 0.0))
     assert str(channel_bars(drawn)) == "error of dx by channel  .█▄▁  up to 4 in channel 1"
     assert channel_bars(compare("dx", "reference", (2, 1), (0.0,) * 2, (0.0, 4.0))) is None
-    assert channel_bars(compare("dgamma", "reference", (2,), (0.0,) * 2, (0.0, 4.0))) is None
+    assert channel_bars(compare("dgamma", "reference", (1,), (0.0,), (4.0,))) is None
+    of_parameters = channel_bars(compare("dgamma", "reference", (3,), (0.0,) * 3, (1.0, 0.0, 4.0)))
+    assert str(of_parameters) == "error of dgamma by channel  ▂.█  up to 4 in channel 2"
+    assert channel_bars(compare("dgamma", "reference", (), (0.0,), (4.0,))) is None
     endless = compare("dx", "reference", (1, 2), (0.0,) * 2, (math.inf, 4.0))
     assert str(channel_bars(endless)) == "error of dx by channel  █▁  up to inf in channel 0"
 

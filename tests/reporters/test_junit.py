@@ -56,6 +56,17 @@ def test_a_failure_names_the_bug_and_shows_the_report():
     assert "A small failing case" in case.system_out
 
 
+def test_a_bug_of_eval_mode_is_named_in_the_failure_of_its_check():
+    target = located()
+    finding = replace(target.findings[1], code="BN302", name="eval-uses-running-statistics", tensor="y")
+    bug = replace(target.diagnoses[0], code="BUG705", name="running-variance-misread", tensor="y in eval mode")
+    other = replace(bug, code="BUG101", name="variance-over-m-minus-one", tensor="y")
+    made = replace(target, findings=(finding,), diagnoses=(bug, other))
+    (failure,) = cases(made)["BN302 eval-uses-running-statistics"].result
+    assert failure.message.startswith("BUG705 running-variance-misread: ")
+    assert "BUG101" not in failure.message
+
+
 def test_what_follows_says_from_what():
     (failure,) = cases(located())["BN211 dx-matches-reference"].result
     assert failure.message.startswith("follows from BN201: ")

@@ -134,7 +134,7 @@ def fingerprints(*targets):
 
 def test_fingerprints_do_not_depend_on_numbers():
     target = located()
-    moved = SourceLine("elsewhere.py", 99, "x")
+    moved = SourceLine(target.defined.file, 99, "x")
     findings = [replace(f, error=1.5, case="v1:other", message="other words", counts={}) for f in target.findings]
     bugs = [replace(d, line=moved, explained=0.5, condition="N > 3", wrong="other") for d in target.diagnoses]
     other = replace(
@@ -146,8 +146,15 @@ def test_fingerprints_do_not_depend_on_numbers():
 def test_fingerprints_differ_where_the_bug_does():
     target = located()
     assert len(set(fingerprints(target))) == 5
-    assert not set(fingerprints(target)) & set(fingerprints(replace(target, name="other.py::batchnorm")))
+    assert not set(fingerprints(target)) & set(fingerprints(replace(target, name="misprinted.py::other")))
     assert len(set(fingerprints(target, target))) == 10, "two targets of one name have two marks"
+
+
+def test_files_of_one_name_in_two_folders_keep_their_marks_when_one_goes_away():
+    one, two = (replace(located(), defined=SourceLine(f"{folder}/bn.py", 3, "def f():")) for folder in ("d1", "d2"))
+    assert not set(fingerprints(one)) & set(fingerprints(two))
+    assert fingerprints(one, two) == [*fingerprints(one), *fingerprints(two)]
+    assert fingerprints(replace(one, name="d1/bn.py::batchnorm")) == fingerprints(replace(one, name="bn.py::batchnorm"))
 
 
 def test_an_expected_failure_is_suppressed_with_its_reason():
