@@ -187,7 +187,7 @@ def replay(
     settings = settings_from(options)
     case = _case(case_id, targets)
     specs = specs_of(targets, programs, settings)
-    with writing(wanted, verbose=True) as write:
+    with writing(wanted, verbose) as write:
         report = pipeline.replay(specs, case.id, settings)
         write(report)
     _finish(report, wanted, quiet)

@@ -266,9 +266,16 @@ def test_replay_hands_the_case_on(pipe):
 
 
 def test_replay_shows_every_tensor(pipe):
-    pipe.result = report(misprinted())
+    pipe.result = report(replace(misprinted(), cases=1))
     assert "dgamma expected" in invoke("replay", ID, "a.py").stdout
+    pipe.result = report(misprinted())
     assert "dgamma expected" not in invoke("verify", "a.py").stdout
+
+
+def test_replay_lists_what_passes_only_when_asked(pipe):
+    pipe.result = report(replace(misprinted(), cases=1))
+    assert "BN101 y-matches-reference" not in invoke("replay", ID, "a.py").stdout
+    assert "BN101 y-matches-reference" in invoke("replay", ID, "a.py", "-v").stdout
 
 
 # -------------------------------------------------------------------------------------------------------------- output

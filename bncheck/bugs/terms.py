@@ -92,8 +92,8 @@ def readings(
         return []
     found: list[tuple[Version, ...]] = []
     commons: dict[str, Factor] = {"1": Factor(1.0, ())}
-    for path in PATHS:
-        # A factor before the whole of dx is one that some path has.
+    # A factor before the whole of dx is one that some path has; with one path right it would be one fault of two.
+    for path in () if single and terms.has_right_path() else PATHS:
         factor = terms.factor(path)
         if factor is not None:
             commons.setdefault(factor.text, factor)
@@ -154,14 +154,17 @@ class _Terms:
 
     def may_be_one_fault(self) -> bool:
         """Tell whether one path is right, or two have the same factor: one fault leaves no less of dx."""
-        near = 10 * self.tolerance
-        if any(_same(self.found[path], self.right[path], near) for path in PATHS):
+        if self.has_right_path():
             return True
         crossed = [
             [[f * r for f, r in zip(self.found[a], self.right[b], strict=True)] for a, b in (pair, pair[::-1])]
             for pair in combinations(PATHS, 2)
         ]
-        return any(_same(one, other, near) for one, other in crossed)
+        return any(_same(one, other, 10 * self.tolerance) for one, other in crossed)
+
+    def has_right_path(self) -> bool:
+        """Tell whether the coefficient of some path is the right one, or near it."""
+        return any(_same(self.found[path], self.right[path], 10 * self.tolerance) for path in PATHS)
 
     def factor(self, path: str) -> Factor | None:
         """Return the factor between a path's coefficient and the right one."""
@@ -172,9 +175,11 @@ class _Terms:
     def read(self, common: Factor) -> list[tuple[Version, ...]]:
         """Return sets of bugs that explain the coefficients, given a factor before the whole."""
         scales = [common.value(a.steps) for a in self.samples]
-        options = {path: self._options(path, scales) for path in PATHS}
-        if not all(options.values()):
-            return []
+        options: dict[str, list[_Reading]] = {}
+        for path in PATHS:
+            options[path] = self._options(path, scales)
+            if not options[path]:
+                return []
         extras = []
         for place, array in enumerate(self.fit.arrays[3:], start=3):
             lot = zip(self.fit.coefficients, self.prefixes, scales, strict=True)

@@ -113,7 +113,7 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
         yield Text()
         yield from said
     in_full = style.verbose or target.cases == 1  # one case alone was asked for
-    for exhibit in target.exhibits if style.verbose else target.exhibits[:1]:
+    for exhibit in target.exhibits if in_full else target.exhibits[:1]:
         yield from show_exhibit(exhibit, target.findings, style, in_full)
     if target.replay:
         yield from _replay(target, style)
