@@ -33,6 +33,7 @@ from bncheck.model import (
     Session,
     Setup,
     Target,
+    TargetCard,
 )
 from bncheck.report import ArrayData, Comparison, Diagnosis, Exhibit, Worked
 from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, Task, Tell, Written
@@ -47,7 +48,7 @@ def perform(task: Task, tell: Tell) -> None:
             resolve.load_source(task.spec)
             tell(Begun(""))
             if task.kind == "discover":
-                tell(Discovered(tuple(resolve.cards(task.spec))))
+                tell(Discovered(tuple(_with_replaced(card) for card in resolve.cards(task.spec))))
             elif task.kind == "adapter":
                 from bncheck.adapters import template
 
@@ -56,6 +57,18 @@ def perform(task: Task, tell: Tell) -> None:
                 _run_cases(task, tell)
         except BncheckError as error:
             tell(Refused(str(error), isinstance(error, StubError), getattr(error, "trace", ())))
+
+
+def _with_replaced(card: TargetCard) -> TargetCard:
+    """Return a card that says what of NumPy the code has put something else in the place of."""
+    names = ", ".join(f"numpy.{name}" for name in guard.replaced_in_numpy()[:_MOST_NAMES])
+    if not names or card.conventions is None:
+        return card
+    note = f"the code replaces {names} for every caller; bncheck computes with NumPy's own"
+    return replace(card, conventions=replace(card.conventions, notes=(note, *card.conventions.notes)))
+
+
+_MOST_NAMES = 4
 
 
 def _run_cases(task: Task, tell: Tell) -> None:
@@ -128,9 +141,14 @@ def _gather(target: Target, case: Case, names: tuple[str, ...], seen: dict[str, 
         if experiment.name not in seen:
             # Where the training step raised there is nothing to probe; its fault stands for all that follows.
             fault = seen["training"].fault if "training" in seen else None
-            seen[experiment.name] = evidence = (
-                Evidence(experiment.name, fault=fault) if fault else experiment.run(target, case, seen)
-            )
+            if fault is None:
+                try:
+                    evidence = experiment.run(target, case, seen)
+                except MemoryError as error:  # something that the code returned has more elements than memory has room
+                    evidence = Evidence(experiment.name, fault=guard.describe(error, "a step"))
+            else:
+                evidence = Evidence(experiment.name, fault=fault)
+            seen[experiment.name] = evidence
             if said := _of_adapter(evidence):
                 raise TargetError(f"the adapter itself is at fault: {said}. Nothing is said about the target.")
 

@@ -6,12 +6,13 @@ import contextlib
 import io
 import os
 import re
+import sys
 import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -97,21 +98,95 @@ def printing_counted() -> Iterator[Printed]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[Printed]:
-    """Silence prints, Python warnings and NumPy's floating-point warnings inside the block."""
-    with printing_counted() as printed, warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        yield printed
+    """Silence prints, Python warnings and NumPy's floating-point warnings inside the block.
+
+    What user code changes in what it shares with bncheck (NumPy's functions and its error state, the depth of
+    recursion, warnings) is put back after every call of it, and after the block; functions that it has put in the place
+    of NumPy's are there again in its next call.
+    """
+    global _world
+    outermost = _world is None
+    if outermost:
+        _world = _World()
+    try:
+        with printing_counted() as printed, warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield printed
+    finally:
+        put_back()
+        if outermost:
+            _world = None
 
 
 @contextlib.contextmanager
 def faults_of(stage: str, faults: list[Fault]) -> Iterator[None]:
     """Append what user code raises inside the block to `faults`; only the user's own Ctrl-C passes through."""
+    with user_code():
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            faults.append(describe(error, stage))
+
+
+@contextlib.contextmanager
+def user_code() -> Iterator[None]:
+    """Let user code find what it has put in the place of NumPy's functions, and put back what it changes."""
+    vars(np).update(_theirs)
     try:
         yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        faults.append(describe(error, stage))
+    finally:
+        put_back()
+
+
+def put_back() -> None:
+    """Undo what user code has changed in the process."""
+    if _world is not None:
+        _world.put_back()
+        if warnings.filters[:1] != _SILENT:
+            warnings.simplefilter("ignore")
+
+
+class _World:
+    """What user code and bncheck share, as it was before user code ran."""
+
+    def __init__(self) -> None:
+        self._depth = sys.getrecursionlimit()
+        self._numpy = dict(vars(np))
+
+    def put_back(self) -> None:
+        """Undo what has changed: each comparison takes a microsecond or so, and most calls change nothing."""
+        if np.geterr() != _QUIET:
+            np.seterr(all="ignore")
+        if sys.getrecursionlimit() != self._depth:
+            sys.setrecursionlimit(self._depth)
+        if vars(np) != self._numpy:
+            # NumPy fills in some names when they are asked for; those are no replacements.
+            now = dict(vars(np))
+            for name, value in self._numpy.items():
+                if now.get(name) is not value:
+                    _theirs[name] = now.get(name)
+                    setattr(np, name, value)
+            self._numpy = dict(vars(np))
+
+
+_QUIET = {"divide": "ignore", "over": "ignore", "under": "ignore", "invalid": "ignore"}
+_world: _World | None = None
+# What user code has put in the place of NumPy's functions, for its own calls.
+_theirs: dict[str, Any] = {}
+# As simplefilter("ignore") leaves it.
+_SILENT = [("ignore", None, Warning, None, 0)]
+
+
+def forget_replaced() -> None:
+    """Forget what an earlier target has put in the place of NumPy's functions."""
+    _theirs.clear()
+
+
+def replaced_in_numpy() -> list[str]:
+    """Return the names of NumPy that user code has put something else in the place of, for all that it calls."""
+    return sorted(_theirs)
 
 
 def describe(error: BaseException, stage: str) -> Fault:

@@ -59,12 +59,12 @@ def main() -> int:
     if program is None:
         sys.stderr.write("the gallery needs Chromium\n")
         return 2
+    reports = {name: reported(sources) for name, (sources, _) in RUNS.items()}  # what fails, fails before anything goes
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.iterdir():
         old.unlink()
     with browser.Browser(program, seconds=300) as chromium:
-        for name, (sources, _) in RUNS.items():
-            report = reported(sources)
+        for name, report in reports.items():
             for width in WIDTHS:
                 (FOLDER / f"{name}-{width}.svg").write_text(drawn(report, width, name), encoding="utf-8")
             photograph(chromium, name, report)

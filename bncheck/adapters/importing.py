@@ -284,6 +284,7 @@ def _stay(finder: OwnFinder) -> None:
 
 def forget_earlier_targets() -> None:
     """Take the modules of earlier targets out of ``sys.modules``: two folders may both have a ``layers.py``."""
+    guard.forget_replaced()
     for name in _found:
         sys.modules.pop(name, None)
     _found.clear()

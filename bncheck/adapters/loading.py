@@ -54,6 +54,8 @@ class _Loaded(NamedTuple):
 
 
 _loaded: dict[tuple[str, int, int, bool], _Loaded] = {}
+# The folder that a worker began in: user code may go to another one, and the names of files are from here.
+home: Path | None = None
 
 
 def parse(text: str) -> Source:
@@ -107,12 +109,16 @@ def load(source: Source, stand_ins: bool = True) -> Namespace:
 
 def _load_file(path: Path, asked: str, stand_ins: bool) -> _Loaded:
     """Load a file, or a notebook, under a name that clashes with nothing; once."""
-    text = _read(path)
-    file, stat = path.resolve(), path.stat()
+    place = path if home is None else home / path
+    file = place.resolve()
+    known = [key for key in _loaded if (key[0], key[3]) == (str(file), stand_ins)]
+    if known and home is not None and not file.exists():  # it has deleted itself: what was read of it goes on
+        return _ask(_loaded[known[-1]], asked, path.name)
+    text, stat = _read(path, place), place.stat()
     key = (str(file), stat.st_mtime_ns, stat.st_size, stand_ins)
     if key in _loaded:
         return _ask(_loaded[key], asked, path.name)
-    statements = _statements(path, text)
+    statements = _statements(place, text)
     forget_earlier_targets()
     loading = Loading(path.name, str(file), asked, stand_ins)
     places = Places([str(file.parent)], folders_above(file.parent), file=str(file))
@@ -180,17 +186,18 @@ def _beside(path: Path) -> str:
     return f" {kind_of_file} there: {', '.join(there[:_MOST_FILES])}{more}." if there else ""
 
 
-def _read(path: Path) -> bytes:
-    if path.is_dir():
+def _read(path: Path, place: Path) -> bytes:
+    """Return what stands in a file; `path` is how the user called it."""
+    if place.is_dir():
         raise TargetError(f"{path} is a folder. Name a file in it: {path}/my_bn.py, or {path}/my_bn.py::name.")
     if path.suffix not in (".py", ".ipynb"):
         known = "A target is file.py, file.py::name, notebook.ipynb, or package.module:name."
-        there = "is not a Python file" if path.exists() else "is not there, and is not a Python file"
+        there = "is not a Python file" if place.exists() else "is not there, and is not a Python file"
         raise TargetError(f"{path} {there}. {known}")
-    if not path.exists():
+    if not place.exists():
         raise TargetError(f"{path}: no such file.{_beside(path)}")
     try:
-        return path.read_bytes()
+        return place.read_bytes()
     except OSError as error:
         raise TargetError(f"{path} cannot be read: {error.strerror}.") from None
 

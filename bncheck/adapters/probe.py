@@ -125,8 +125,9 @@ class Trial:
 
     def _run_on(self, x: Any, gamma: Any, beta: Any) -> tuple[Run, Any]:
         try:
-            run = self._started(gamma, beta)
-            return run, run.forward(x, True)
+            with guard.user_code():
+                run = self._started(gamma, beta)
+                return run, run.forward(x, True)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -229,7 +230,8 @@ def _try_backward(trial: Trial, run: Run, holds: set[str]) -> tuple[str, bool, s
     what it lacked then.
     """
     try:
-        results = run.backward(trial.dy.copy())
+        with guard.user_code():
+            results = run.backward(trial.dy.copy())
     except KeyboardInterrupt:
         raise
     except NotImplementedError:

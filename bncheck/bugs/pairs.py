@@ -23,7 +23,8 @@ _CLOSE = 1e-6
 def close_pairs(sample: Sample, versions: Sequence[Version]) -> list[tuple[Version, Version]]:
     """Return the pairs of versions, in different steps of the forward, that give y on one case: nearly, in float64."""
     groups = alike_on(sample, versions)
-    pairs = _close(sample, [versions[group[0]] for group in groups])
+    with np.errstate(all="ignore"):
+        pairs = _close(sample, [versions[group[0]] for group in groups])
     several = {pair for a, b in pairs for pair in product(groups[a], groups[b])}
     return [(versions[min(pair)], versions[max(pair)]) for pair in sorted(several, key=sorted)]
 
@@ -54,28 +55,34 @@ def _close(sample: Sample, versions: Sequence[Version]) -> list[tuple[int, int]]
                 fits = beside.fits(versions[j].replaced)
                 first, second = np.minimum(before, j), np.maximum(before, j)
                 wanted[first, second], found[first, second] = False, fits
+    gives = _Given(sample.found["y"])
     for a, b in zip(*np.nonzero(wanted), strict=True):
-        steps = sample.steps.also({**versions[a].replaced, **versions[b].replaced})
-        found[a, b] = _gives(_value(steps), sample.found["y"])
+        found[a, b] = gives(_value(sample.steps.also({**versions[a].replaced, **versions[b].replaced})))
     return [(int(a), int(b)) for a, b in zip(*np.nonzero(found), strict=True)]
 
 
 def _value(steps: Steps, name: str = "y") -> Any:
     """Return y, or another step; None where it cannot be computed."""
-    with np.errstate(all="ignore"):
-        try:
-            return getattr(steps, name)
-        except (ValueError, TypeError, ZeroDivisionError):
-            return None
+    try:
+        return getattr(steps, name)
+    except (ValueError, TypeError, ZeroDivisionError):
+        return None
 
 
-def _gives(value: Any, y: Any) -> bool:
-    return value is not None and np.shape(value) == np.shape(y) and bool(_is_close(value, y).all())
+class _Given:
+    """Tells whether a value is nearly y."""
 
+    def __init__(self, y: Any) -> None:
+        self.y = np.asarray(y)
+        self._bound = _CLOSE * float(np.abs(self.y).max())
 
-def _is_close(value: Any, y: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return np.abs(value - y) <= _CLOSE * np.abs(y).max()
+    def __call__(self, value: Any) -> bool:
+        return value is not None and np.shape(value) == self.y.shape and bool(self.close(value).all())
+
+    def close(self, value: Any, times: int = 1) -> Any:
+        """Return element by element whether a value is near y, or near so many of them side by side."""
+        y = self.y if times == 1 else np.concatenate([self.y] * times, axis=1)
+        return np.abs(value - y) <= self._bound
 
 
 class _SideBySide:
@@ -93,7 +100,7 @@ class _SideBySide:
     """
 
     def __init__(self, sample: Sample, replaced: Sequence[dict[str, Step]], place: int) -> None:
-        self._alone, self._y = sample.steps, sample.found["y"]
+        self._alone, self._gives = sample.steps, _Given(sample.found["y"])
         self._names = FORWARD[:place]
         self._first = [self._begun(sample.steps.also(wrong)) for wrong in ({}, *replaced, {})]
         whole = [self._row(steps) for steps in self._first if steps is not None]
@@ -107,12 +114,12 @@ class _SideBySide:
 
     def _begun(self, steps: Steps) -> Steps | None:
         """Return the steps with the first ones computed; None where they cannot be."""
-        with np.errstate(all="ignore"):
-            try:
-                for name in self._names:
-                    np.broadcast_to(getattr(steps, name), steps.x.shape)
-            except (ValueError, TypeError, ZeroDivisionError):
-                return None
+        try:
+            for name in self._names:
+                if np.broadcast_shapes(np.shape(getattr(steps, name)), steps.x.shape) != steps.x.shape:
+                    return None
+        except (ValueError, TypeError, ZeroDivisionError):
+            return None
         return steps
 
     def _row(self, steps: Steps) -> list[Array]:
@@ -123,9 +130,9 @@ class _SideBySide:
         value = self._together(replaced)
         if value is None:
             return [steps is not None and self._fits_alone(steps, replaced) for steps in self._first[1:-1]]
-        if np.shape(self._y) != self._alone.x.shape:
+        if self._gives.y.shape != self._alone.x.shape:
             return [False] * (len(self._first) - 2)
-        close = _is_close(value, np.concatenate([self._y] * self._count, axis=1))
+        close = self._gives.close(value, self._count)
         by_version = iter(np.moveaxis(close, 1, 0).reshape(self._count, -1).all(axis=1).tolist())
         return [steps is not None and next(by_version) for steps in self._first][1:-1]
 
@@ -143,6 +150,6 @@ class _SideBySide:
 
     def _fits_alone(self, first: Steps, replaced: dict[str, Step]) -> bool:
         steps = first.also(replaced)
-        for name in self._names:
-            setattr(steps, name, getattr(first, name))
-        return _gives(_value(steps), self._y)
+        made = first.__dict__
+        steps.__dict__.update({name: made[name] for name in self._names})
+        return self._gives(_value(steps))

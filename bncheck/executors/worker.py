@@ -13,8 +13,10 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import BinaryIO
 
+from bncheck.adapters import loading
 from bncheck.driver import perform
 from bncheck.executors.wire import DONE, event_line, read_task
 from bncheck.tasks import Broken, Event
@@ -23,6 +25,7 @@ from bncheck.tasks import Broken, Event
 def main() -> None:
     """Serve tasks until standard input ends."""
     tasks, events = _private_streams()
+    loading.home = Path.cwd()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     # A crash prints the Python line it happened on; so does the parent's SIGUSR1 before it stops a silent worker.
     faulthandler.enable(file=sys.__stderr__ or 2)

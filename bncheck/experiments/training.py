@@ -167,7 +167,11 @@ def _aliased(raw: dict[str, Any], session: Session) -> list[tuple[str, str]]:
 
 
 def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return value.copy() if isinstance(value, np.ndarray) and value.size <= _LARGEST else value
+
+
+# No result has more elements: broadcast from one element, an array can have more than memory has room for.
+_LARGEST = 1 << 28
 
 
 def _same(before: Any, now: Any) -> bool:

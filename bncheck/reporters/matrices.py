@@ -166,7 +166,8 @@ def _pane(
 def _lone_pane(array: ArrayData, tensor: str, columns: int) -> Pane:
     title, places = _window(array.shape, 0, columns)
     within = [[at for at in row if at < len(array.values)] for row in places]
-    return _pane(f"{tensor}{title} of shape {array.shape}", within, array, f".{FEWEST_DIGITS}g")
+    shown = f"{tensor}{title if array.values else ''}"
+    return _pane(f"{shown} of shape {array.shape}", within, array, f".{FEWEST_DIGITS}g")
 
 
 def _format(values: Sequence[float]) -> str:
