@@ -22,11 +22,27 @@ _CLOSE = 1e-6
 
 def close_pairs(sample: Sample, versions: Sequence[Version]) -> list[tuple[Version, Version]]:
     """Return the pairs of versions, in different steps of the forward, that give y on one case: nearly, in float64."""
-    groups = alike_on(sample, versions)
     with np.errstate(all="ignore"):
+        groups = alike_on(sample, versions)
+        if _is_line(sample.steps, sample.found["y"]):
+            # Two faults of which one bends y do not make a line of it again.
+            groups = [g for g in groups if _is_line(sample.steps, _value(sample.steps.also(versions[g[0]].replaced)))]
         pairs = _close(sample, [versions[group[0]] for group in groups])
     several = {pair for a, b in pairs for pair in product(groups[a], groups[b])}
     return [(versions[min(pair)], versions[max(pair)]) for pair in sorted(several, key=sorted)]
+
+
+def _is_line(s: Steps, y: Any) -> bool:
+    """Tell whether y is nearly a line in x, channel by channel."""
+    if np.shape(y) != s.x.shape:
+        return False
+    centred, moved = s.x - s.mean(s.x), y - s.mean(y)
+    left = moved - s.mean(moved * centred) / s.mean(centred * centred) * centred
+    return bool(np.abs(left).max() <= _LINE * np.abs(y).max())
+
+
+# What a fault bends by less than this is straight: more than two faults may be off by, less than any of them bends.
+_LINE = 1e-4
 
 
 def alike_on(sample: Sample, versions: Sequence[Version]) -> list[list[int]]:
