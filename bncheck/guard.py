@@ -100,8 +100,8 @@ def printing_counted() -> Iterator[Printed]:
 def quiet() -> Iterator[Printed]:
     """Silence prints, Python warnings and NumPy's floating-point warnings inside the block.
 
-    What user code changes in what it shares with bncheck (NumPy's functions and its error state, the depth of
-    recursion, warnings) is put back after every call of it, and after the block; functions that it has put in the place
+    What user code changes in what it shares with bncheck (NumPy's functions and its error state, warnings, a
+    depth of recursion that was lowered) is put back after every call of it, and after the block; functions that it has put in the place
     of NumPy's are there again in its next call.
     """
     global _world
@@ -159,7 +159,7 @@ class _World:
         """Undo what has changed: each comparison takes a microsecond or so, and most calls change nothing."""
         if np.geterr() != _QUIET:
             np.seterr(all="ignore")
-        if sys.getrecursionlimit() != self._depth:
+        if sys.getrecursionlimit() < self._depth:  # more than bncheck needs is what the code's own recursion may need
             sys.setrecursionlimit(self._depth)
         if vars(np) != self._numpy:
             # NumPy fills in some names when they are asked for; those are no replacements.

@@ -81,7 +81,7 @@ def _value(steps: Steps, name: str = "y") -> Any:
     """Return y, or another step; None where it cannot be computed."""
     try:
         return getattr(steps, name)
-    except (ValueError, TypeError, ZeroDivisionError):
+    except (ValueError, TypeError, ZeroDivisionError):  # two faults may leave shapes that do not fit
         return None
 
 
@@ -134,7 +134,7 @@ class _SideBySide:
             for name in self._names:
                 if np.broadcast_shapes(np.shape(getattr(steps, name)), steps.x.shape) != steps.x.shape:
                     return None
-        except (ValueError, TypeError, ZeroDivisionError):
+        except (ValueError, TypeError, ZeroDivisionError):  # a fault may leave shapes that do not fit
             return None
         return steps
 

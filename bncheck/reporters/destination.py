@@ -81,7 +81,7 @@ def write_out(text: str, for_programs: bool = False) -> None:
 
 def _silence(out: TextIO) -> None:
     """Let what could not be written go nowhere: Python tries once more when it exits, and would complain."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):  # a stream without a descriptor, in a notebook or a test, needs none of this
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
@@ -124,7 +124,7 @@ def opened(path: Path | None, for_programs: bool = False) -> Iterator[Callable[[
     try:
         yield write
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # what was written is on its way already, or has been complained of
             file.close()
         if not is_kept:
             with suppress(OSError):  # it may have its own name by now
@@ -135,7 +135,7 @@ def _is_kept(path: Path) -> bool:
     """Tell whether a place is written to, not replaced: a device, a pipe, or where standard output goes already."""
     try:
         there = path.stat()
-    except FileNotFoundError:
+    except FileNotFoundError:  # a new file
         return False
     return not stat.S_ISREG(there.st_mode) or any(_leads_to(there, descriptor) for descriptor in (1, 2))
 

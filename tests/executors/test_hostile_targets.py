@@ -38,6 +38,9 @@ HARMLESS = {
     "clears the environment": ("import os", "os.environ.clear()"),
     "lets NumPy raise": ("", "np.seterr(all='raise')"),
     "lowers the depth of recursion": ("import sys", "sys.setrecursionlimit(80)"),
+    "recurses as deep as it has asked for": (
+        "import sys; sys.setrecursionlimit(9000)\ndef down(n): return n and down(n - 1)", "down(3000)",
+    ),
     "makes warnings errors": ("import warnings", "warnings.simplefilter('error')"),
     "replaces functions that it does not call": ("", "np.mean = np.var = np.sum = np.abs = lambda *a, **k: 0.0"),
     "deletes its own file": ("import os", "os.path.exists(__file__) and os.remove(__file__)"),
@@ -109,6 +112,21 @@ def test_a_function_of_numpy_that_is_replaced_counts_for_the_code_and_not_for_bn
     assert target.verdict is Verdict.FAIL
     assert target.diagnoses[0].code == "BUG115", "it divides by var + eps now"
     assert target.conventions.notes[0].startswith("the code replaces numpy.sqrt for every caller")
+
+
+def test_what_one_live_object_has_replaced_is_not_there_for_the_next():
+    usual, right = np.sqrt, {}
+    exec(RIGHT.format(before="", inside=""), right)
+    forward, backward = right["batchnorm_forward"], right["batchnorm_backward"]
+
+    def spoiling_forward(x, gamma, beta, eps=1e-5):
+        np.sqrt = np.abs
+        return forward(x, gamma, beta, eps)
+
+    specs = [TargetSpec("live", live=(first, backward)) for first in (spoiling_forward, forward)]
+    verdicts = [pipeline.run([spec], Settings(cases=8)).verdict for spec in specs]
+    assert np.sqrt is usual
+    assert verdicts == [Verdict.FAIL, Verdict.PASS]
 
 
 def test_names_of_files_are_from_the_folder_of_the_run(tmp_path, monkeypatch):
