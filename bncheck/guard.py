@@ -100,9 +100,9 @@ def printing_counted() -> Iterator[Printed]:
 def quiet() -> Iterator[Printed]:
     """Silence prints, Python warnings and NumPy's floating-point warnings inside the block.
 
-    What user code changes in what it shares with bncheck (NumPy's functions and its error state, warnings, a
-    depth of recursion that was lowered) is put back after every call of it, and after the block; functions that it has put in the place
-    of NumPy's are there again in its next call.
+    What user code changes in what it shares with bncheck (NumPy's functions and its error state, warnings, a depth of
+    recursion that was lowered) is put back after every call of it, and after the block; functions that it has put in
+    the place of NumPy's are there again in its next call.
     """
     global _world
     outermost = _world is None
