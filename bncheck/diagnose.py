@@ -228,7 +228,7 @@ class _Search:
         for place in set(alike):
             seen = samples[place]
             if tensor == "dx":
-                read[place] = [versions for fit in fits for versions in readings(seen, fit, factors)]
+                read[place] = readings(seen, fits, factors)
             else:
                 read[place] = readings_of_y(seen, factors) if tensor == "y" else readings_of_sum(tensor, seen, factors)
             made[place] = [(version,) for bug in concerned for version in bug.versions(seen)]
@@ -246,20 +246,18 @@ class _Search:
                     for way in ways:
                         if fits_all(wrong[:1], tensor, {**form, **way, **of_own[0].replaced}):
                             yield from (({**form, **way}, (version,)) for version in of_own)
-        known = [v for bug in concerned for v in bug.versions(samples[0])]
+        known = [version for (version,) in made[0]]
         several = [(form, _as_known(samples[0], versions, known)) for form, versions in told if len(versions) > 1]
         yield from sorted(several, key=lambda item: _cost(item[1]))
         if tensor == "y":
-            simple = [v for bug in concerned if bug.code != _OTHER_MODE for v in bug.versions(samples[0])]
+            simple = [version for version in known if version.bug.code != _OTHER_MODE]
             yield from ((forms[0], pair) for pair in close_pairs(samples[0][0], simple))
         if tensor == "dx":
-            begun = [v for bug in concerned if bug.steps[0].startswith("back_") for v in bug.versions(samples[0])]
+            begun = [version for version in known if version.bug.steps[0].startswith("back_")]
             for form in forms[:_FORMS_OF_PAIRS]:
                 for version in begun:
                     seen = [Sample(_steps(o, {**form, **version.replaced}), dict(o.found)) for o in wrong]
-                    for fit in fits:
-                        for (other,) in readings(seen, fit, factors, single=True):
-                            yield form, (version, other)
+                    yield from ((form, (version, *other)) for other in readings(seen, fits, factors, single=True))
 
 
 def _as_known(samples: Sequence[Sample], versions: Sequence[Version], known: Sequence[Version]) -> tuple[Version, ...]:

@@ -116,7 +116,15 @@ class Version:
         return {name: self._nth(place) for place, name in enumerate(steps)}
 
     def _nth(self, place: int) -> Step:
-        return lambda s: self._value(s)[place]
+        return lambda s: self._together(s)[place]
+
+    def _together(self, s: Steps) -> Any:
+        # The steps of one bug come of one computation.
+        made, of_it = s.__dict__.get("_made_together", (None, None))
+        if of_it is not self:
+            made = self._value(s)
+            s.__dict__["_made_together"] = made, self
+        return made
 
     def _value(self, s: Steps) -> Any:
         return self.bug.fault(s) if self.bug.choices is None else self.bug.fault(s, self.choice.value)

@@ -6,7 +6,6 @@ One fault in one term, two in two, and one before the whole come out alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -68,7 +67,7 @@ class _Reading(NamedTuple):
 
 
 def readings(
-    samples: Sequence[Sample], fit: Fit, factors: Factors, *, single: bool = False
+    samples: Sequence[Sample], fits: Sequence[Fit], factors: Factors, *, single: bool = False
 ) -> list[tuple[Version, ...]]:
     """Return sets of bugs that give dx by its coefficients.
 
@@ -76,20 +75,30 @@ def readings(
     ----------
     samples : sequence of Sample
         Cases on which dx is wrong, with the steps that it is judged relative to.
-    fit : Fit
-        What dx is made of there.
+    fits : sequence of Fit
+        What dx may be made of there.
     factors : Factors
         Of the same cases.
     single : bool
         Whether one fault alone is looked for, a factor of a right coefficient: beside others that are known.
 
     """
+    known: dict[str, Quantities] = {}
+    return [versions for fit in fits for versions in _readings(samples, fit, factors, known, single=single)]
+
+
+def _readings(
+    samples: Sequence[Sample], fit: Fit, factors: Factors, known: dict[str, Quantities], *, single: bool
+) -> list[tuple[Version, ...]]:
+    """Return the sets of bugs for one fit; `known` is filled with what coefficients are looked up among, by path."""
     tolerance = FITTED[samples[0].steps.case.spec.dtype]
-    if any(np.size(a.steps.back_gamma * a.steps.back_inv_std) != a.steps.c for a in samples):
-        return []  # a deviation that differs within a channel: the coefficients are not its own
-    terms = _Terms(samples, fit, factors, tolerance, single=single)
-    if single and not terms.may_be_one_fault():
-        return []
+    # Where one fault is looked for, the first case alone rules most out, and they are many.
+    for seen in (samples[:1], samples) if single else (samples,):
+        if any(np.size(a.steps.back_gamma * a.steps.back_inv_std) != a.steps.c for a in seen):
+            return []  # a deviation that differs within a channel: the coefficients are not its own
+        terms = _Terms(seen, fit, factors, tolerance, known, single=single)
+        if single and not terms.may_be_one_fault():
+            return []
     found: list[tuple[Version, ...]] = []
     commons: dict[str, Factor] = {"1": Factor(1.0, ())}
     # A factor before the whole of dx is one that some path has; with one path right it would be one fault of two.
@@ -135,22 +144,26 @@ class _Terms:
     """The coefficients of dx beside the right ones."""
 
     def __init__(
-        self, samples: Sequence[Sample], fit: Fit, factors: Factors, tolerance: float, *, single: bool
+        self,
+        samples: Sequence[Sample],
+        fit: Fit,
+        factors: Factors,
+        tolerance: float,
+        quantities: dict[str, Quantities],
+        *,
+        single: bool,
     ) -> None:
         self.samples, self.fit, self.factors, self.tolerance = samples, fit, factors, tolerance
         self.prefixes = [a.steps.back_gamma * a.steps.back_inv_std for a in samples]
-        self.found = dict(zip(PATHS, zip(*(c[:3] for c in fit.coefficients), strict=True), strict=True))
+        of_paths = [c[:3] for c in fit.coefficients[: len(samples)]]
+        self.found = dict(zip(PATHS, zip(*of_paths, strict=True), strict=True))
         with np.errstate(all="ignore"):
             self.right = {
                 path: [_coefficient(a.steps, getattr(a.steps, path), array) for a in samples]
                 for path, array in zip(PATHS, BASE, strict=True)
             }
         self.single = single
-
-    @cached_property
-    def quantities(self) -> dict[str, Quantities]:
-        """What the coefficients are looked up among."""
-        return {path: Quantities(self.samples, of[: 1 if self.single else None]) for path, (_, _, of) in _WHAT.items()}
+        self._quantities = quantities
 
     def may_be_one_fault(self) -> bool:
         """Tell whether one path is right, or two have the same factor: one fault leaves no less of dx."""
@@ -193,7 +206,10 @@ class _Terms:
         return [versions for versions in found if 0 < len(versions) <= _MOST]
 
     def _looked_up(self, path: str, values: Sequence[Array]) -> Part | None:
-        return self.quantities[path].part(values, self.factors, self.tolerance)
+        if path not in self._quantities:
+            of = _WHAT[path][2][: 1 if self.single else None]
+            self._quantities[path] = Quantities(self.samples, of)
+        return self._quantities[path].part(values, self.factors, self.tolerance)
 
     def _options(self, path: str, scales: Sequence[Array]) -> list[_Reading]:
         found = self.found[path]
