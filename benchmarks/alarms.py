@@ -67,16 +67,16 @@ def targets(source: str) -> tuple[Target, ...]:
 def cases(source: str, count: int, dtype: str, ranks: tuple[int, ...], eps: float | None) -> list[CaseSpec]:
     """Return the first cases for the targets of a source."""
     if source.startswith(COMPILED):
-        specs = plan(count, SEED, dtype, ranks, eps)
+        specs = list(plan(count, SEED, dtype, ranks, eps))
         ahead = [specs[i - i % SHARING] for i in range(len(specs))]
         shared = [_of_shape(spec, first, dtype, ranks, eps) for spec, first in zip(specs, ahead, strict=True)]
         return specs[:ORDINARY] + shared[ORDINARY:]
     if source.endswith(SLOW):
-        specs = plan(2 * count, SEED, dtype, ranks, eps)
+        specs = list(plan(2 * count, SEED, dtype, ranks, eps))
         small = [spec for spec in specs[ORDINARY:] if spec.m * spec.c <= MOST_ELEMENTS]
         assert len(small) >= count - ORDINARY
         return (specs[:ORDINARY] + small)[:count]
-    return plan(count, SEED, dtype, ranks, eps)
+    return list(plan(count, SEED, dtype, ranks, eps))
 
 
 def _of_shape(spec: CaseSpec, other: CaseSpec, dtype: str, ranks: tuple[int, ...], eps: float | None) -> CaseSpec:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +28,7 @@ from bncheck.options import (
     OUTPUT_OPTIONS,
     PROGRAMS,
     RUN_OPTIONS,
+    SWEEP_OPTIONS,
     VERBOSE,
     examples,
     remember_verbose,
@@ -38,7 +40,10 @@ from bncheck.registry import did_you_mean
 from bncheck.report import Report, Verdict
 
 if TYPE_CHECKING:
+    from bncheck.executors.base import Executor
+    from bncheck.journal import Journal
     from bncheck.reporters.outputs import Output
+    from bncheck.settings import Settings
 
 EXIT_CODES = {
     Verdict.PASS: 0,
@@ -119,7 +124,7 @@ def cli() -> None:
 @cli.command(epilog=EXIT_HELP)
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @PROGRAMS
-@with_options(CASE_OPTIONS, RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
+@with_options(CASE_OPTIONS, SWEEP_OPTIONS, RUN_OPTIONS, DECLARED_OPTIONS, OUTPUT_OPTIONS)
 @examples(
     "bncheck verify my_layers.py",
     "bncheck verify my_layers.py::batchnorm_backward --dtype float32",
@@ -128,10 +133,14 @@ def cli() -> None:
     "bncheck verify homework.ipynb::batchnorm_forward -v",
     "bncheck verify torch.nn:BatchNorm2d --profile pytorch --device cuda",
     "bncheck verify --exec './my_bn --flag'",
+    "bncheck verify my_layers.py --cases 1000000 --max-time 3600 --journal night.jsonl",
 )
 def verify(
     targets: tuple[str, ...],
     programs: tuple[str, ...],
+    journal: Path | None,
+    resume: bool,
+    dask: str | None,
     forms: tuple[str, ...],
     paths: tuple[Path, ...],
     verbose: bool,
@@ -150,9 +159,9 @@ def verify(
     wanted = outputs(forms, paths, quiet)
     settings = settings_from(options)
     specs = specs_of(targets, programs, settings)
-    with writing(wanted, verbose) as write:
+    with _journal(journal, settings, resume) as kept, writing(wanted, verbose) as write:
         with on_terminal(quiet) as show:
-            report = pipeline.run(specs, settings, show)
+            report = pipeline.run(specs, settings, show, _executor(dask, settings), kept)
         write(report)
     _finish(report, wanted, quiet)
 
@@ -238,6 +247,31 @@ def demo(verbose: bool) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ from options to a run
+
+
+@contextmanager
+def _journal(path: Path | None, settings: Settings, resume: bool) -> Iterator[Journal | None]:
+    """Yield the journal that was asked for, and say what is to be known of it."""
+    if path is None:
+        if resume:
+            raise UsageError("--resume goes on with a journal: say which one, --journal FILE")
+        yield None
+        return
+    from bncheck.journal import Journal
+
+    with Journal(path, settings, resume) as journal:
+        if journal.torn:
+            sys.stderr.write(f"bncheck: the last line of {path} was cut off; its case is run again\n")
+        yield journal
+
+
+def _executor(dask: str | None, settings: Settings) -> Executor | None:
+    """Return where the cases run if that is elsewhere."""
+    if dask is None:
+        return None
+    from bncheck.executors.on_dask import OnDask
+
+    return OnDask(dask, settings)
 
 
 def _finish(report: Report, wanted: Sequence[Output], quiet: bool) -> NoReturn:

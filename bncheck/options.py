@@ -92,6 +92,24 @@ CASE_OPTIONS = (
     click.option("--cases", type=int, metavar="N", help=f"Cases per target. [default: {DEFAULTS.cases}]"),
     click.option("--seed", type=int, metavar="S", help=f"Seed of the random cases. [default: {DEFAULTS.seed}]"),
     click.option("--dtype", metavar="NAME", help=f"dtype of arrays: {', '.join(DTYPES)}. [default: {DEFAULTS.dtype}]"),
+    click.option(
+        "--max-time", type=float, metavar="SECONDS", help="End the cases of a target then; those that ran decide."
+    ),
+)
+# Of sweeps so long that they may be ended, or be too much for one machine.
+SWEEP_OPTIONS = (
+    click.option(
+        "--journal",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Append what each case comes to, so that --resume can go on after an end.",
+    ),
+    click.option("--resume", is_flag=True, help="Go on behind the cases that the journal has."),
+    click.option(
+        "--dask",
+        metavar="[ADDRESS|local]",
+        help="Share the cases among the workers of a Dask cluster: tcp://host:8786, or one made here. Extra: dask.",
+    ),
 )
 RUN_OPTIONS = (
     click.option("--select", multiple=True, callback=_codes, metavar="CODES", help="Only these checks: BN2,BN503."),
@@ -104,6 +122,12 @@ RUN_OPTIONS = (
     ),
     click.option(
         "--jobs", type=int, metavar="N", help="Processes that share the cases. [default: as many as pay off, at most 4]"
+    ),
+    click.option(
+        "--memory",
+        type=float,
+        metavar="GIB",
+        help="Memory that each process may take. [default: that of the machine]",
     ),
     click.option("--strict/--no-strict", default=None, help="Whether warnings fail. [default: no-strict]"),
 )
@@ -145,6 +169,7 @@ def _panels(command: str) -> Any:
         return [parameter.opts[0] for option in options for parameter in option(lambda: None).__click_params__]
 
     own = [*(["--exec"] if command != "watch" else []), *(names(CASE_OPTIONS) if command != "replay" else [])]
+    own += names(SWEEP_OPTIONS) if command == "verify" else []
     return [
         {"name": "What to run", "options": [*own, *names(RUN_OPTIONS)]},
         {"name": _TARGET, "options": names(DECLARED_OPTIONS)},

@@ -16,16 +16,20 @@ from bncheck.errors import TargetError
 from bncheck.executors.base import Abandoned, Died, Executor
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated, WorkerError, workers
-from bncheck.model import UNDECLARED, CaseResult, Judgement, Outcome, TargetCard, TargetSpec
-from bncheck.report import Diagnosis, Finding, Progress, Report, TargetReport, Verdict
+from bncheck.journal import Journal
+from bncheck.model import UNDECLARED, CaseResult, Outcome, TargetCard, TargetSpec
+from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.settings import Settings
-from bncheck.tasks import Begun, Diagnosed, Discovered, Event, Judged, Refused, Shown, Task, Written
-
-Show = Callable[[Progress], None]
+from bncheck.sweep import Show, Sweep
+from bncheck.tasks import Begun, Diagnosed, Discovered, Event, Refused, Shown, Task, Written
 
 
 def run(
-    specs: Sequence[TargetSpec], settings: Settings, progress: Show | None = None, executor: Executor | None = None
+    specs: Sequence[TargetSpec],
+    settings: Settings,
+    progress: Show | None = None,
+    executor: Executor | None = None,
+    journal: Journal | None = None,
 ) -> Report:
     """Verify targets.
 
@@ -39,6 +43,8 @@ def run(
         Called with a Progress after every case.
     executor : Executor, optional
         Where user code runs. Without one: in an isolated process, or in this one if a spec holds live objects.
+    journal : Journal, optional
+        What has the results of cases that were run before; those of all others are added.
 
     Raises
     ------
@@ -47,7 +53,7 @@ def run(
 
     """
     jobs = 1 if settings.jobs is None and any(spec.program for spec in specs) else workers(settings)
-    return _run(specs, settings, executor, jobs, lambda job, card: job.verify(card, progress))
+    return _run(specs, settings, executor, jobs, lambda job, card: job.verify(card, progress), journal)
 
 
 def replay(specs: Sequence[TargetSpec], case_id: str, settings: Settings, executor: Executor | None = None) -> Report:
@@ -103,6 +109,7 @@ def _run(
     executor: Executor | None,
     jobs: int,
     do: Callable[[Job, TargetCard], TargetReport],
+    journal: Journal | None = None,
 ) -> Report:
     live = any(spec.live for spec in specs)
     reports: list[TargetReport] = []
@@ -117,7 +124,7 @@ def _run(
             named(known.check)
         try:
             for spec in specs:
-                job = Job(replace(spec, declared=settings.declared), settings, place)
+                job = Job(replace(spec, declared=settings.declared), settings, place, journal)
                 for report in _reports(job, do):
                     reports.append(report)
                     if report.verdict is Verdict.INTERRUPTED:
@@ -173,10 +180,7 @@ class Job:
     spec: TargetSpec
     settings: Settings
     executor: Executor
-    evaluations: int = 0
-    abandoned: int = 0
-    refusal: str = ""
-    results: list[CaseResult] = field(default_factory=list)
+    journal: Journal | None = None
     start: float = field(default_factory=time.perf_counter)
 
     def discover(self) -> tuple[TargetCard, ...] | TargetReport:
@@ -204,8 +208,9 @@ class Job:
             return self._unusable(card)
         from bncheck.cases.plan import cases_for
 
-        cases = [case.id for case in cases_for(card.conventions, self.settings)]
-        return self._report(card, self._sweep(card, cases, progress), None)
+        self.start = time.perf_counter()
+        cases = (case.id for case in cases_for(card.conventions, self.settings))
+        return self._report(card, self._swept(card, cases, self.settings.cases, progress), None)
 
     def replay(self, card: TargetCard, case: CaseSpec) -> TargetReport:
         """Return the report of a target on one case."""
@@ -218,7 +223,8 @@ class Job:
             return _refused(card, message)
         if card.conventions.eps is not None:
             case = replace(case, eps=card.conventions.eps)
-        return self._report(card, self._sweep(card, [case.id], None), case.id)
+        self.start = time.perf_counter()
+        return self._report(card, self._swept(card, iter([case.id]), 1), case.id)
 
     def _unusable(self, card: TargetCard) -> TargetReport:
         """Report a candidate that cannot be run: a stub, or code that raised in every way it was tried."""
@@ -229,94 +235,61 @@ class Job:
         reason = next((r.message for r in reasons if isinstance(r, Refused)), "it cannot be run")
         return _refused(card, reason)
 
-    def _sweep(self, card: TargetCard, cases: list[str], progress: Show | None) -> bool:
-        """Judge the cases into `self.results`; return whether the user interrupted."""
-        self.results, self.evaluations, self.abandoned, self.refusal = [], 0, 0, ""
-        self.start = time.perf_counter()
-        failures = 0
+    def _swept(self, card: TargetCard, cases: Iterator[str], planned: int, show: Show | None = None) -> Sweep:
+        """Return the sweep of a target."""
+        sweep = Sweep(self.spec, self.settings, self.executor, self.journal)
+        sweep.run(card.name, cases, planned, show)
+        return sweep
 
-        def hear(event: Event | Died | Abandoned) -> None:
-            nonlocal failures
-            if isinstance(event, Abandoned):
-                self.abandoned = event.cases
-                return
-            if isinstance(event, Refused):
-                self.refusal = event.message
-                return
-            if isinstance(event, Died):
-                how = Judgement(_outcome_of(event), event.how)
-                self.results.append(CaseResult(event.case or cases[0], {"BN506": how}))
-            elif isinstance(event, Judged):
-                self.results.append(event.result)
-                self.evaluations += event.result.evaluations
-            else:
-                return
-            failures += any(j.outcome is Outcome.FAIL for j in self.results[-1].judgements.values())
-            if progress is not None:
-                progress(Progress(card.name, len(self.results), len(cases), failures))
-
-        try:
-            self.executor.run(Task("sweep", self.spec, self.settings, card.name, tuple(cases)), hear)
-        except KeyboardInterrupt:
-            return True
-        return False
-
-    def _report(self, card: TargetCard, interrupted: bool, one_case: str | None) -> TargetReport:
+    def _report(self, card: TargetCard, sweep: Sweep, one_case: str | None) -> TargetReport:
         from bncheck import verdict
 
-        if self.refusal:
-            return _refused(card, f"{card.name}: {self.refusal}")
-        found = verdict.findings(self.results)
+        if sweep.refusal:
+            return _refused(card, f"{card.name}: {sweep.refusal}")
+        seen = sweep.seen
+        found = verdict.findings(seen)
         told = found
         if one_case is None:  # of one case alone, a failure that stays away says nothing
             found = verdict.with_expected(found, self.settings.expected, card.name)
         shown: list[Shown] = []
-        if not interrupted:
-            wanted = {"": one_case} if one_case else self._exhibited(found)
-            more = {code: verdict.further(code, self.results) for code in wanted}
+        if not sweep.interrupted:
+            wanted = {"": one_case} if one_case else _exhibited(found, seen.kept)
+            more = {code: verdict.further(code, seen.kept) for code in wanted}
             task = Task("exhibit", self.spec, self.settings, card.name, tuple(wanted.values()), tuple(wanted), more)
             if wanted:
                 self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
-        named = [] if interrupted else self._diagnosed(card, found)
+        named = [] if sweep.interrupted else self._diagnosed(card, found, seen.kept)
         by_code = {show.code: show for show in shown}
-        found = tuple(self._located(finding, by_code.get(finding.code)) for finding in found)
-        if self.abandoned:
-            found = tuple(_with_abandoned(finding, self.abandoned) for finding in found)
+        found = tuple(_located(finding, by_code.get(finding.code), seen.kept) for finding in found)
+        if sweep.abandoned:
+            found = tuple(_with_abandoned(finding, sweep.abandoned) for finding in found)
         # What was seen before an interruption may say "wrong"; it cannot say "right".
         alone = card.conventions is not None and card.conventions.forward_only
-        oracles = None if interrupted else verdict.oracle_table(told, forward_only=alone)
+        oracles = None if sweep.interrupted else verdict.oracle_table(told, forward_only=alone)
         outcome = verdict.verdict(found, oracles, strict=self.settings.strict)
-        died = verdict.representative("BN506", Outcome.FAIL, self.results)
+        died = verdict.representative("BN506", Outcome.FAIL, seen.kept)
         exhibited = next((show.exhibit.case for show in shown), died)
         return TargetReport(
             name=card.name,
-            verdict=Verdict.INTERRUPTED if interrupted else outcome,
+            verdict=Verdict.INTERRUPTED if sweep.interrupted else outcome,
             conventions=card.conventions,
             oracles=oracles,
             findings=found,
             diagnoses=tuple(_conditioned(diagnosis, found) for answer in named for diagnosis in answer.diagnoses),
             exhibits=tuple(show.exhibit for show in shown),
-            cases=len(self.results),
-            evaluations=self.evaluations + sum(s.evaluations for s in shown) + sum(d.evaluations for d in named),
+            cases=seen.cases,
+            evaluations=seen.evaluations + sum(s.evaluations for s in shown) + sum(d.evaluations for d in named),
             seconds=time.perf_counter() - self.start,
             # A live object has no name that another process could find it by.
             replay=_replay_command(exhibited, self.spec, card) if exhibited and not self.spec.live else "",
             discovery=card.trace,
             defined=card.defined,
+            planned=sweep.planned,
+            stopped=sweep.stopped,
+            digest="" if sweep.interrupted else seen.digest,
         )
 
-    def _located(self, finding: Finding, shown: Shown | None) -> Finding:
-        """Return a finding with its smallest case, which cases it holds in, and which elements it concerns."""
-        if shown is None or shown.judgement is None:
-            return finding
-        from bncheck.condition import condition_of, trend_of
-
-        # A case of its own says nothing about others.
-        condition = condition_of(finding, self.results, shown.tried) if len(self.results) > 1 else None
-        trend = trend_of(finding, condition, self.results) if finding.outcome is Outcome.FAIL else None
-        return replace(_with_exhibit(finding, shown), condition=condition, trend=trend)
-
-    def _diagnosed(self, card: TargetCard, found: Sequence[Finding]) -> list[Diagnosed]:
+    def _diagnosed(self, card: TargetCard, found: Sequence[Finding], results: Sequence[CaseResult]) -> list[Diagnosed]:
         """Ask for the names of the bugs, where something with a formula fails and nothing took the worker down."""
         from bncheck import verdict
 
@@ -325,24 +298,37 @@ class Job:
             return []
         answers: list[Diagnosed] = []
         codes = tuple(sorted({finding.code for finding in failed}))
-        more = verdict.further_of_tensors(codes, self.results)
+        more = verdict.further_of_tensors(codes, results)
         task = Task("diagnose", self.spec, self.settings, card.name, codes=codes, more=more)
         self.executor.run(task, lambda event: answers.append(event) if isinstance(event, Diagnosed) else None)
         return answers
 
-    def _exhibited(self, found: Sequence[Finding]) -> dict[str, str]:
-        """Return the case to show for each failure that follows from no other."""
-        from bncheck import verdict
 
-        wanted = {}
-        for finding in found:
-            if finding.outcome in (Outcome.FAIL, Outcome.WARN) and finding.follows_from is None:
-                # A case that took the worker down was not judged, and is not run again to be shrunk.
-                judged = [result for result in self.results if result.judgements.keys() != {"BN506"}]
-                case = verdict.representative(finding.code, finding.outcome, judged)
-                if case is not None:
-                    wanted[finding.code] = case
-        return wanted
+def _exhibited(found: Sequence[Finding], results: Sequence[CaseResult]) -> dict[str, str]:
+    """Return the case to show for each failure that follows from no other."""
+    from bncheck import verdict
+
+    wanted = {}
+    for finding in found:
+        if finding.outcome in (Outcome.FAIL, Outcome.WARN) and finding.follows_from is None:
+            # A case that took the worker down was not judged, and is not run again to be shrunk.
+            judged = [result for result in results if result.judgements.keys() != {"BN506"}]
+            case = verdict.representative(finding.code, finding.outcome, judged)
+            if case is not None:
+                wanted[finding.code] = case
+    return wanted
+
+
+def _located(finding: Finding, shown: Shown | None, results: Sequence[CaseResult]) -> Finding:
+    """Return a finding with its smallest case, which cases it holds in, and which elements it concerns."""
+    if shown is None or shown.judgement is None:
+        return finding
+    from bncheck.condition import condition_of, trend_of
+
+    # A case of its own says nothing about others.
+    condition = condition_of(finding, results, shown.tried) if len(results) > 1 else None
+    trend = trend_of(finding, condition, results) if finding.outcome is Outcome.FAIL else None
+    return replace(_with_exhibit(finding, shown), condition=condition, trend=trend)
 
 
 # Checks of y and of the gradients, of the statistics and of eval mode: what the bugs that have names are wrong in.
@@ -372,16 +358,6 @@ def _with_exhibit(finding: Finding, shown: Shown) -> Finding:
         boundary=shown.boundary,
         place=shown.place,
     )
-
-
-# Code in Python loops, or of a cost that grows with the square of the batch, takes longer than any timeout on large
-# batches. What ends on all batches up to this size is taken to be slow beyond it, not endless.
-_SLOW_BEYOND = 512
-
-
-def _outcome_of(died: Died) -> Outcome:
-    slow = died.silent and died.case is not None and CaseSpec.parse(died.case).m > _SLOW_BEYOND
-    return Outcome.WARN if slow else Outcome.FAIL
 
 
 def _with_abandoned(finding: Finding, cases: int) -> Finding:

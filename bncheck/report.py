@@ -235,7 +235,8 @@ class TargetReport:
 
     `stub` marks code that is not written yet, `own_fault` an error of bncheck itself; `discovery` tells line by line
     what was bound, tried, kept and dropped; `defined` is where the target begins in the source, None where that is not
-    known.
+    known. Of `planned` cases `cases` were run, and `stopped` tells why these are fewer; `digest` is the SHA-256 of all
+    judgements of all cases, in their order: the same numbers give the same digest wherever they were computed.
     """
 
     name: str
@@ -254,6 +255,9 @@ class TargetReport:
     own_fault: bool = False
     discovery: tuple[str, ...] = ()
     defined: SourceLine | None = None
+    planned: int = 0
+    stopped: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -37,6 +37,8 @@ _KINDS = {
     "stand_ins": (bool, "true or false"),
     "timeout": (int | float, "a number"),
     "jobs": (int | None, "a whole number"),
+    "max_time": (int | float | None, "a number"),
+    "memory": (int | float | None, "a number"),
     "strict": (bool, "true or false"),
 }
 
@@ -81,6 +83,10 @@ class Settings(Declared):
         One that does not happen any more is a failure.
     jobs : int or None
         How many isolated workers share the cases; None lets the number of cases and of cores decide.
+    max_time : float or None
+        Seconds after which the sweep of a target ends; what was seen until then decides.
+    memory : float or None
+        GiB of address space that an isolated worker may have; None leaves it what the machine has.
 
     """
 
@@ -95,6 +101,8 @@ class Settings(Declared):
     targets: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = ()
     jobs: int | None = None
+    max_time: float | None = None
+    memory: float | None = None
 
     @property
     def declared(self) -> Declared:
@@ -124,6 +132,10 @@ class Settings(Declared):
             raise UsageError(f"cases must be at least 1, not {self.cases}")
         if self.jobs is not None and not 1 <= self.jobs <= _MOST_JOBS:
             raise UsageError(f"jobs must be between 1 and {_MOST_JOBS}, not {self.jobs}")
+        for name, unit in (("max_time", "seconds"), ("memory", "GiB")):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name.replace('_', '-')} must be more than 0 {unit}, not {value}")
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"seed must be between 0 and 2**64 - 1, not {self.seed}")
         # Python's queues and locks wait no longer than this.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from bncheck.case import CaseSpec
 from bncheck.checks.catalogue import CHECKS, OF_A_CASE, Check, named
-from bncheck.model import CaseResult, Expected, Judgement, Outcome
+from bncheck.model import CaseResult, Expected, Outcome
 from bncheck.report import Finding, OracleTable, Verdict
+from bncheck.tally import Tally, size_of
 
 # What a check says about a target is the gravest thing it says about any case.
 _GRAVITY = (Outcome.FAIL, Outcome.WARN, Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.SKIP)
@@ -33,13 +33,10 @@ _ALONE = {
 }
 
 
-def findings(results: Sequence[CaseResult]) -> tuple[Finding, ...]:
+def findings(results: Iterable[CaseResult] | Tally) -> tuple[Finding, ...]:
     """Return one finding per check that judged a case, failures first, consequences marked."""
-    by_code: dict[str, list[tuple[str, Judgement]]] = {}
-    for result in results:
-        for code, judgement in result.judgements.items():
-            by_code.setdefault(code, []).append((result.case, judgement))
-    drafts = {code: _finding(CHECKS.get(code), judged) for code, judged in by_code.items()}
+    seen = results if isinstance(results, Tally) else Tally.of(results)
+    drafts = {code: _finding(CHECKS.get(code), seen) for code in seen.counts}
     failed = {code for code, finding in drafts.items() if finding.outcome is Outcome.FAIL}
     warned = {code for code, finding in drafts.items() if finding.outcome is Outcome.WARN}
     marked = [
@@ -79,15 +76,16 @@ def with_expected(found: Sequence[Finding], expected: Sequence[Expected], target
 def representative(code: str, outcome: Outcome, results: Sequence[CaseResult]) -> str | None:
     """Return the replay id of the smallest case on which the check said so, the first of equals."""
     cases = [r.case for r in results if code in r.judgements and r.judgements[code].outcome is outcome]
-    return min(cases, key=_size) if cases else None
+    return min(cases, key=size_of) if cases else None
 
 
 def further(code: str, results: Sequence[CaseResult]) -> tuple[str, ...]:
     """Return a few failing cases of several channels, from small to large, that differ in what they are about."""
     failing = [r.case for r in results if code in r.judgements and r.judgements[code].outcome is Outcome.FAIL]
-    fitting = sorted((case for case in failing if 1 < _size(case)[1] and _size(case)[0] <= _LARGEST_FURTHER), key=_size)
+    sizes = {case: size_of(case) for case in failing}
+    fitting = [case for case in failing if 1 < sizes[case][1] and sizes[case][0] <= _LARGEST_FURTHER]
     step = -(-len(fitting) // _MOST_FURTHER)
-    return tuple(fitting[::step]) if fitting else ()
+    return tuple(sorted(fitting, key=sizes.__getitem__)[::step]) if fitting else ()
 
 
 def further_of_tensors(codes: Sequence[str], results: Sequence[CaseResult]) -> dict[str, tuple[str, ...]]:
@@ -188,15 +186,12 @@ def overall(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict.ERROR
 
 
-def _finding(check: Check, judged: list[tuple[str, Judgement]]) -> Finding:
-    counts = Counter(judgement.outcome for _, judgement in judged)
+def _finding(check: Check, seen: Tally) -> Finding:
+    counts = seen.counts[check.code]
     outcome = next(o for o in _GRAVITY if counts[o])
-    reason = _reason(judged) if outcome is Outcome.SKIP else ""
-    case, judgement = min(
-        ((case, j) for case, j in judged if j.outcome is outcome and (not reason or j.message == reason)),
-        # The smallest failing case speaks for a failure, the worst ratio for a pass.
-        key=lambda item: _size(item[0]) if outcome is not Outcome.PASS else (-_ratio(item[1]), 0),
-    )
+    reason = _reason(seen.reasons[check.code]) if outcome is Outcome.SKIP else ""
+    # The smallest failing case speaks for a failure, the worst ratio for a pass.
+    _, case, judgement = seen.telling[check.code, outcome, reason]
     return Finding(
         code=check.code,
         name=check.name,
@@ -214,9 +209,8 @@ def _finding(check: Check, judged: list[tuple[str, Judgement]]) -> Finding:
     )
 
 
-def _reason(judged: list[tuple[str, Judgement]]) -> str:
+def _reason(reasons: Counter[str]) -> str:
     """Return why a check was skipped on every case: the reason of most of those cases that it would have run on."""
-    reasons = Counter(judgement.message for _, judgement in judged)
     telling = Counter({reason: count for reason, count in reasons.items() if reason not in OF_A_CASE})
     return (telling or reasons).most_common(1)[0][0]
 
@@ -227,12 +221,3 @@ def _marked(finding: Finding, check: Check, failed: set[str]) -> Finding:
         return finding
     cause = next((code for code in check.follows if code in failed), None)
     return replace(finding, follows_from=cause)
-
-
-def _ratio(judgement: Judgement) -> float:
-    return judgement.ratio if judgement.error is not None and judgement.allowed else 0.0
-
-
-def _size(case: str) -> tuple[float, float]:
-    spec = CaseSpec.parse(case)
-    return spec.m * spec.c, spec.c

@@ -169,7 +169,7 @@ def row(specimen: Specimen) -> dict[str, str]:
 
 
 def _cases(conventions: Conventions, dtype: str) -> list[CaseSpec]:
-    plan = cases_for(conventions, Settings(dtype=dtype))
+    plan = list(cases_for(conventions, Settings(dtype=dtype)))
     large = [next((c for c in plan[SMALL:] if c.n > n and (c.spatial or n == LARGE[0])), None) for n in LARGE]
     others = (case for case in plan[SMALL:] if case.recipe in CORNERS or case in large)
     return [*plan[:SMALL], *others]

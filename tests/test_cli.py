@@ -41,7 +41,7 @@ def pipe(monkeypatch):
     class Pipe:
         result = report(right())
 
-        def run(self, specs, settings, progress=None):
+        def run(self, specs, settings, progress=None, executor=None, journal=None):
             self.specs, self.settings, self.case = specs, settings, None
             return self.answer()
 

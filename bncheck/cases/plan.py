@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import count as count_up
-from itertools import product
+from itertools import islice, product
 from math import prod
 from typing import NamedTuple, TypeVar
 
@@ -74,14 +74,14 @@ MOST_VALUES = 4096
 SEEDS_PER_RUN = 10**6
 
 
-def cases_for(conventions: Conventions, settings: Settings) -> list[CaseSpec]:
-    """Return the cases that a target of these conventions is verified on, small ones first."""
+def cases_for(conventions: Conventions, settings: Settings) -> Iterator[CaseSpec]:
+    """Yield the cases that a target of these conventions is verified on, small ones first."""
     ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
     return plan(settings.cases, settings.seed, conventions.dtype or settings.dtype, ranks, conventions.eps)
 
 
-def plan(count: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None = None) -> list[CaseSpec]:
-    """Return `count` different cases for a target: recipes, smallest first, then draws.
+def plan(count: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None = None) -> Iterator[CaseSpec]:
+    """Yield `count` different cases for a target: recipes, smallest first, then draws. They are made as they are taken.
 
     Parameters
     ----------
@@ -97,13 +97,18 @@ def plan(count: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float |
         The target's eps if it is fixed; otherwise cases choose it.
 
     """
-    cases: dict[CaseSpec, CaseSpec] = {}
-    for spec in _candidates(seed, dtype, ranks, eps):
-        if len(cases) >= count:
-            break
-        # Where a case came from makes it no other case.
-        cases.setdefault(replace(spec, recipe=""), spec)
-    return list(cases.values())
+    return islice(_different(_candidates(seed, dtype, ranks, eps)), count)
+
+
+def _different(specs: Iterable[CaseSpec]) -> Iterator[CaseSpec]:
+    """Yield the cases without repetitions; where a case came from makes it no other case."""
+    seen: set[CaseSpec] = set()
+    for spec in specs:
+        bare = replace(spec, recipe="")
+        if bare not in seen:
+            yield spec
+        if spec.recipe != "draw":  # draws have seeds of their own: one equals no other draw
+            seen.add(bare)
 
 
 def draw(index: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None = None) -> CaseSpec:

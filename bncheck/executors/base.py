@@ -32,7 +32,7 @@ Hear = Callable[[Event | Died | Abandoned], None]
 class Executor(Protocol):
     """Performs tasks. A case that kills its worker is told as Died and left out; the sweep goes on behind it.
 
-    After several deaths the rest is told as Abandoned.
+    After several deaths the rest is told as Abandoned. What `hear` raises ends a task, not the executor.
     """
 
     def run(self, task: Task, hear: Hear) -> None:

@@ -25,7 +25,7 @@ _KEPT = 4000
 class Child:
     """A child process with its two reading threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | None = None) -> None:
         # One thread in numerical libraries: small arrays gain nothing from more, and results stay the same bytes.
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR")}
         self._process = subprocess.Popen(
@@ -35,6 +35,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **threads},
+            cwd=folder,
             start_new_session=True,
         )
         self._lines: queue.Queue[bytes | None] = queue.Queue()

@@ -14,9 +14,13 @@ class InProcess:
 
     def run(self, task: Task, hear: Hear) -> None:
         """Perform `task` and pass on what happens."""
+        from threadpoolctl import threadpool_limits
+
         from bncheck.driver import perform
 
-        perform(task, hear)
+        # One thread in numerical libraries, as in an isolated process: sums are added up in the same order.
+        with threadpool_limits(1):
+            perform(task, hear)
 
     def __enter__(self) -> Self:
         return self

@@ -23,9 +23,9 @@ _IMPORT_SECONDS = 120.0
 # Discovery calls user code some fifty times, in tiny cases, without a sign of life in between.
 _TRIAL_TIMEOUTS = 3
 # After this many deaths in one sweep the rest of the cases would tell the same story, a worker's start apiece.
-_DEATHS = 3
+DEATHS = 3
 # Cases that the first worker does while the others import the source, and find out how to call it.
-_HEAD = 20
+HEAD = 20
 # Another worker pays for its start where it saves that many cases; and more than a few fight over memory.
 _WORTH, _MOST = 70, 4
 
@@ -39,7 +39,7 @@ class WorkerError(RuntimeError):
 def workers(settings: Settings) -> int:
     """Return how many processes should share a sweep: as asked for, if so many have a share, else as pay off."""
     if settings.jobs is not None:
-        return min(settings.jobs, max(1, settings.cases - _HEAD))
+        return min(settings.jobs, max(1, settings.cases - HEAD))
     if settings.device != "cpu":
         return 1  # a device's memory may be too little for two
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -58,27 +58,33 @@ class Isolated:
         Seconds without any event after which a worker is stopped.
     jobs : int
         How many processes share the cases of a sweep.
+    folder : str, optional
+        Where they begin, and look for sources from; by default where this one is.
 
     """
 
-    def __init__(self, timeout: float, jobs: int = 1) -> None:
-        self._timeout, self._jobs = timeout, jobs
+    def __init__(self, timeout: float, jobs: int = 1, folder: str | None = None) -> None:
+        self._timeout, self._jobs, self._folder = timeout, jobs, folder
         self._places: list[_Place] = []
         self._source: TargetSpec | None = None
 
     def run(self, task: Task, hear: Hear) -> None:
         """Perform `task`; after a death go on with the cases that are left."""
         if self._source not in (None, task.spec):
-            self._close()
+            self.close()
         self._source = task.spec
         if not self._places:
-            self._places = [_Place(self._timeout) for _ in range(self._jobs)]
-        if task.kind == "discover":
-            self._discover(task, hear)
-        elif task.kind == "sweep" and self._jobs > 1 and len(task.cases) > _HEAD:
-            self._share(task, hear)
-        else:
-            self._places[0].run(task, hear)
+            self._places = [_Place(self._timeout, self._folder) for _ in range(self._jobs)]
+        try:
+            if task.kind == "discover":
+                self._discover(task, hear)
+            elif task.kind == "sweep" and self._jobs > 1 and len(task.cases) > HEAD:
+                self._share(task, hear)
+            else:
+                self._places[0].run(task, hear)
+        except BaseException:
+            self.close()  # what is under way is of no use to anybody
+            raise
 
     def _discover(self, task: Task, hear: Hear) -> None:
         first, *others = self._places
@@ -99,9 +105,9 @@ class Isolated:
         try:
             while (answer := sweep.next()) is not None:
                 hear(answer)
-                if isinstance(answer, Died) and sweep.deaths == _DEATHS:
+                if isinstance(answer, Died) and sweep.deaths == DEATHS:
                     hear(Abandoned(len(sweep.left)))
-                    self._close()
+                    self.close()
                     return
             sweep.wait_for_first()
         except KeyboardInterrupt:
@@ -111,14 +117,15 @@ class Isolated:
 
     def __enter__(self) -> Self:
         # The worker loads its libraries while the caller does its own.
-        self._places = [_Place(self._timeout) for _ in range(self._jobs)]
+        self._places = [_Place(self._timeout, self._folder) for _ in range(self._jobs)]
         self._places[0].start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the processes, and what they perform with them; the next task finds new ones."""
         places, self._places = self._places, []
         with ExitStack() as each:  # a second Ctrl-C does not spare the rest
             for place in places:
@@ -134,8 +141,8 @@ class _SharedSweep:
         self._answers: dict[str, Answer] = {}
         self._told: queue.SimpleQueue[_Told] = queue.SimpleQueue()
         self._first = places[0]
-        rest = [task.cases[_HEAD + number :: len(places)] for number in range(len(places))]
-        cases = [task.cases[:_HEAD] + rest[0], *rest[1:]]
+        rest = [task.cases[HEAD + number :: len(places)] for number in range(len(places))]
+        cases = [task.cases[:HEAD] + rest[0], *rest[1:]]
         self._shares = [replace(task, cases=share) for share in cases]
         self._ended = False
         self._of_first = [self._begun(0, places[0])]
@@ -211,8 +218,8 @@ class _Told:
 class _Place:
     """Where one child process at a time performs tasks."""
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(self, timeout: float, folder: str | None) -> None:
+        self._timeout, self._folder = timeout, folder
         self._child: Child | None = None
         self._closed = False
         self._line: ThreadPoolExecutor | None = None
@@ -222,7 +229,7 @@ class _Place:
         """Return the child, started if there is none; None once the place is closed."""
         with self._turn:
             if self._child is None and not self._closed:
-                self._child = Child()
+                self._child = Child(self._folder)
             return self._child
 
     def later(self, task: Task, hear: Hear) -> Future[None]:
@@ -234,7 +241,7 @@ class _Place:
     def run(self, task: Task, hear: Hear) -> None:
         """Perform `task`; after a death go on with the cases that are left."""
         left = list(task.cases)
-        for _ in range(_DEATHS):
+        for _ in range(DEATHS):
             if self._closed:
                 return
             died = self._once(replace(task, cases=tuple(left)), hear, left)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 
 from bncheck.codec import decode, encode
+from bncheck.compact import read_result, result_text
 from bncheck.errors import UsageError
+from bncheck.executors.base import Abandoned, Died
 from bncheck.tasks import Begun, Broken, Diagnosed, Discovered, Event, Judged, Refused, Shown, Task, Written
 
 # A line of this text ends a task.
 DONE = b"done\n"
 
-_TYPES: tuple[type[Event], ...] = (Discovered, Refused, Begun, Judged, Shown, Diagnosed, Written, Broken)
+_TYPES: tuple[type[Event | Died | Abandoned], ...] = (
+    Discovered, Refused, Begun, Judged, Shown, Diagnosed, Written, Broken, Died, Abandoned,
+)  # fmt: skip
 _EVENTS = {cls.__name__: cls for cls in _TYPES}
 
 
@@ -25,15 +29,17 @@ def read_task(line: bytes) -> Task:
     return decode(Task, json.loads(line))
 
 
-def event_line(event: Event) -> bytes:
+def event_line(event: Event | Died | Abandoned) -> bytes:
     """Return the line that carries an event."""
+    if isinstance(event, Judged):  # there is one for every case
+        return b'["Judged",' + result_text(event.result).encode() + b"]\n"
     return json.dumps([type(event).__name__, encode(event)], allow_nan=False).encode() + b"\n"
 
 
-def read_event(line: bytes) -> Event:
+def read_event(line: bytes) -> Event | Died | Abandoned:
     """Return the event of a line; raise UsageError if it is none."""
     try:
         name, data = json.loads(line)
-        return decode(_EVENTS[name], data)
+        return Judged(read_result(data)) if name == "Judged" else decode(_EVENTS[name], data)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"the worker sent what is no event: {line[:80]!r}") from error

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from bncheck.adapters import loading
 from bncheck.driver import perform
 from bncheck.executors.wire import DONE, event_line, read_task
+from bncheck.settings import Settings
 from bncheck.tasks import Broken, Event
 
 
@@ -40,9 +41,12 @@ def main() -> None:
             # User code has closed the pipe, or the parent is gone: nothing can be told any more.
             os._exit(1)
 
+    at_start = _address_space()
     for line in tasks:
         try:
-            perform(read_task(line), tell)
+            task = read_task(line)
+            _limit_memory(task.settings, at_start)
+            perform(task, tell)
         except Exception:  # a fault of bncheck itself: told, and the next task is done
             tell(Broken(traceback.format_exc()))
         events.write(DONE)
@@ -55,6 +59,33 @@ def _end_with_the_parent() -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
+
+
+def _limit_memory(settings: Settings, at_start: int) -> None:
+    """Let memory that user code asks for be refused before the machine has none left (macOS refuses nothing).
+
+    The limit is on address space, on top of what the process had before the source was imported. A device's driver
+    reserves more of that than there is memory: without a number of the user's there is no limit then.
+    """
+    if settings.memory is None and settings.device != "cpu":
+        return
+    try:
+        import resource
+
+        most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = at_start + (most if settings.memory is None else int(settings.memory * 2**30))
+        resource.setrlimit(resource.RLIMIT_AS, (wanted if hard < 0 else min(wanted, hard), hard))
+    except (ImportError, ValueError, OSError):  # Windows has no limits, and a system may refuse this one
+        return
+
+
+def _address_space() -> int:
+    """Return the bytes of address space that this process has; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _private_streams() -> tuple[BinaryIO, BinaryIO]:

@@ -42,6 +42,11 @@ def meaning(target: TargetReport, report: Report) -> Iterator[str]:
         yield "An adapter of a few lines tells how to call it: bncheck init --adapter."
 
 
+def ended(target: TargetReport) -> str:
+    """Return why not all cases were run, in a sentence that names files of the user's; "" where they were."""
+    return f"{target.cases:,} of {count(target.planned, 'case')} were run: {target.stopped}." if target.stopped else ""
+
+
 def _why_undecided(target: TargetReport, report: Report) -> str:
     text = "Neither right nor wrong has been shown"
     outcomes = {finding.outcome for finding in target.findings}

@@ -15,7 +15,7 @@ from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
 from bncheck.reporters.findings import show_findings
-from bncheck.reporters.parts import meaning, tally
+from bncheck.reporters.parts import ended, meaning, tally
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     DASH,
@@ -91,6 +91,8 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
         yield indented(Text(clean(target.error, style.ascii, keep_lines=True)))
     if target.verdict is Verdict.PASS:
         yield indented(_what_was_verified(target, report, style))
+    if target.stopped:
+        yield indented(Text(clean(ended(target), style.ascii)))
     said: list[RenderableType] = [
         indented(Text(sentence, style="dim" * bool(target.error))) for sentence in meaning(target, report)
     ]

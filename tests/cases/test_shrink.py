@@ -290,7 +290,7 @@ def test_errors_of_the_predicate_come_through() -> None:
 
 @pytest.mark.parametrize("eps", [None, 1e-5])
 def test_half_precision_cases_stay_fit_for_it(eps: float | None) -> None:
-    for spec in plan(90, 0, "float16", (0, 2), eps)[::5]:
+    for spec in list(plan(90, 0, "float16", (0, 2), eps))[::5]:
         recorder = Recorder(lambda spec: True)
         shrunk = shrink(spec, recorder, (0, 2), eps is not None)
         assert all(fit(asked, "float16", (0, 2), eps) == asked for asked in recorder.asked)
