@@ -67,7 +67,7 @@ matrix: $(STAMP)  ## Write docs/kill-matrix.md and docs/bugs-in-the-wild.md anew
 gallery: $(STAMP)  ## Write docs/gallery and docs/gallery.md anew: what reports look like (needs Chromium)
 	$(BIN)/python scripts/make_gallery.py
 
-bench: $(STAMP)  ## Measure start-up and the default verify
+bench: $(STAMP)  ## Measure start-up, the default verify and long sweeps (half an hour)
 	$(BIN)/python benchmarks/speed.py
 
 calibrate: $(STAMP)  ## Count false alarms and misses over many random cases (some 15 minutes)

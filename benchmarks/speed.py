@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import sweeps
 
 from bncheck.adapters import resolve
 from bncheck.case import Case, CaseSpec
@@ -128,6 +129,9 @@ def main() -> None:
         "|---|---|---|",
         *(f"| {shape} | {label} | {cost:.0f} |" for shape, label, cost in case_costs()),
         "",
+        "## Long sweeps",
+        "",
+        *sweeps.section(),
     ]
     text = "\n".join(lines)
     (ROOT / "benchmarks" / "RESULTS.md").write_text(text, encoding="utf-8")

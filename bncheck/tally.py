@@ -74,7 +74,9 @@ class Tally:
         bad = []
         for code, found in result.judgements.items():
             outcome = found.outcome
-            self.counts.setdefault(code, Counter())[outcome] += 1
+            if code not in self.counts:
+                self.counts[code], self.reasons[code] = Counter(), Counter()
+            self.counts[code][outcome] += 1
             reason, rank = "", size
             if outcome is Outcome.PASS:
                 rank = (-_ratio(found), 0.0)
@@ -92,7 +94,7 @@ class Tally:
 
     def _reason(self, code: str, message: str) -> str:
         """Count a reason, and return it; one of those known where there are too many."""
-        reasons = self.reasons.setdefault(code, Counter())
+        reasons = self.reasons[code]
         if message not in reasons and len(reasons) >= _MOST_REASONS:
             message = next(iter(reasons))
         reasons[message] += 1

@@ -18,6 +18,8 @@ _START = (
     "import sys; sys.path.insert(0, sys.argv.pop()); import bncheck; sys.path.pop(0); "
     "from bncheck.executors.worker import main; main()"
 )
+# One thread for JAX: what the user says of its own follows, and wins.
+_XLA = "--xla_cpu_multi_thread_eigen=false"
 # Bytes of standard error kept: enough for the traceback that a crash leaves.
 _KEPT = 4000
 
@@ -34,7 +36,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **threads},
+            env={**os.environ, **threads, "XLA_FLAGS": f"{_XLA} {os.environ.get('XLA_FLAGS', '')}".strip()},
             cwd=folder,
             start_new_session=True,
         )

@@ -8,6 +8,7 @@ the scheduler is gone, runs here: no case is lost, and none is counted twice, si
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import uuid
@@ -69,6 +70,8 @@ class OnDask:
             begun.enter_context(self._here)
             self._client = begun.enter_context(self._connected(begun))
             self._check()
+            if self._address == "local":
+                self._client.run(_ignore_interrupts)
             self._open = begun.pop_all()
         return self
 
@@ -207,6 +210,11 @@ def _perform(line: bytes, folder: str) -> list[bytes]:
 
 def _about(folder: str) -> tuple[str, bool]:
     return version("bncheck"), os.path.isdir(folder)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C on a terminal, which reaches every process there, to the one that ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _end_children() -> None:

@@ -31,8 +31,10 @@ def read_task(line: bytes) -> Task:
 
 def event_line(event: Event | Died | Abandoned) -> bytes:
     """Return the line that carries an event."""
-    if isinstance(event, Judged):  # there is one for every case
+    if isinstance(event, Judged):  # there is one for every case, and one of the next for each
         return b'["Judged",' + result_text(event.result).encode() + b"]\n"
+    if isinstance(event, Begun):
+        return b'["Begun",' + json.dumps(event.case).encode() + b"]\n"
     return json.dumps([type(event).__name__, encode(event)], allow_nan=False).encode() + b"\n"
 
 
@@ -40,6 +42,10 @@ def read_event(line: bytes) -> Event | Died | Abandoned:
     """Return the event of a line; raise UsageError if it is none."""
     try:
         name, data = json.loads(line)
-        return Judged(read_result(data)) if name == "Judged" else decode(_EVENTS[name], data)
+        if name == "Judged":
+            return Judged(read_result(data))
+        if name == "Begun" and isinstance(data, str):
+            return Begun(data)
+        return decode(_EVENTS[name], data)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"the worker sent what is no event: {line[:80]!r}") from error
