@@ -210,3 +210,42 @@ def test_another_version_on_a_worker_is_refused(cluster, monkeypatch):
     monkeypatch.setattr(on_dask, "version", lambda name: "0.0.7")
     with pytest.raises(UsageError, match=r"and this is 0.0.7"), OnDask(cluster.address, SETTINGS):
         pass
+
+
+def test_ctrl_c_on_a_terminal_prints_nothing_of_dask(tmp_path, monkeypatch):
+    """All processes of a terminal get it, those of the cluster too."""
+    line = [
+        sys.executable,
+        "-m",
+        "bncheck",
+        "verify",
+        RIGHT,
+        "--cases",
+        "100000",
+        "--dask",
+        "local",
+        "--jobs",
+        "2",
+        "-q",
+    ]
+    journal = ["--journal", "run.jsonl"]
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen(
+        [*line, *journal], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        while not Path("run.jsonl").exists() or Path("run.jsonl").stat().st_size < 100_000:
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (130, "")
+    assert "INTERRUPTED" in out
+
+
+def test_the_extra_is_named_where_it_is_missing():
+    code = "import sys; sys.modules['distributed'] = None; from bncheck.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "verify", RIGHT, "--dask", "local"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "bncheck: --dask needs the extra 'dask': pip install 'bncheck[dask]'\n"
