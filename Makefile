@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-frameworks/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix goldens matrix gallery bench calibrate alarms clean
+.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix goldens matrix gallery bench calibrate alarms fuzz clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,5 +76,8 @@ calibrate: $(STAMP)  ## Count false alarms and misses over many random cases (so
 alarms: $(STAMP)  ## Count false alarms of all checks on every right fixture (an hour or more)
 	$(BIN)/python benchmarks/alarms.py
 
+fuzz: $(STAMP)  ## Fuzz all readers for an hour or so
+	BNCHECK_FUZZ=long $(BIN)/python -m pytest tests/fuzz
+
 clean:  ## Remove everything that was made
-	rm -rf .venv .venv-frameworks .venv-pytest8 .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf .venv .venv-frameworks .venv-pytest8 .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -21,6 +21,8 @@ from bncheck.report import SCHEMA, Report
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
 
+# JSON has whole numbers of any length, and Python spells none of more than 4300 digits, such as the sum of two others.
+_MOST = 10**100
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -155,7 +157,12 @@ def _plain_reader(cls: type) -> Reader:
             raise _wanted(what, data)
         return data
 
-    return read
+    def read_number(data: Any) -> Any:
+        if abs(read(data)) >= _MOST:
+            raise _wanted("a whole number of at most 100 digits", "an integer too large")
+        return data
+
+    return read_number if cls is int else read
 
 
 def _float(data: Any) -> float:

@@ -127,6 +127,10 @@ def _long_axes_of_nothing(data):
     data["targets"][0]["exhibits"][0]["inputs"]["x"] = {"shape": [4096, 4096, 4096, 0], "values": []}
 
 
+def _endless_counts(data):
+    data["targets"][0]["findings"][0]["counts"] = {"pass": 10**4300 - 1, "fail": 10**4300 - 1}
+
+
 def _hostile_code(data):
     data["targets"][0]["findings"][0]["code"] = "BN\x1b[31m"
 
@@ -150,6 +154,7 @@ BAD = {
     "negative shape": (lambda: spoiled(_negative_shape), r"inputs\['x'\] has 6 values"),
     "many axes": (lambda: spoiled(_many_axes), r"inputs\['x'\] has 1 values"),
     "long axes of nothing": (lambda: spoiled(_long_axes_of_nothing), r"inputs\['x'\] has 0 values"),
+    "endless counts": (lambda: spoiled(_endless_counts), r"counts\['pass'\]: should be a whole number of at most 100"),
     "hostile code": (lambda: spoiled(_hostile_code), "is no code or name of a check"),
     "control": (lambda: '{"schema": "\\u001b[31m"}', r"schema should be .*x1b"),
 }

@@ -129,6 +129,8 @@ def spoiled(path, value):
         (("targets", 0, "exhibits", 0, "inputs"), [], "exhibits[0].inputs: should be an object"),
         (("targets", 0), None, "Report.targets[0]: should be an object"),
         (("seed",), "0", "Report.seed: should be a whole number"),
+        (("targets", 0, "cases"), 10**100, "Report.targets[0].cases: should be a whole number of at most 100 digits"),
+        (("targets", 0, "findings", 1, "index"), [0, -(10**4299)], "index[1]: should be a whole number of at most 100"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(path, value, place):

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters.probe import EPS, MOMENTUM, PROBES, Fit
 from bncheck.adapters.protocol import Parameters, Reading
 from bncheck.adapters.target import Way, canonical
@@ -48,7 +49,8 @@ def per_activation(reading: Reading, way: Way) -> bool:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            y = canonical(reading.start(parameters).forward(given, True), way.layout, given.shape)
+            with guard.user_code():
+                y = canonical(reading.start(parameters).forward(given, True), way.layout, given.shape)
         except KeyboardInterrupt:
             raise
         except BaseException:  # code that raises here has its fault met by the checks

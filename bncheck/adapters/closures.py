@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters.affine import mentioned
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.bundles import bundled, names_of
@@ -194,7 +195,9 @@ def _pulls(pair: FunctionPair | LayerClass) -> bool:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
-                y = run.forward(np.random.default_rng(5).normal(size=shape), True)
+                x = np.random.default_rng(5).normal(size=shape)
+                with guard.user_code():
+                    y = run.forward(x, True)
             except KeyboardInterrupt:
                 raise
             except BaseException:  # the next way of calling it may work

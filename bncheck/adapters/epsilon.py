@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters.probe import EPS, MOMENTUM
 from bncheck.adapters.protocol import Parameters, Reading
 from bncheck.adapters.target import Way, canonical
@@ -104,7 +105,8 @@ def _forward(reading: Reading, way: Way, variance: float, eps: float) -> tuple[A
     shape = way.shape or (-1,)
     gamma, beta = np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape)
     given = np.ascontiguousarray(way.layout.user(x))
-    y = reading.start(Parameters(gamma, beta, eps, MOMENTUM)).forward(given, True)
+    with guard.user_code():
+        y = reading.start(Parameters(gamma, beta, eps, MOMENTUM)).forward(given, True)
     return x, np.asarray(canonical(y, way.layout, given.shape), dtype=float)
 
 

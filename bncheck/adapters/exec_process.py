@@ -28,6 +28,8 @@ from bncheck.errors import TargetError
 HELLO_SECONDS = 30.0
 # More than the text of any error; what has no end of line by then is no answer.
 _LONGEST = 1 << 16
+# What is told of the text of an error; reporters cut it shorter.
+_LONGEST_ERROR = 1000
 # Bytes of standard error kept, and characters of it told: with the rest of the line they stay under 200.
 _KEPT = 2000
 _TOLD = 110
@@ -38,6 +40,36 @@ SESSIONS = 256
 
 class ProgramError(Exception):
     """What the program answered after "error"."""
+
+
+def text_of(line: bytes) -> str:
+    """Return what a program wrote up to the end of a line as one line, whatever else may pass for an end of line."""
+    return " ".join(line.decode(errors="replace").splitlines()).strip()
+
+
+def heed(answer: str, word: str, session: int) -> None:
+    """Return if this is how a program says that it did what a word asks of a session.
+
+    Raises
+    ------
+    ProgramError
+        If it says that it could not.
+    ChildProcessError
+        If it says anything else.
+
+    """
+    first, _, rest = answer.partition(" ")
+    if first == "error":
+        text = rest.strip()[:_LONGEST_ERROR]
+        raise ProgramError(text or f"it answered {word} with an error without a text")
+    if first != "ok":
+        raise ChildProcessError(
+            f"the program answered {word} with {answer!r:.60}, and not with 'ok {session}' or 'error TEXT' (standard "
+            "output is for answers only)"
+        )
+    if rest.strip() != str(session):
+        said = f"for session {rest.strip()!r:.60}" if rest.strip() else "without a session"
+        raise ChildProcessError(f"the program answered {word} {said} where session {session} was asked")
 
 
 def _prepare_child() -> Callable[[], None] | None:
@@ -159,19 +191,11 @@ class Process:
 
     def _say(self, word: str, session: int, request: str, response: str) -> None:
         answer = self._exchange(f"{word} {session} {request} {response}\n")
-        first, _, rest = answer.partition(" ")
-        if first == "error":
-            raise ProgramError(rest.strip() or f"it answered {word} with an error without a text")
-        if first == "ok" and rest.strip() == str(session):
-            return
-        self.stop()
-        if first == "ok":
-            said = f"for session {rest.strip()!r}" if rest.strip() else "without a session"
-            raise ChildProcessError(f"the program answered {word} {said} where session {session} was asked")
-        raise ChildProcessError(
-            f"the program answered {word} with {answer[:60]!r}, and not with 'ok {session}' or 'error TEXT' (standard "
-            "output is for answers only)"
-        )
+        try:
+            heed(answer, word, session)
+        except ChildProcessError:
+            self.stop()
+            raise
 
     def _exchange(self, line: str) -> str:
         """Return the line that answers a line. After an interruption nobody knows whose answer comes next: stop."""
@@ -195,7 +219,7 @@ class Process:
             if not chunk:
                 raise ChildProcessError(self._obituary())
             self._heard += chunk
-        line = self._heard[:end].decode(errors="replace").strip()
+        line = text_of(bytes(self._heard[:end]))
         del self._heard[: end + 1]
         return line
 

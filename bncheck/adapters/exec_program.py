@@ -46,21 +46,21 @@ def parse_hello(answer: str) -> Hello:
     """Return what the answer to "hello 1" says; raise TargetError where it says nothing that can be understood."""
     first, _, rest = answer.partition(" ")
     if first == "error":
-        raise TargetError(f"it answered hello with an error: {rest}")
+        raise TargetError(f"it answered hello with an error: {rest:.200}")
     version, *items = rest.split() or [""]
     if first != "ok" or not version.isdigit():
-        raise TargetError(f"it answered hello with {answer[:60]!r}, and not with 'ok {VERSION}' and what it offers")
+        raise TargetError(f"it answered hello with {answer!r:.60}, and not with 'ok {VERSION}' and what it offers")
     if version != VERSION:
-        raise TargetError(f"it speaks version {version} of the protocol, and this bncheck version {VERSION}")
+        raise TargetError(f"it speaks version {version:.20} of the protocol, and this bncheck version {VERSION}")
     said = dict(item.partition("=")[::2] for item in items)
     for key, value in said.items():
         if key not in (_STATEMENTS if value else _OFFERS):
             known = (*_OFFERS, *(f"{name}=..." for name in _STATEMENTS))
             text = f"{key}={value}" if value else key
-            raise TargetError(f"its hello says {text!r}, which means nothing. {did_you_mean(text, known)}")
+            raise TargetError(f"its hello says {text!r:.60}, which means nothing. {did_you_mean(text, known)}")
     absent = said.get("without", "")
     if absent and absent not in _ABSENT:
-        raise TargetError(f"its hello says without={absent}, and should say without=beta or without=gamma,beta")
+        raise TargetError(f"its hello says without={absent:.60}, and should say without=beta or without=gamma,beta")
     layouts = tuple(said["layout"].split(",")) if "layout" in said else ()
     offers = frozenset(said) & frozenset(_OFFERS)
     return Hello(offers, Stated(layouts).checked("its hello"), _ABSENT.get(absent, frozenset()))

@@ -257,13 +257,11 @@ def importing(loading: Loading, places: Places) -> Iterator[None]:
     stand_ins = StandInFinder(loading.book)
     finders = [OwnFinder(places.beside, places, loading), OwnFinder(places.above, places, loading), stand_ins]
     argv, sys.argv = sys.argv, [loading.target]
-    backend = os.environ.get("MPLBACKEND")
-    os.environ["MPLBACKEND"] = backend or "Agg"
     sys.meta_path.insert(0, finders[0])  # type: ignore[arg-type]
     sys.meta_path.extend(finders[1:])  # type: ignore[arg-type]
     loading.book.open = True
     try:
-        with guard.quiet():
+        with guard.quiet_import(), _without_windows():
             yield
     finally:
         loading.book.open = False
@@ -271,9 +269,19 @@ def importing(loading: Loading, places: Places) -> Iterator[None]:
             sys.meta_path.remove(finder)  # type: ignore[arg-type]
         stand_ins.withdraw()
         sys.argv = argv
+        _stay(OwnFinder([*places.beside, *places.above], places, loading, late=True))
+
+
+@contextlib.contextmanager
+def _without_windows() -> Iterator[None]:
+    """Let what is plotted inside the block open no window."""
+    backend = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = backend or "Agg"
+    try:
+        yield
+    finally:
         if backend is None:
             os.environ.pop("MPLBACKEND", None)
-        _stay(OwnFinder([*places.beside, *places.above], places, loading, late=True))
 
 
 def _stay(finder: OwnFinder) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters.protocol import Run
 from bncheck.adapters.target import Way, as_array
 from bncheck.adapters.walks import pooled
@@ -30,7 +31,8 @@ def measured(run: Run, way: Way, x: Any) -> Inferred | None:
 
     The run was started with gamma 1 and beta 0; `x` is a canonical batch.
     """
-    y = as_array(run.forward(np.ascontiguousarray(way.layout.user(x)), False))
+    with guard.user_code():
+        y = as_array(run.forward(np.ascontiguousarray(way.layout.user(x)), False))
     if y is None or y.shape != way.layout.user(x).shape:
         return None
     rows = [np.moveaxis(array, 1, 0).reshape(x.shape[1], -1) for array in (x, way.layout.canonical(y))]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters.protocol import Parameters, Reading, Starting
 from bncheck.adapters.target import Way, as_array
 
@@ -37,9 +38,10 @@ def _values(reading: Reading, way: Way, eps: float) -> dict[str, Any]:
     shape = way.shape or (-1,)
     # Neither 1 nor 0: what the layer has of its own is told from what it was given.
     gamma, beta = np.full(sizes[1], 1.25).reshape(shape), np.full(sizes[1], 0.375).reshape(shape)
-    run = reading.start(Parameters(gamma, beta, eps, 0.9))
     x = np.random.default_rng(7).normal(0.5, 1.0, sizes)
-    run.forward(np.ascontiguousarray(way.layout.user(x)), True)
+    with guard.user_code():
+        run = reading.start(Parameters(gamma, beta, eps, 0.9))
+        run.forward(np.ascontiguousarray(way.layout.user(x)), True)
     return run.initial() if isinstance(run, Starting) else {}
 
 

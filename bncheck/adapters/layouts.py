@@ -55,7 +55,7 @@ def layout(name: str) -> Layout:
     """Return the layout of that name; raise UsageError with the known names if there is none."""
     canonical = CANONICAL.get(len(name), "")
     if not name or sorted(name) != sorted(canonical):
-        raise UsageError(f"no layout is called {name!r}. {did_you_mean(name, LAYOUTS)}")
+        raise UsageError(f"no layout is called {name!r:.40}. {did_you_mean(name, LAYOUTS)}")
     if name == canonical:
         return Layout(name, None, None)
     return Layout(

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters import lacked
 from bncheck.adapters.mode_values import (
     TESTING,
@@ -296,10 +297,11 @@ def find_memory(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]
     if not isinstance(reading, Remembering):
         return
     try:
-        fresh, later = start(), start()
-        later.forward(batches[0].copy(), True)
-        for run in (fresh, later):
-            run.forward(batches[1].copy(), True)
+        with guard.user_code():
+            fresh, later = start(), start()
+            later.forward(batches[0].copy(), True)
+            for run in (fresh, later):
+                run.forward(batches[1].copy(), True)
         if not isinstance(fresh, Remembers) or not isinstance(later, Remembers) or later.running() is not None:
             return
         one, other = fresh.remembered(), later.remembered()
@@ -314,11 +316,12 @@ def _acts(switch: Switch, start: Callable[[], Run], batches: tuple[Any, Any]) ->
     try:
         results = []
         for train in (True, False):
-            run = start()
-            run.forward(batches[0].copy(), True)
-            if isinstance(run, Turning):
-                run.turn(switch, train)
-            results.append(np.array(run.forward(batches[1].copy(), True), dtype=float))
+            with guard.user_code():
+                run = start()
+                run.forward(batches[0].copy(), True)
+                if isinstance(run, Turning):
+                    run.turn(switch, train)
+                results.append(np.array(run.forward(batches[1].copy(), True), dtype=float))
     except KeyboardInterrupt:
         raise
     except BaseException:  # what raises when it is turned is no switch

@@ -125,7 +125,7 @@ class Trial:
 
     def _run_on(self, x: Any, gamma: Any, beta: Any) -> tuple[Run, Any]:
         try:
-            with guard.user_code():
+            with guard.user_code("forward"):
                 run = self._started(gamma, beta)
                 return run, run.forward(x, True)
         except KeyboardInterrupt:
@@ -136,7 +136,8 @@ class Trial:
     def acting(self, run: Run) -> str:
         """Return the array in the code's own state that may be what is missing, "" if nothing is."""
         try:
-            return run.acting(self.x) if run.missing else ""
+            with guard.user_code():
+                return run.acting(self.x) if run.missing else ""
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -230,7 +231,7 @@ def _try_backward(trial: Trial, run: Run, holds: set[str]) -> tuple[str, bool, s
     what it lacked then.
     """
     try:
-        with guard.user_code():
+        with guard.user_code("backward"):
             results = run.backward(trial.dy.copy())
     except KeyboardInterrupt:
         raise

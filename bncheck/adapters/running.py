@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck import guard
 from bncheck.adapters.inferred import averaged, keeps_deviation, measured, of_last
 from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.target import Way, as_array, running_of
@@ -164,15 +165,17 @@ class _Trying(NamedTuple):
         random = np.random.default_rng(11)
         shape = self.way.shape or (-1,)
         ones, zeros = np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape)
-        run = self.reading.start(Parameters(ones, zeros, self.eps, momentum))
+        with guard.user_code():
+            run = self.reading.start(Parameters(ones, zeros, self.eps, momentum))
         yield run, None
         axes = (0, *range(2, len(sizes)))
         for scale in (1.0, 2.0, 3.0):
             x = random.normal(0.7 * scale, scale, sizes)
             given = np.ascontiguousarray(self.way.layout.user(x))
-            run.forward(given, True)
-            if self.whole:
-                run.backward(given.copy())
+            with guard.user_code():
+                run.forward(given, True)
+                if self.whole:
+                    run.backward(given.copy())
             yield run, (x.mean(axis=axes), x.var(axis=axes), x.size // sizes[1])
 
 

@@ -11,7 +11,7 @@ from bncheck.case import Case
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import tries_more
 from bncheck.experiments.training import is_tensor, setup
-from bncheck.guard import faults_of
+from bncheck.guard import class_name, faults_of
 from bncheck.model import GRADIENTS, TENSORS, Adding, Evidence, Fault, Gradients, Target
 
 
@@ -68,7 +68,7 @@ def empty_batch(target: Target, case: Case, seen: Seen) -> Evidence:
     facts: dict[str, Any] = {"evaluations": 1, "raised": ""}
     with faults_of("forward", faults):
         y = target.open(setup(case)).forward(case.x[:0].copy())
-        facts["shape"] = np.shape(y) if isinstance(y, np.ndarray) else type(y).__name__
+        facts["shape"] = np.shape(y) if isinstance(y, np.ndarray) else class_name(y)
     if faults:
         facts["raised"] = str(faults[0])
     return Evidence("empty-batch", {}, facts)

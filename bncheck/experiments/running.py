@@ -11,7 +11,7 @@ from bncheck.core.reference import forward
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
 from bncheck.experiments.training import has_its_turn, is_numeric, is_tensor, setup
-from bncheck.guard import faults_of
+from bncheck.guard import class_name, faults_of
 from bncheck.model import GRADIENTS, Conventions, Evidence, Fault, Session, Target
 
 
@@ -126,7 +126,7 @@ def _changed(session: Session, name: str) -> bool:
 def _instead(y: Any, shape: tuple[int, ...]) -> str:
     """Return in words what came in the place of an array of that shape."""
     if y is None or isinstance(y, str | dict | set):
-        return f"{'None' if y is None else f'a {type(y).__name__}'}, and no array"
+        return f"{'None' if y is None else f'a {class_name(y)}'}, and no array"
     return f"of shape {np.shape(y)}, and not {shape}"
 
 

@@ -14,7 +14,7 @@ from bncheck.core.precision import kind
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
 from bncheck.experiments.catalogue import Seen, experiment
-from bncheck.guard import faults_of, printing_counted
+from bncheck.guard import changes_noted, class_name, faults_of, printing_counted
 from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, SavedStatistic, Saving, Session, Setup, Target
 
 
@@ -112,7 +112,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
     misfit: str | None = ""
     changed: list[str] = []
     aliased: list[tuple[str, str]] = []
-    with printing_counted() as printed:
+    with printing_counted() as printed, changes_noted() as left:
         with faults_of("forward", faults):
             session = target.open(setup(case))
             if warm_up is not None:
@@ -139,12 +139,13 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
             k: np.shape(v) if isinstance(v, np.ndarray | np.generic | float | int) else None for k, v in raw.items()
         },
         "dtypes": {k: str(v.dtype) for k, v in raw.items() if isinstance(v, np.ndarray | np.generic)},
-        "types": {k: type(v).__name__ for k, v in raw.items()},
+        "types": {k: class_name(v) for k, v in raw.items()},
         "misfit": misfit,
         "changed": changed,
         "aliased": aliased,
         "printed": printed.characters,
         "printed_text": printed.beginning,
+        "left": sorted(left),
         "eps_source": target.conventions.eps_source,
         "refused_before": bool(before),
         "saved": [one for one in saved if is_tensor(one.value, case.gamma.shape)],

@@ -29,6 +29,8 @@ CC = shutil.which("cc")
 # From this batch size on the faulty program is at fault: discovery never gets there.
 LARGE = 6
 BN506 = ("BN506",)
+# For Python, there are many ends of a line.
+LONG = "a\x85b\u2028c\rd" * 10_000
 
 
 def verify(command, executor=None, cases=10, timeout=20.0, **options):
@@ -224,6 +226,34 @@ def test_a_program_that_never_ran_is_refused_with_one_line(command, says):
     assert says in target.error
     assert "\n" not in target.error
     assert "Traceback" not in target.error
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"error {LONG}",
+        LONG,
+        f"ok {'9' * 60_000}",
+        f"ok 1 {LONG}",
+        f"ok 1 layout={LONG}",
+        f"ok 1 layout=NC,{LONG}",
+        f"ok 1 without={LONG}",
+    ],
+    ids=["error", "other", "version", "offer", "layout", "second layout", "without"],
+)
+def test_a_long_hello_is_told_in_one_short_line(answer):
+    with pytest.raises(TargetError) as refusal:
+        exec_program.parse_hello(exec_process.text_of(answer.encode()))
+    assert len(str(refusal.value)) < 400
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("answer", [f"error {LONG}", LONG, f"ok {LONG}"], ids=["error", "other", "session"])
+def test_a_long_answer_is_told_in_one_short_line(answer):
+    with pytest.raises((ChildProcessError, exec_process.ProgramError)) as refusal:
+        exec_process.heed(exec_process.text_of(answer.encode()), "forward", 0)
+    assert len(str(refusal.value)) <= 1000
+    assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_a_hello_that_never_comes_is_waited_for_so_long(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bncheck.case import CaseSpec
+from bncheck.cases.arrays import build
 from bncheck.cases.plan import draw
 from bncheck.cases.recipes import RECIPES
 from bncheck.errors import UsageError
@@ -87,12 +88,30 @@ def test_surrounding_space_and_order_do_not_matter() -> None:
         "v1:custom:mean=__import__('os')",
         f"v1:custom:mean={'1' * 5000}",
         "v1:custom:dy_scale=1e",
+        "\U0003134b" * 80,  # each takes ten characters where it is shown
+        f"v1:custom:{chr(0x3134B) * 80}=1",
+        f"v1:custom:memory={chr(0x3134B) * 80}",
+        f"v1:custom:{',' * 1_000_000}",
     ],
 )
 def test_hostile_ids_are_refused(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
         CaseSpec.parse(text)
     assert len(str(refusal.value)) < 400
+
+
+def test_an_id_longer_than_any_is_refused_before_it_is_taken_apart() -> None:
+    longest = CaseSpec.parse("v1:custom:" + "," * 990)
+    assert longest == CaseSpec()
+    with pytest.raises(UsageError, match="no replay id: it has more than 1000 characters"):
+        CaseSpec.parse("v1:custom:" + "," * 991)
+
+
+def test_zero_has_one_sign() -> None:
+    """Where sd is 0, a mean of -0.0 makes other bytes than that of 0.0, which is left out of the id."""
+    spec = CaseSpec.parse("v1:custom:seed=0,n=4,c=3,sd=0,mean=-0.0")
+    assert repr(spec) == repr(CaseSpec.parse(spec.id))
+    assert build(spec).x.tobytes() == build(CaseSpec.parse(spec.id)).x.tobytes()
 
 
 def test_a_case_too_large_for_any_machine_is_refused_before_it_is_built():

@@ -6,23 +6,26 @@ import contextlib
 import io
 import os
 import re
-import sys
 import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bncheck.errors import AdapterError
+from bncheck.guard import process
+from bncheck.guard.process import Change, Process
+from bncheck.guard.process import forget_replaced as forget_replaced
+from bncheck.guard.process import replaced_in_numpy as replaced_in_numpy
 from bncheck.model import Fault
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_OWN = str(Path(__file__).resolve().parent) + os.sep
+_OWN = str(Path(__file__).resolve().parent.parent) + os.sep
 # The samples that bncheck ships stand for user code.
 _SAMPLES = str(Path(_OWN) / "samples") + os.sep
 _NUMPY = str(Path(np.__file__).resolve().parent) + os.sep
@@ -100,28 +103,39 @@ def printing_counted() -> Iterator[Printed]:
 def quiet() -> Iterator[Printed]:
     """Silence prints, Python warnings and NumPy's floating-point warnings inside the block.
 
-    What user code changes in what it shares with bncheck (NumPy's functions and its error state, warnings, a depth of
-    recursion that was lowered) is put back after every call of it, and after the block; functions that it has put in
-    the place of NumPy's are there again in its next call.
+    What user code changes of the process that it shares with bncheck is put back after every call of it, and after the
+    block. What it may count on in its next call is there again then: what it has put in the place of NumPy's functions,
+    variables of the environment, the current folder, a deeper recursion.
     """
-    global _world
-    outermost = _world is None
-    if outermost:
-        _world = _World()
-    try:
-        with printing_counted() as printed, warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+    global _process
+    outermost, usual = _process is None, np.geterr()
+    with printing_counted() as printed, warnings.catch_warnings(), np.errstate(all="call", call=process.unheard):
+        process.silence()
+        if _process is None:
+            _process = Process(usual)
+        try:
             yield printed
-    finally:
-        put_back()
-        if outermost:
-            _world = None
+        finally:
+            put_back()
+            if outermost:
+                _process = None
+
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """Silence an import of user code. What it changes in folder and environment stays, and is no call's doing."""
+    with quiet():
+        try:
+            yield
+        finally:
+            if _process is not None:
+                _process.accept()
 
 
 @contextlib.contextmanager
 def faults_of(stage: str, faults: list[Fault]) -> Iterator[None]:
     """Append what user code raises inside the block to `faults`; only the user's own Ctrl-C passes through."""
-    with user_code():
+    with user_code(stage):
         try:
             yield
         except KeyboardInterrupt:
@@ -131,62 +145,44 @@ def faults_of(stage: str, faults: list[Fault]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def user_code() -> Iterator[None]:
-    """Let user code find what it has put in the place of NumPy's functions, and put back what it changes."""
-    vars(np).update(_theirs)
+def user_code(stage: str = "") -> Iterator[None]:
+    """Let user code find what it keeps changed in the process, and put back what it changes, and note it.
+
+    A block inside another is a part of that one's call.
+    """
+    if _process is None or _process.in_call:
+        yield
+        return
+    _process.begin()
     try:
         yield
     finally:
-        put_back()
+        put_back(stage)
 
 
-def put_back() -> None:
-    """Undo what user code has changed in the process."""
-    if _world is not None:
-        _world.put_back()
-        if warnings.filters[:1] != _SILENT:
-            warnings.simplefilter("ignore")
+def put_back(stage: str = "") -> None:
+    """Undo what user code has changed in the process, and note what a call of that stage has left changed."""
+    if _process is None:
+        return
+    left = _process.put_back(stage)
+    if _noted is not None:
+        _noted.update(left)
 
 
-class _World:
-    """What user code and bncheck share, as it was before user code ran."""
-
-    def __init__(self) -> None:
-        self._depth = sys.getrecursionlimit()
-        self._numpy = dict(vars(np))
-
-    def put_back(self) -> None:
-        """Undo what has changed: each comparison takes a microsecond or so, and most calls change nothing."""
-        if np.geterr() != _QUIET:
-            np.seterr(all="ignore")
-        if sys.getrecursionlimit() < self._depth:  # more than bncheck needs is what the code's own recursion may need
-            sys.setrecursionlimit(self._depth)
-        if vars(np) != self._numpy:
-            # NumPy fills in some names when they are asked for; those are no replacements.
-            now = dict(vars(np))
-            for name, value in self._numpy.items():
-                if now.get(name) is not value:
-                    _theirs[name] = now.get(name)
-                    setattr(np, name, value)
-            self._numpy = dict(vars(np))
+@contextlib.contextmanager
+def changes_noted() -> Iterator[set[Change]]:
+    """Note what calls inside the block leave changed in the process."""
+    global _noted
+    noted: set[Change] = set()
+    outer, _noted = _noted, noted
+    try:
+        yield noted
+    finally:
+        _noted = outer
 
 
-_QUIET = {"divide": "ignore", "over": "ignore", "under": "ignore", "invalid": "ignore"}
-_world: _World | None = None
-# What user code has put in the place of NumPy's functions, for its own calls.
-_theirs: dict[str, Any] = {}
-# As simplefilter("ignore") leaves it.
-_SILENT = [("ignore", None, Warning, None, 0)]
-
-
-def forget_replaced() -> None:
-    """Forget what an earlier target has put in the place of NumPy's functions."""
-    _theirs.clear()
-
-
-def replaced_in_numpy() -> list[str]:
-    """Return the names of NumPy that user code has put something else in the place of, for all that it calls."""
-    return sorted(_theirs)
+_process: Process | None = None
+_noted: set[Change] | None = None
 
 
 def describe(error: BaseException, stage: str) -> Fault:
@@ -201,7 +197,12 @@ def describe(error: BaseException, stage: str) -> Fault:
 
     """
     raised = error.raised if isinstance(error, AdapterError) else error
-    return Fault(stage, type(raised).__name__, one_line(raised), where(raised), raised is not error)
+    return Fault(stage, class_name(raised), one_line(raised), where(raised), raised is not error)
+
+
+def class_name(thing: object) -> str:
+    """Return the name of a thing's class, at most 200 characters long; a metaclass of user code is not asked for it."""
+    return _cut(type.__dict__["__name__"].__get__(type(thing)))
 
 
 def one_line(error: BaseException) -> str:
@@ -210,8 +211,11 @@ def one_line(error: BaseException) -> str:
         text = str(error)
     except Exception:  # an exception of user code may raise when it is printed
         return "(its message cannot be shown)"
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
+    return _cut(next((line.strip() for line in text.splitlines() if line.strip()), ""))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def where(error: BaseException) -> str:
