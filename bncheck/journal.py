@@ -26,7 +26,7 @@ from bncheck.model import CaseResult, TargetSpec
 from bncheck.settings import Settings
 
 # The settings that change no result of a case: more cases than before are the same ones, and some behind them.
-_FREE = ("cases", "timeout", "strict", "targets", "expected", "jobs", "max_time", "memory")
+_FREE = ("cases", "strict", "targets", "expected", "jobs", "max_time")
 # ["12345678", is as long as this; the text of a record stands between it and ]\n.
 _BEFORE = 12
 # A line of a case has some thousand bytes.
@@ -99,19 +99,19 @@ class Journal:
 
         """
         record: Any = None
-        source = _sum_of(spec)
+        source = sum_of(spec)
         for line in self._lines():
             found = _record(line)
             if isinstance(found, dict):
                 record = found
-                if record.get("target") == target and record.get("source") != source:
+                if _is_of(record, target, spec) and record.get("sum") != source:
                     raise UsageError(f"{target} has changed since {self.path} was begun: its cases ran other code")
-            elif isinstance(record, dict) and record.get("target") == target:
+            elif isinstance(record, dict) and _is_of(record, target, spec):
                 yield read_result(found)
 
     def begin(self, target: str, spec: TargetSpec) -> None:
         """Note that what follows is about this target."""
-        self._write(json.dumps({"target": target, "source": _sum_of(spec)}))
+        self._write(json.dumps({"target": target, "source": spec.source, "sum": sum_of(spec)}))
 
     def add(self, result: CaseResult) -> None:
         """Append a result; raise OSError where there is no room for it."""
@@ -152,12 +152,14 @@ def _lock(file: FileIO, path: Path) -> None:
     """Keep a second run away from the file, where the system can."""
     try:
         import fcntl
-    except ImportError:  # Windows: the file cannot be opened twice anyway
+    except ImportError:  # Windows has no such locks
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UsageError(f"another bncheck is writing {path}") from None
+    except OSError:  # a file system without locks
+        return
 
 
 def _head(settings: Settings) -> dict[str, Any]:
@@ -187,9 +189,15 @@ def _record(line: bytes) -> Any:
         return None
 
 
-def _sum_of(spec: TargetSpec) -> str:
-    """Return the SHA-256 of the file that a target stands in; "" where it stands in none."""
-    path = Path(spec.source.partition("::")[0])
-    with contextlib.suppress(OSError):  # a module or a program, or a file that has gone since
-        return sha256(path.read_bytes()).hexdigest()
-    return ""
+def _is_of(record: dict[str, Any], target: str, spec: TargetSpec) -> bool:
+    """Tell whether a record begins this target; files of one name may lie in several folders."""
+    return record.get("target") == target and record.get("source") == spec.source
+
+
+def sum_of(spec: TargetSpec) -> str:
+    """Return the SHA-256 of the files that a target and its adapter stand in, of nothing where they stand in none."""
+    found = sha256()
+    for file in (spec.source.partition("::")[0], spec.declared.adapter_file):
+        with contextlib.suppress(OSError):  # a module or a program, or a file that has gone since
+            found.update(Path(file).read_bytes() if file else b"")
+    return found.hexdigest()

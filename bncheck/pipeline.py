@@ -252,13 +252,17 @@ class Job:
         if one_case is None:  # of one case alone, a failure that stays away says nothing
             found = verdict.with_expected(found, self.settings.expected, card.name)
         shown: list[Shown] = []
+        named: list[Diagnosed] = []
         if not sweep.interrupted:
             wanted = {"": one_case} if one_case else _exhibited(found, seen.kept)
             more = {code: verdict.further(code, seen.kept) for code in wanted}
             task = Task("exhibit", self.spec, self.settings, card.name, tuple(wanted.values()), tuple(wanted), more)
-            if wanted:
-                self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
-        named = [] if sweep.interrupted else self._diagnosed(card, found, seen.kept)
+            try:
+                if wanted:
+                    self.executor.run(task, lambda event: shown.append(event) if isinstance(event, Shown) else None)
+                named = self._diagnosed(card, found, seen.kept)
+            except KeyboardInterrupt:  # what the sweep has shown is known
+                sweep.interrupted = True
         by_code = {show.code: show for show in shown}
         found = tuple(_located(finding, by_code.get(finding.code), seen.kept) for finding in found)
         if sweep.abandoned:

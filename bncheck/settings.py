@@ -132,10 +132,11 @@ class Settings(Declared):
             raise UsageError(f"cases must be at least 1, not {self.cases}")
         if self.jobs is not None and not 1 <= self.jobs <= _MOST_JOBS:
             raise UsageError(f"jobs must be between 1 and {_MOST_JOBS}, not {self.jobs}")
-        for name, unit in (("max_time", "seconds"), ("memory", "GiB")):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"{name.replace('_', '-')} must be more than 0 {unit}, not {value}")
+        if self.max_time is not None and not 0 < self.max_time < math.inf:
+            raise UsageError(f"max-time must be more than 0 seconds, not {self.max_time}")
+        # With less than that no library can be loaded; more has no machine.
+        if self.memory is not None and not 0.25 <= self.memory <= 2**20:
+            raise UsageError(f"memory must be between 0.25 and {2**20} GiB, not {self.memory}")
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"seed must be between 0 and 2**64 - 1, not {self.seed}")
         # Python's queues and locks wait no longer than this.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import NoReturn
 
 from bncheck.case import CaseSpec
 from bncheck.errors import UsageError
 from bncheck.executors.base import Abandoned, Died, Executor
-from bncheck.journal import Journal
+from bncheck.journal import Journal, sum_of
 from bncheck.model import CaseResult, Judgement, Outcome, TargetSpec
 from bncheck.report import Progress
 from bncheck.settings import Settings
@@ -38,7 +40,7 @@ class Sweep:
     refusal : str
         Why the target cannot be run at all.
     interrupted : bool
-        Whether the sweep ended before its time, by the user or for want of room for the journal.
+        Whether the sweep ended before its time: by the user, for want of room for the journal, or of a file that stays.
 
     """
 
@@ -51,20 +53,28 @@ class Sweep:
         self.stopped = self.refusal = ""
         self.interrupted = False
         self._journal = journal
+        self._target = ""
+        self._show: Show | None = None
+        self._until = math.inf
+        # Of the part that runs: what was not told yet, the next case last; empty once something came out of order.
+        self._left: list[str] = []
 
     def run(self, target: str, cases: Iterator[str], planned: int, show: Show | None) -> None:
         """Judge the cases, a part after the other: all at once would not fit into memory."""
-        self.planned = planned
-        self._until = None if self.settings.max_time is None else time.monotonic() + self.settings.max_time
-        self._target, self._show = target, show
+        self.planned, self._target, self._show = planned, target, show
+        source = sum_of(self.spec)
         try:
             if self._journal is not None:
                 self._read(self._journal, target, cases)
-            while part := tuple(islice(cases, PART)):
-                self._first, self._left = part[0], list(reversed(part))
+            if self.settings.max_time is not None:
+                self._until = time.monotonic() + self.settings.max_time
+            while part := tuple(islice(cases, PART - self.seen.cases % PART)):
+                self._left = list(reversed(part))
                 self.executor.run(Task("sweep", self.spec, self.settings, target, part), self._hear)
                 if self.abandoned or self.refusal:
                     return
+                if self.seen.cases < planned and sum_of(self.spec) != source:
+                    self._end("the file was changed while its cases ran")
         except KeyboardInterrupt:
             self.interrupted = True
         except _EndError as end:
@@ -80,37 +90,52 @@ class Sweep:
                 raise UsageError(f"{journal.path}: {target} has other cases than it was begun with")
             self.seen.add(result)
             self._tell()
-        journal.begin(target, self.spec)
+        self._keep(lambda: journal.begin(target, self.spec))
 
     def _hear(self, event: Event | Died | Abandoned) -> None:
         if isinstance(event, Abandoned):
             self.abandoned = self.planned - self.seen.cases
         elif isinstance(event, Refused):
             self.refusal = event.message
+        elif isinstance(event, Died) and event.case is not None:
+            self._take(_died(event.case, event))
         elif isinstance(event, Died):
-            how = Judgement(_outcome_of(event), event.how)
-            self._take(CaseResult(event.case or self._first, {"BN506": how}))
+            # It cannot even be imported any more: that is no case's doing, and the next part would find the same.
+            if self._left:
+                self.seen.add(_died(self._left[-1], event))
+            self.abandoned = self.planned - self.seen.cases
         elif isinstance(event, Judged):
             self._take(event.result)
-        if self._until is not None and self.seen.cases < self.planned and time.monotonic() >= self._until:
+        if self.seen.cases < self.planned and time.monotonic() >= self._until:
             raise _EndError(f"--max-time {self.settings.max_time:g} was over")
+
+    def _take(self, result: CaseResult) -> None:
+        self.seen.add(result)
+        # What is told out of order, as a sweep is interrupted, is not written: the next one begins with the first gap.
+        if not self._left or self._left[-1] != result.case:
+            self._left = []
+        else:
+            journal = self._journal
+            if journal is not None:
+                self._keep(lambda: journal.add(result))
+            self._left.pop()  # now, and not before: an interrupted write leaves it there, and nothing follows it
+        self._tell()
 
     def _tell(self) -> None:
         if self._show is not None:
             self._show(Progress(self._target, self.seen.cases, self.planned, self.seen.failures))
 
-    def _take(self, result: CaseResult) -> None:
-        self.seen.add(result)
-        # What is told out of order, as a sweep is interrupted, is not written: the next one begins with the first gap.
-        if not self._left or self._left.pop() != result.case:
-            self._left = []
-        elif self._journal is not None:
-            try:
-                self._journal.add(result)
-            except OSError as error:
-                self.interrupted = True
-                raise _EndError(f"the journal {self._journal.path}: {error.strerror}") from error
-        self._tell()
+    def _keep(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            assert self._journal is not None
+            self._end(f"the journal {self._journal.path}: {error.strerror}")
+
+    def _end(self, why: str) -> NoReturn:
+        """End the sweep, as if the user had done so."""
+        self.interrupted = True
+        raise _EndError(why)
 
 
 class _EndError(Exception):
@@ -120,6 +145,10 @@ class _EndError(Exception):
 # Code in Python loops, or of a cost that grows with the square of the batch, takes longer than any timeout on large
 # batches. What ends on all batches up to this size is taken to be slow beyond it, not endless.
 _SLOW_BEYOND = 512
+
+
+def _died(case: str, died: Died) -> CaseResult:
+    return CaseResult(case, {"BN506": Judgement(_outcome_of(died), died.how)})
 
 
 def _outcome_of(died: Died) -> Outcome:

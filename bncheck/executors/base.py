@@ -21,9 +21,7 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """A sweep was given up after several deaths; so many cases were not run."""
-
-    cases: int
+    """A sweep was given up after several deaths; what was not told was not run."""
 
 
 Hear = Callable[[Event | Died | Abandoned], None]

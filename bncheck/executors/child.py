@@ -22,6 +22,8 @@ _START = (
 _XLA = "--xla_cpu_multi_thread_eigen=false"
 # Bytes of standard error kept: enough for the traceback that a crash leaves.
 _KEPT = 4000
+# Bytes that any pipe takes at once.
+_PIPE = 4096
 
 
 class Child:
@@ -51,9 +53,15 @@ class Child:
 
     def send(self, line: bytes) -> None:
         """Hand a task over; a worker that is gone already shows at the next read."""
+        if len(line) < _PIPE:
+            self._write(line)
+        else:  # a worker that does not read would stop this process here
+            threading.Thread(target=self._write, args=(line,), daemon=True).start()
+
+    def _write(self, line: bytes) -> None:
         stdin = self._process.stdin
         assert stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the worker has died: its silence tells
+        with contextlib.suppress(BrokenPipeError, ValueError):  # the worker has died, or was ended: its silence tells
             stdin.write(line)
             stdin.flush()
 

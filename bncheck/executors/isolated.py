@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -106,13 +106,14 @@ class Isolated:
             while (answer := sweep.next()) is not None:
                 hear(answer)
                 if isinstance(answer, Died) and sweep.deaths == DEATHS:
-                    hear(Abandoned(len(sweep.left)))
+                    hear(Abandoned())
                     self.close()
                     return
             sweep.wait_for_first()
         except KeyboardInterrupt:
-            for answer in sweep.known():
-                hear(answer)
+            with suppress(Exception):  # that the time is over, or the disk full, is nothing beside it
+                for answer in sweep.known():
+                    hear(answer)
             raise
 
     def __enter__(self) -> Self:
@@ -218,7 +219,7 @@ class _Told:
 class _Place:
     """Where one child process at a time performs tasks."""
 
-    def __init__(self, timeout: float, folder: str | None) -> None:
+    def __init__(self, timeout: float, folder: str | None = None) -> None:
         self._timeout, self._folder = timeout, folder
         self._child: Child | None = None
         self._closed = False
@@ -251,7 +252,7 @@ class _Place:
             if task.kind != "sweep" or died.case is None:
                 return
             left.remove(died.case)
-        hear(Abandoned(len(left)))
+        hear(Abandoned())
 
     def _once(self, task: Task, hear: Hear, left: list[str]) -> Died | None:
         """Run what is left of a task; strike judged cases off `left`; return how the worker died, or None."""

@@ -8,9 +8,11 @@ the scheduler is gone, runs here: no case is lost, and none is counted twice, si
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -24,12 +26,14 @@ from bncheck.executors.base import Abandoned, Died, Hear
 from bncheck.executors.isolated import DEATHS, HEAD, Isolated, WorkerError
 from bncheck.executors.wire import event_line, read_event, read_task, task_line
 from bncheck.settings import Settings
-from bncheck.tasks import Task
+from bncheck.tasks import Event, Judged, Refused, Task
 
 # Some seconds of work: what goes over the wire, and what is done again after a worker's end, is little beside it.
 _CHUNK = 100
-# Seconds in which a scheduler has to answer, and after which a child without work ends.
-_ANSWER, _IDLE = 10.0, 20.0
+# Seconds in which a scheduler, or a new worker, has to answer, between looks for one, and for a child without work.
+_ANSWER, _LOOK, _IDLE = 10.0, 1.0, 20.0
+_ADDRESS = re.compile(r"(tcp|tls|ucx|wss?)://\S+:\d+/?")
+Answer = Event | Died | Abandoned
 
 
 class OnDask:
@@ -62,8 +66,8 @@ class OnDask:
         self._dask: Any = distributed
         self._here = Isolated(settings.timeout)
         self._open = ExitStack()
-        self._folder = os.getcwd()
-        self._told = False
+        self._folder, self._name = os.getcwd(), uuid.uuid4().hex
+        self._told = self._gone = False
 
     def __enter__(self) -> Self:
         with ExitStack() as begun:
@@ -76,21 +80,24 @@ class OnDask:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._address != "local":
-            with suppress(Exception):  # a cluster that is gone has no children of ours
-                self._client.run(_end_children, wait=False)
+        with suppress(Exception):  # a cluster that is gone has no children of ours
+            if self._client.status == "running":
+                self._client.run(_end_children, self._name, on_error="ignore")
         self._open.close()
 
     def _connected(self, begun: ExitStack) -> Any:
         where: Any = self._address
-        if where == "local":
-            made = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-            where = begun.enter_context(self._dask.LocalCluster(n_workers=self._settings.jobs, **made))
+        if where != "local" and not _ADDRESS.fullmatch(where):
+            raise UsageError(f"--dask takes the address of a scheduler, tcp://HOST:PORT, or local, not {where!r:.80}")
         try:
+            if where == "local":
+                made = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
+                where = begun.enter_context(self._dask.LocalCluster(n_workers=self._settings.jobs, **made))
             return self._dask.Client(where, timeout=_ANSWER, set_as_default=False)
-        except (OSError, ValueError) as error:
-            said = f"no Dask scheduler answers at {self._address}"
-            raise UsageError(f"{said}: say --dask tcp://HOST:PORT, or --dask local for a cluster made here") from error
+        except Exception as error:  # whatever Dask raises where there is nobody, or no way to reach him
+            if self._address == "local":
+                raise UsageError(f"no Dask cluster can be made here: {type(error).__name__}: {error}") from error
+            raise UsageError(f"no Dask scheduler answers at {self._address}: {type(error).__name__}") from error
 
     def _check(self) -> None:
         """Refuse a cluster whose workers have another bncheck, or do not see the files of this machine."""
@@ -113,22 +120,23 @@ class OnDask:
             return
         chunks = [replace(task, cases=task.cases[at : at + _CHUNK]) for at in range(0, len(task.cases), _CHUNK)]
         futures = [self._submitted(chunk) for chunk in chunks]
-        left, deaths, untold = len(task.cases), 0, list(futures)
+        deaths, untold = 0, list(futures)
         try:
             for chunk, future in zip(chunks, futures, strict=True):
                 del untold[0]
                 for answer in self._answers(chunk, future):
-                    if not isinstance(answer, Abandoned):
-                        hear(answer)
-                    left -= 1
+                    hear(answer)
                     deaths += isinstance(answer, Died)
+                    if isinstance(answer, Refused) or (isinstance(answer, Died) and answer.case is None):
+                        return
                     if deaths == DEATHS:
-                        hear(Abandoned(left))
+                        hear(Abandoned())
                         return
         except KeyboardInterrupt:
-            for future in untold:
-                for line in future.result() if future is not None and future.status == "finished" else ():
-                    hear(read_event(line))
+            with suppress(Exception):  # that the time is over, or the disk full, is nothing beside it
+                for future in untold:
+                    for line in future.result() if future is not None and future.status == "finished" else ():
+                        hear(read_event(line))
             raise
         finally:
             with suppress(Exception):  # nobody is there to be told
@@ -136,76 +144,104 @@ class OnDask:
 
     def _submitted(self, task: Task) -> Any:
         """Return the future of a chunk, None where nobody takes it."""
+        if self._gone:
+            return None
         key = f"bncheck-{uuid.uuid4().hex}"
         with suppress(Exception):  # a closed client raises what it likes
-            return self._client.submit(_perform, task_line(task), self._folder, key=key, pure=False)
+            return self._client.submit(_perform, task_line(task), self._folder, self._name, key=key, pure=False)
         return None
 
-    def _answers(self, task: Task, future: Any) -> Sequence[Any]:
-        """Return what a chunk came to; where the cluster does not say, ask it once more, then do it here."""
+    def _answers(self, task: Task, future: Any) -> Sequence[Answer]:
+        """Return what the cases of a chunk came to; what the cluster leaves undone twice is done here."""
         for again in (True, False):
             try:
-                lines = future.result() if future is not None else None
+                answers = [read_event(line) for line in self._result(future)] if future is not None else []
             except WorkerError:
                 raise  # bncheck's own fault, here or there
             except Exception:  # whatever Dask raises where a worker, or the scheduler, is gone
-                lines = None
-            if lines is not None:
-                return [read_event(line) for line in lines]
+                answers = []
+            if _is_whole(task, answers):
+                return answers
             future = self._submitted(task) if again and self._client.status == "running" else None
         if not self._told:
             self._told = True
-            sys.stderr.write("bncheck: the Dask cluster does not answer; cases that it leaves undone run here\n")
-        answers: list[Any] = []
+            sys.stderr.write("bncheck: the Dask cluster leaves cases undone; they run here\n")
+        answers = []
         self._here.run(task, answers.append)
         return [answer for answer in answers if is_answer(answer)]
+
+    def _result(self, future: Any) -> list[bytes]:
+        """Return what a worker sent; give the cluster up when it has had no worker for a while."""
+        empty_since = None
+        while not self._gone:
+            try:
+                found: list[bytes] = future.result(timeout=_LOOK)
+                return found
+            except TimeoutError:
+                now = time.monotonic()
+                empty_since = None if self._client.nthreads() else empty_since or now
+                self._gone = empty_since is not None and now - empty_since > _ANSWER
+        return []
 
 
 def is_answer(event: object) -> bool:
     """Tell what speaks of a whole case, or of all that are left, from signs of life."""
-    from bncheck.tasks import Judged, Refused
+    return isinstance(event, Judged | Died | Refused)
 
-    return isinstance(event, Judged | Died | Abandoned | Refused)
+
+def _is_whole(task: Task, answers: Sequence[Answer]) -> bool:
+    """Tell whether answers are those of all cases of a chunk, or end where a sweep is given up."""
+    told = [a.result.case if isinstance(a, Judged) else getattr(a, "case", None) for a in answers]
+    deaths = sum(isinstance(answer, Died) for answer in answers)
+    return told == list(task.cases[: len(told)]) and (len(told) == len(task.cases) or deaths == DEATHS)
 
 
 # ------------------------------------------------------------------------------------------ in a process of the cluster
 
 
 class _Child:
-    """The child process of one thread of a Dask worker; it ends when there was nothing to do for a while."""
+    """The child process of one thread of a Dask worker, for one client; it ends when there was nothing to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, folder: str) -> None:
+        self.name, self._folder = name, folder
         self._turn = threading.Lock()
         self._place: Isolated | None = None
         self._idle: threading.Timer | None = None
 
-    def perform(self, task: Task, folder: str) -> list[Any]:
+    def perform(self, task: Task) -> list[Any]:
         answers: list[Any] = []
         with self._turn:
             if self._idle is not None:
                 self._idle.cancel()
-            if self._place is None:
-                self._place = Isolated(task.settings.timeout, folder=folder)
-            self._place.run(task, answers.append)
-            self._idle = threading.Timer(_IDLE, self.end)
+            place = self._place = self._place or Isolated(task.settings.timeout, folder=self._folder)
+            place.run(task, answers.append)
+            self._idle = threading.Timer(_IDLE, self._end_idle)
             self._idle.daemon = True
             self._idle.start()
         return answers
 
-    def end(self) -> None:
+    def _end_idle(self) -> None:
         with self._turn:
-            if self._place is not None:
-                self._place.close()
-            self._place = None
+            self.end()
+
+    def end(self) -> None:
+        """End the process, whatever it does: what is under way is cut off, and nobody takes its answers."""
+        place, self._place = self._place, None
+        if place is not None:
+            place.close()
 
 
 _children: dict[int, _Child] = {}
 
 
-def _perform(line: bytes, folder: str) -> list[bytes]:
+def _perform(line: bytes, folder: str, name: str) -> list[bytes]:
     """Perform a chunk of a sweep in a Dask worker; return what it came to, one line for each case."""
-    child = _children.setdefault(threading.get_ident(), _Child())
-    return [event_line(answer) for answer in child.perform(read_task(line), folder) if is_answer(answer)]
+    child = _children.get(threading.get_ident())
+    if child is None or child.name != name:
+        if child is not None:
+            child.end()
+        child = _children[threading.get_ident()] = _Child(name, folder)
+    return [event_line(answer) for answer in child.perform(read_task(line)) if is_answer(answer)]
 
 
 def _about(folder: str) -> tuple[str, bool]:
@@ -217,6 +253,7 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _end_children() -> None:
+def _end_children(name: str) -> None:
     for child in list(_children.values()):
-        child.end()
+        if child.name == name:
+            child.end()

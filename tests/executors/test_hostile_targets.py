@@ -207,19 +207,19 @@ import os, pathlib, subprocess, sys, threading, time
 
 def leave():
     pathlib.Path(__file__).with_name("group").write_text(str(os.getpgrp()))
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    threading.Thread(target=time.sleep, args=(60,)).start()
-    os.fork() or time.sleep(60)
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(40)"])
+    threading.Thread(target=time.sleep, args=(40,)).start()
+    os.fork() or time.sleep(40)
 """
 
 
 def test_no_process_of_the_worker_s_group_outlives_the_run(tmp_path):
+    end = time.monotonic() + 30.0
     assert verified(tmp_path, LEAVING, "CALLS[0] in (1, 203) and leave()").verdict is Verdict.PASS
     group = int((tmp_path / "group").read_text())
-    end = time.monotonic() + 10.0
     while there_is(group) and time.monotonic() < end:
         time.sleep(0.05)  # the system takes its time to bury them
-    assert not there_is(group)
+    assert time.monotonic() < end, "the run has waited for them, or they are there still"
 
 
 def there_is(group):

@@ -13,12 +13,14 @@ import pytest
 from bncheck import pipeline
 from bncheck.errors import UsageError
 from bncheck.executors import on_dask
+from bncheck.executors.base import Died
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated
 from bncheck.executors.on_dask import OnDask
-from bncheck.model import TargetSpec
+from bncheck.model import CaseResult, TargetSpec
 from bncheck.report import Verdict
 from bncheck.settings import Settings
+from bncheck.tasks import Judged, Task
 
 pytest.importorskip("distributed")
 
@@ -73,7 +75,10 @@ class Cluster:
         self.scheduler = self._start("scheduler", *address)
 
     def start_worker(self):
-        self._start("worker", self.address, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
+        self.worker = self._start("worker", self.address, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
+
+    def kill_worker(self):
+        os.killpg(self.worker.pid, signal.SIGKILL)  # its nanny too, which would begin another
 
     def close(self):
         for process in self._running:
@@ -138,7 +143,7 @@ def test_a_scheduler_that_is_killed_leaves_the_rest_to_this_machine(cluster, dig
 
     report = swept(OnDask(cluster.address, SETTINGS), at(110, kill))
     assert (report.cases, report.digest) == (600, digest)
-    assert capfd.readouterr().err == "bncheck: the Dask cluster does not answer; cases that it leaves undone run here\n"
+    assert capfd.readouterr().err == "bncheck: the Dask cluster leaves cases undone; they run here\n"
 
 
 def test_a_scheduler_that_is_started_anew_counts_no_case_twice(cluster, digest):
@@ -195,8 +200,6 @@ def test_nobody_at_the_address(monkeypatch):
         OnDask("tcp://127.0.0.1:9", SETTINGS),
     ):
         pass
-    with pytest.raises(UsageError, match="no Dask scheduler answers at nonsense"), OnDask("nonsense", SETTINGS):
-        pass
 
 
 def test_workers_that_do_not_see_the_files_are_refused(cluster, monkeypatch):
@@ -249,3 +252,87 @@ def test_the_extra_is_named_where_it_is_missing():
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "bncheck: --dask needs the extra 'dask': pip install 'bncheck[dask]'\n"
+
+
+def children_of(pids):
+    """Return the processes that these have begun."""
+    begun = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields["PPid"]) in pids:
+            begun.add(int(fields["Pid"]))
+    return begun
+
+
+def test_another_folder_is_another_file_of_the_same_name(cluster, tmp_path, monkeypatch):
+    verdicts, few = [], Settings(cases=120, select=("BN101",))
+    for name, text in (
+        ("a", Path(RIGHT).read_text()),
+        ("b", Path(RIGHT).read_text().replace("gamma *", "2 * gamma *")),
+    ):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        Path("bn.py").write_text(text)
+        verdicts.append(swept(OnDask(cluster.address, few), source="bn.py", settings=few).verdict)
+    assert verdicts == [Verdict.PASS, Verdict.FAIL]
+
+
+def test_children_end_with_the_run_and_workers_stay(cluster):
+    place = OnDask(cluster.address, SETTINGS)
+    seen = {}
+
+    def look():
+        seen.update(workers=pids(place))
+        seen.update(children=children_of(seen["workers"]))
+
+    swept(place, at(350, look))
+    assert seen["children"]
+    assert not children_of(seen["workers"])
+    assert all(Path(f"/proc/{pid}").exists() for pid in seen["workers"])
+
+
+def test_a_cluster_without_workers_leaves_the_rest_to_this_machine(cluster, digest, monkeypatch, capfd):
+    monkeypatch.setattr(on_dask, "_ANSWER", 1.0)
+    report = swept(OnDask(cluster.address, SETTINGS), at(110, cluster.kill_worker))
+    assert (report.cases, report.digest) == (600, digest)
+    assert capfd.readouterr().err == "bncheck: the Dask cluster leaves cases undone; they run here\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "whole"),
+    [
+        ("abc", True),
+        ("ab", False),
+        ("acb", False),
+        ("abcd", False),
+        ("", False),
+        ("aXc", True),
+        ("XXX", True),
+        ("XX", False),
+    ],
+)
+def test_answers_are_taken_where_they_are_those_of_all_cases(told, whole):
+    task = Task("sweep", TargetSpec("bn.py"), SETTINGS, cases=tuple("abc"))
+    answers = [
+        Died("abc"[at], "it ended", False) if letter == "X" else Judged(CaseResult(letter, {}))
+        for at, letter in enumerate(told)
+    ]
+    assert on_dask._is_whole(task, answers) is whole
+
+
+def test_what_a_worker_cannot_load_is_done_here(cluster, tmp_path, monkeypatch):
+    """The workers do not have on their path what this process has."""
+    (tmp_path / "only_here.py").write_text(Path(RIGHT).read_text())
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir("/")
+    report = swept(OnDask(cluster.address, SETTINGS), source="only_here:batchnorm_forward")
+    assert (report.verdict, report.cases) == (Verdict.PASS, 600)
+
+
+@pytest.mark.parametrize("address", ["", "local:8786", "http://127.0.0.1:9", "tcp://127.0.0.1", "127.0.0.1:9"])
+def test_what_is_no_address_is_refused_at_once(address):
+    with pytest.raises(UsageError, match="--dask takes the address of a scheduler"), OnDask(address, SETTINGS):
+        pass

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 # making examples is none.
 settings.register_profile(
     "short",
-    max_examples=100,
+    max_examples=75,
     derandomize=True,
     database=None,
     deadline=timedelta(seconds=10),

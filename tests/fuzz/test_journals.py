@@ -9,7 +9,7 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spoiling import TEXTS, assert_short_line, encoded, spoiled_bytes, spoiled_data, times
+from spoiling import TEXTS, encoded, spoiled_bytes, spoiled_data, times
 
 from bncheck.errors import UsageError
 from bncheck.journal import Journal
@@ -56,8 +56,9 @@ def results_or_refused(file, content):
         with Journal(file, SETTINGS, resume=True) as journal:
             return list(journal.results(TARGET, SPEC))
     except UsageError as error:
-        assert_short_line(error, longest=400 + len(str(file)))
-        return None
+        said = str(error)
+    assert 0 < len(said) < 400 + len(str(file))
+    return None
 
 
 def test_what_is_spoiled_is_right_to_begin_with(file):

@@ -82,19 +82,19 @@ def test_what_is_written_is_read(whole):
     assert repr(to_json(back)) == repr(to_json(whole))
 
 
-@times(6)
+@times(5)
 @given(spoiled_data(data))
 def test_a_report_with_spoiled_values_is_shown_or_refused(file, data):
     shown_or_refused(file, json.dumps(data).encode())
 
 
-@times(8)
+@times(5)
 @given(spoiled_text(texts).map(encoded))
 def test_a_report_with_spoiled_tokens_is_shown_or_refused(file, content):
     shown_or_refused(file, content)
 
 
-@times(6)
+@times(4)
 @given(spoiled_bytes(contents))
 def test_a_report_with_spoiled_bytes_is_shown_or_refused(file, content):
     shown_or_refused(file, content)
