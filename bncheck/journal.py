@@ -172,7 +172,7 @@ def _difference(first: Any, head: dict[str, Any]) -> str:
     if not isinstance(first, dict) or not isinstance(first.get("settings"), dict):
         return "it is no journal of bncheck"
     if first.get("bncheck") != head["bncheck"]:
-        return f"bncheck {first.get('bncheck')!s:.20} wrote it, and this is {head['bncheck']}"
+        return f"bncheck {first.get('bncheck')!r:.20} wrote it, and this is {head['bncheck']!r}"
     theirs, ours = first["settings"], head["settings"]
     name = next((name for name in ours if theirs.get(name) != ours[name]), "")
     return f"it was begun with {name.replace('_', '-')} {theirs.get(name)!r:.80}, and this is {ours.get(name)!r:.80}"

@@ -47,5 +47,5 @@ def read_event(line: bytes) -> Event | Died | Abandoned:
         if name == "Begun" and isinstance(data, str):
             return Begun(data)
         return decode(_EVENTS[name], data)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"the worker sent what is no event: {line[:80]!r}") from error

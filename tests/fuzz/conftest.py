@@ -20,9 +20,10 @@ settings.register_profile(
 )
 settings.register_profile(
     "long",
-    settings.get_profile("short"),
+    settings.get_profile("default"),
     max_examples=100 * settings.get_profile("short").max_examples,
     derandomize=False,
     deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("long" if os.environ.get("BNCHECK_FUZZ") == "long" else "short")
