@@ -45,6 +45,7 @@ def perform(task: Task, tell: Tell) -> None:
     """Do a task where user code may run, and tell what happens. Prints and warnings of user code are silenced."""
     with guard.quiet():
         try:
+            guard.turn_to(task.spec.source)
             if task.spec.live and task.kind == "discover":
                 guard.forget_replaced()  # files are loaded anew, and forget; live objects follow one another
             resolve.load_source(task.spec)

@@ -19,6 +19,7 @@ from bncheck.errors import AdapterError
 from bncheck.guard import process
 from bncheck.guard.process import Change, Process
 from bncheck.guard.process import forget_replaced as forget_replaced
+from bncheck.guard.process import turn_to as turn_to
 from bncheck.guard.process import replaced_in_numpy as replaced_in_numpy
 from bncheck.model import Fault
 

@@ -43,6 +43,23 @@ def silence() -> None:
     warnings.filterwarnings("ignore", ".*")
 
 
+_owner = ""
+_of_others: dict[str, tuple[Left, dict[tuple[str, str], str | None]]] = {}
+
+
+def turn_to(source: str) -> None:
+    """Let what follows be about the code of a source: what another keeps for its own calls is none of its business."""
+    global _owner
+    if source == _owner:
+        return
+    _of_others[_owner] = dict(_theirs), dict(_origins)
+    theirs, origins = _of_others.pop(source, ({}, {}))
+    forget_replaced()
+    _theirs.update(theirs)
+    _origins.update(origins)
+    _owner = source
+
+
 def forget_replaced() -> None:
     """Forget what an earlier target has kept changed for its own calls."""
     _theirs.clear()

@@ -193,6 +193,19 @@ def test_what_goes_wrong_after_a_while_is_a_finding(name, tmp_path):
     assert told in finding.message
 
 
+def test_a_target_that_comes_again_is_not_told_what_another_did():
+    """In one process: the second time its module is there already, and nothing is loaded anew."""
+    buggy = Path(__file__).parent.parent.parent / "fixtures" / "buggy"
+    told = [
+        {f.message for f in target.findings if f.code == "BN517" and f.outcome is Outcome.WARN}
+        for name in ("eps_option_ignored", "folder_in_backward", "eps_option_ignored", "folder_in_backward")
+        for target in pipeline.run(
+            [TargetSpec(str(buggy / f"{name}.py"))], Settings(cases=40), executor=InProcess()
+        ).targets
+    ]
+    assert told == [set(), {"the current folder is another one after backward"}] * 2
+
+
 @pytest.mark.parametrize("act", ["print('x' * 1000)", "os.write(1, b'x' * 1000)"])
 def test_what_prints_without_an_end_is_stopped(act, tmp_path):
     before = f"import os\ndef flood():\n    while True: {act}"
