@@ -19,8 +19,8 @@ from bncheck.errors import AdapterError
 from bncheck.guard import process
 from bncheck.guard.process import Change, Process
 from bncheck.guard.process import forget_replaced as forget_replaced
-from bncheck.guard.process import turn_to as turn_to
 from bncheck.guard.process import replaced_in_numpy as replaced_in_numpy
+from bncheck.guard.process import turn_to as turn_to
 from bncheck.model import Fault
 
 if TYPE_CHECKING:
