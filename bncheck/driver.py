@@ -18,7 +18,7 @@ from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.checks.catalogue import CHECKS, DIVIDED_BY_ZERO, Check, selected
 from bncheck.core.tolerance import K
-from bncheck.core.truth import allowances, truth
+from bncheck.core.truth import allowances, statistics, truth
 from bncheck.errors import BncheckError, StubError, TargetError
 from bncheck.experiments.catalogue import in_order
 from bncheck.experiments.observation import observed
@@ -43,6 +43,7 @@ from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, 
 
 def perform(task: Task, tell: Tell) -> None:
     """Do a task where user code may run, and tell what happens. Prints and warnings of user code are silenced."""
+    guard.keep_freed_memory()
     with guard.quiet():
         try:
             guard.turn_to(task.spec.source)
@@ -120,12 +121,12 @@ def judge(target: Target, spec: CaseSpec, checks: list[Check]) -> tuple[CaseResu
     case = build(spec)
     seen: dict[str, Evidence] = {}
     alone = target.conventions.forward_only
-    applying = [check for check in checks if not (alone and check.of_backward)]
-    _gather(target, case, tuple(name for check in applying for name in check.needs), seen)
+    needs = (name for check in checks if not (alone and check.of_backward) for name in check.needs)
+    _gather(target, case, tuple(needs), seen)
     reason = _nothing_to_say(target, case)
     judgements = {}
     for check in checks:
-        why = reason if check in applying else NO_BACKWARD
+        why = NO_BACKWARD if alone and check.of_backward else reason
         judgement = Judgement(Outcome.SKIP, why, check.tensor) if why else check.judge(case, seen)
         if judgement.suspect:
             _gather(target, case, check.confirm, seen)
@@ -165,7 +166,7 @@ def _of_adapter(evidence: Evidence) -> str:
 
 def _nothing_to_say(target: Target, case: Case) -> str:
     """Return why a case cannot be judged: a constant channel divides 0 by 0 where the implementation has no eps."""
-    if case.spec.eps == 0.0 and bool((truth(case).forward.var == 0.0).any()):
+    if case.spec.eps == 0.0 and bool((statistics(case).var == 0.0).any()):
         return DIVIDED_BY_ZERO
     return ""
 

@@ -202,6 +202,7 @@ class Setup:
 class Session(Protocol):
     """One fresh layer or cache of the user's code. Arrays are canonical: (N, C, *spatial), parameters (C,).
 
+    The user's code gets copies of x and dy, which it may spoil.
     What the user's code returned in a shape that does not fit is handed on as it came, for the checks to judge.
     """
 

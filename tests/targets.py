@@ -44,14 +44,16 @@ class _Session:
         self._handed = {}
 
     def forward(self, x, mode="train"):
-        setup = self._setup
-        self._handed |= {name: (a.copy(), a) for name, a in (("x", x), ("gamma", setup.gamma), ("beta", setup.beta))}
-        y, self._cache = self._forward(x, setup.gamma, setup.beta, setup.eps)
+        setup, given = self._setup, x.copy()
+        self._handed |= {name: (a.copy(), a) for name, a in (("gamma", setup.gamma), ("beta", setup.beta))}
+        self._handed["x"] = (x, given)
+        y, self._cache = self._forward(given, setup.gamma, setup.beta, setup.eps)
         return y
 
     def backward(self, dy):
-        self._handed["dy"] = (dy.copy(), dy)
-        return self._backward(dy, self._cache)
+        given = dy.copy()
+        self._handed["dy"] = (dy, given)
+        return self._backward(given, self._cache)
 
     def handed_over(self):
         return self._handed

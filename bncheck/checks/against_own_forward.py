@@ -6,9 +6,9 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
-from bncheck.core.tolerance import K, decide, within
-from bncheck.core.truth import allowances, truth
-from bncheck.model import GRADIENTS, TENSORS, Judgement, Outcome
+from bncheck.core.tolerance import K, decide
+from bncheck.core.truth import beside
+from bncheck.model import GRADIENTS, Judgement, Outcome
 
 _NEEDS = ("training", "joint-probe")
 _CONFIRM = ("lone-probes", "large-mean")
@@ -141,12 +141,8 @@ def _by_reference(case: Case, seen: Seen, figures: tuple[str, float, float, tupl
     Two independent oracles then agree that a gradient is wrong, and the second tells which. None where the reference
     cannot tell, or contradicts the probe.
     """
-    found, tensor = seen["training"].arrays, figures[0]
-    outcomes = {
-        name: within(found[name], truth(case).tensor(name), getattr(allowances(case), name))[0]
-        for name in TENSORS
-        if name in found
-    }
+    tensor = figures[0]
+    outcomes = {name: worst.outcome for name, worst in beside(case, seen["training"].arrays).items()}
     decided = Outcome.INCONCLUSIVE not in outcomes.values()
     if outcomes.get("y") is not Outcome.PASS or not decided or Outcome.FAIL not in outcomes.values():
         return None
@@ -161,12 +157,12 @@ def _lost(case: Case, seen: Seen, tensor: str) -> Judgement | None:
     So it is where rounding may move y by a per cent, or where a one-pass variance explains the error of y: what is left
     of the variance there moves in steps.
     """
-    y = seen["training"].arrays.get("y")
-    if y is None:
+    found = seen["training"].arrays
+    if "y" not in found:
         return None
-    outcome = within(y, truth(case).forward.y, allowances(case).y)[0]
+    outcome = beside(case, found)["y"].outcome
     if outcome is Outcome.FAIL:
-        one_pass = within(y, truth(case).forward.y, allowances(case, one_pass=True).y)[0] is not Outcome.FAIL
+        one_pass = beside(case, found, one_pass=True)["y"].outcome is not Outcome.FAIL
         if one_pass and "large-mean" not in seen:
             return Judgement(Outcome.FAIL, "y may have lost its digits", tensor, suspect=True)
         outcome = Outcome.INCONCLUSIVE if one_pass and seen["large-mean"].facts.get("one_pass") else outcome

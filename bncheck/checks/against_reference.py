@@ -11,7 +11,7 @@ from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.core.rounding import Bounds, rounding_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
-from bncheck.core.truth import allowances, lost_in_one_pass, truth
+from bncheck.core.truth import allowances, beside, lost_in_one_pass, truth
 from bncheck.model import Judgement, Outcome
 
 # Run only where an error asks for it: whether the target's variance is one-pass.
@@ -273,18 +273,17 @@ def _compare(case: Case, seen: Seen, tensor: str, *, one_pass: bool = False) -> 
     found = seen["training"].arrays.get(tensor)
     if found is None:
         return Judgement(Outcome.SKIP, f"no {tensor} of the right shape was returned", tensor)
-    want, allowed = truth(case).tensor(tensor), getattr(allowances(case, one_pass=one_pass), tensor)
-    if not (np.isfinite(found).all() and np.isfinite(want).all()):
+    worst = beside(case, seen["training"].arrays, one_pass=one_pass)[tensor]
+    if not worst.finite:
         return Judgement(Outcome.SKIP, f"{tensor} is not finite (see BN503)", tensor)
-    outcome, at = within(found, want, allowed)
-    error, limit = float(np.abs(found[at] - want[at])), float(allowed[at])
+    outcome = worst.outcome
     if outcome is Outcome.FAIL:
         message = f"{tensor} {_how_it_differs(case, tensor, found)}"
     elif outcome is Outcome.PASS:
         message = f"{tensor} agrees with the reference"
     else:
         message = f"rounding may move {tensor} too far for a comparison"
-    return Judgement(outcome, message, tensor, error, limit, at, float(found[at]), float(want[at]))
+    return Judgement(outcome, message, tensor, worst.error, worst.allowed, worst.at, worst.got, worst.want)
 
 
 def _how_it_differs(case: Case, tensor: str, found: Any) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bncheck.core.reference import Array, Axes, Rows, forward
+from bncheck.core.reference import Array, Axes, Forward, Rows, forward
 from bncheck.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def rounding_bounds(
     *,
     tiny: float = 0.0,
     one_pass: bool = False,
+    fwd: Forward | None = None,
 ) -> Bounds:
     """Bound the rounding error of a right two-pass or updating evaluation in an arithmetic of unit roundoff `u`.
 
@@ -56,6 +57,8 @@ def rounding_bounds(
         Smallest number above 0 in that arithmetic: what underflow may cost one operation.
     one_pass : bool
         Bound an evaluation of the variance as ``mean(x**2) - mean(x)**2`` instead.
+    fwd : Forward, optional
+        What :func:`forward` returns for these arrays, where it is known already.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def rounding_bounds(
     ``UNBOUNDED``.
     """
     rows = Rows(x, axes)
-    fwd = forward(x, gamma, beta, eps, axes)
+    fwd = forward(x, gamma, beta, eps, axes) if fwd is None else fwd
     g_, b_ = np.abs(rows.parameter("gamma", gamma)), np.abs(rows.parameter("beta", beta))
     mu, var, inv_std = (rows.parameter("statistics", p) for p in (fwd.mu, fwd.var, fwd.inv_std))
     xhat, x_abs = np.abs(Rows(fwd.xhat, axes).data), np.abs(rows.data)

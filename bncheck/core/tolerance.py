@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +57,57 @@ def decide(error: Array, bar: Array, scale: Array) -> tuple[Outcome, int]:
     return Outcome.INCONCLUSIVE, worst
 
 
+class Compared(NamedTuple):
+    """Values beside wanted ones: the worst element in units of what it is allowed, and figures over all elements.
+
+    Attributes
+    ----------
+    ratio : float
+        The worst error in units of the allowed one; infinite where a value is not finite, or nothing is allowed.
+    at : tuple of int
+        The index of that element; `error`, `allowed`, `got` and `want` are its figures.
+    allowed_sum, peak : float
+        Sum of the allowed errors, and the largest magnitude wanted, over all `size` elements.
+    finite : bool
+        Whether all values, got and wanted, are finite.
+
+    """
+
+    ratio: float
+    at: tuple[int, ...]
+    error: float
+    allowed: float
+    got: float
+    want: float
+    allowed_sum: float
+    peak: float
+    size: int
+    finite: bool
+
+    @property
+    def outcome(self) -> Outcome:
+        """FAIL, INCONCLUSIVE or PASS, as :func:`within` has it."""
+        if self.ratio > 1:
+            return Outcome.FAIL
+        if self.allowed_sum / self.size > DECIDABLE * self.peak > 0:
+            return Outcome.INCONCLUSIVE
+        return Outcome.PASS
+
+
+def compared(got: Array, want: Array, allowed: Array) -> Compared:
+    """Compare values element by element with a rounding bound; all arrays have one shape, and some element."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        error = np.abs(got - want)
+        ratio = error / allowed
+        if np.isnan(ratio.max()):  # no error where none is allowed, or no number
+            ratio = np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
+        at = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
+        largest, peak = float(np.abs(got).max()), float(np.abs(want).max())
+        worst = float(error[at]), float(allowed[at]), float(got[at]), float(want[at])
+        finite = math.isfinite(largest) and math.isfinite(peak)
+        return Compared(float(ratio[at]), at, *worst, float(allowed.sum()), peak, ratio.size, finite)
+
+
 def within(got: Array, want: Array, allowed: Array) -> tuple[Outcome, tuple[int, ...]]:
     """Compare values element by element with a rounding bound; return the outcome and the index of the worst.
 
@@ -61,13 +115,5 @@ def within(got: Array, want: Array, allowed: Array) -> tuple[Outcome, tuple[int,
     ``DECIDABLE`` of the largest wanted value, because then nothing was compared with anything; else PASS. Where all
     wanted values are 0 the bound itself is the scale, and the comparison stands.
     """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        error = np.abs(got - want)
-        ratio = np.where(error == 0, 0.0, error / allowed)
-    ratio = np.where(np.isnan(ratio), np.inf, ratio)
-    worst = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
-    if ratio[worst] > 1:
-        return Outcome.FAIL, worst
-    if float(allowed.mean()) > DECIDABLE * float(np.abs(want).max()) > 0:
-        return Outcome.INCONCLUSIVE, worst
-    return Outcome.PASS, worst
+    found = compared(got, want, allowed)
+    return found.outcome, found.at

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,7 +14,8 @@ from bncheck.case import Case
 from bncheck.core import reference
 from bncheck.core.precision import limits
 from bncheck.core.rounding import UNBOUNDED, Bounds, rounding_bounds
-from bncheck.core.tolerance import UNIT_ROUNDOFF
+from bncheck.core.tolerance import UNIT_ROUNDOFF, Compared, compared
+from bncheck.model import TENSORS
 
 Array = NDArray[np.float64]
 
@@ -32,6 +35,10 @@ class Truth(NamedTuple):
 @lru_cache(maxsize=4)
 def truth(case: Case) -> Truth:
     """Return the reference's answer for `case`, in float64."""
+    return _answer(case)
+
+
+def _answer(case: Case) -> Truth:
     with np.errstate(all="ignore"):  # eps = 0 on a constant channel is the target's matter, not ours
         fwd = reference.forward(case.x, case.gamma, case.beta, case.spec.eps, case.axes)
         return Truth(fwd, reference.backward(case.dy, fwd, case.gamma, case.axes))
@@ -44,12 +51,116 @@ def allowances(case: Case, *, one_pass: bool = False) -> Bounds:
 
 @lru_cache(maxsize=8)
 def _allowances(case: Case, one_pass: bool) -> Bounds:
+    return _bounds(case, truth(case).forward, one_pass)
+
+
+def _bounds(case: Case, fwd: reference.Forward, one_pass: bool) -> Bounds:
     u = UNIT_ROUNDOFF[case.spec.dtype]
     tiny = float(limits(case.spec.dtype).smallest_subnormal)
     with np.errstate(all="ignore"):
         return rounding_bounds(
-            case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, tiny=tiny, one_pass=one_pass
+            case.x, case.gamma, case.beta, case.dy, case.spec.eps, u, case.axes, tiny=tiny, one_pass=one_pass, fwd=fwd
         )
+
+
+# ------------------------------------------------------------------------------------------- a few channels at a time
+
+# Larger cases are not compared whole: what is wanted and allowed takes some twenty tensors of their size. Parts of
+# 2 MiB stay in the cache; eight channels side by side fill the cache lines of data that has the channels last.
+_PART_ELEMENTS, _PART_CHANNELS = 2**18, 8
+
+
+def in_parts(case: Case) -> Iterator[tuple[slice, Case]]:
+    """Yield a large case a few channels at a time, with their place among all; a small one is its own only part."""
+    c = case.spec.c
+    step = max(_PART_CHANNELS, c * _PART_ELEMENTS // max(1, case.x.size))
+    if step >= c:
+        yield slice(0, c), case
+        return
+    for first in range(0, c, step):
+        at = slice(first, min(first + step, c))
+        spec = replace(case.spec, c=at.stop - first)
+        yield at, Case(spec, case.x[:, at], case.gamma[at], case.beta[at], case.dy[:, at])
+
+
+class Statistics(NamedTuple):
+    """Variance (biased) and 1/sqrt(var + eps) of every channel, shape (C,); the number m of its elements."""
+
+    var: Array
+    inv_std: Array
+    m: int
+
+
+@lru_cache(maxsize=4)
+def statistics(case: Case) -> Statistics:
+    """Return the reference's statistics of a case; of a large one without holding its tensors."""
+    found = [forward_of(case, part) for _, part in in_parts(case)]
+    var, inv_std = (np.concatenate([getattr(fwd, name) for fwd in found]) for name in ("var", "inv_std"))
+    return Statistics(var, inv_std, case.spec.m)
+
+
+def forward_of(case: Case, part: Case) -> reference.Forward:
+    """Return the reference's forward of a part of a case; it is not kept where the part is not the case."""
+    return truth(case).forward if part is case else _answer(part).forward
+
+
+class _Found:
+    """Tensors by name, as a key: the same where they are the same objects."""
+
+    def __init__(self, tensors: Mapping[str, Array]) -> None:
+        self.tensors = {name: tensors[name] for name in TENSORS if name in tensors}
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self.tensors.values())))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Found) or self.tensors.keys() != other.tensors.keys():
+            return False
+        return all(value is other.tensors[name] for name, value in self.tensors.items())
+
+
+def beside(case: Case, found: Mapping[str, Array], *, one_pass: bool = False) -> Mapping[str, Compared]:
+    """Compare y, dx, dgamma and dbeta, as many as there are, with the reference, element by element.
+
+    Parameters
+    ----------
+    case : Case
+        The case that they are of.
+    found : mapping of str to array
+        Float64 tensors of the right shapes; other names are not looked at.
+    one_pass : bool
+        Allow what a one-pass variance costs.
+
+    """
+    return _beside(case, _Found(found), one_pass)
+
+
+@lru_cache(maxsize=2)
+def _beside(case: Case, found: _Found, one_pass: bool) -> dict[str, Compared]:
+    result: dict[str, Compared] = {}
+    for at, part in in_parts(case):
+        whole = part is case
+        right = truth(case) if whole else _answer(part)
+        bounds = allowances(case, one_pass=one_pass) if whole else _bounds(part, right.forward, one_pass)
+        for name, tensor in found.tensors.items():
+            axis = int(name in ("y", "dx"))
+            here = compared(tensor[:, at] if axis else tensor[at], right.tensor(name), getattr(bounds, name))
+            result[name] = _joined(result.get(name), here, axis, at.start)
+    return result
+
+
+def _joined(before: Compared | None, here: Compared, axis: int, first: int) -> Compared:
+    """Return what is to be said of all parts so far; `here` begins at channel `first`, along an axis."""
+    here = here._replace(at=tuple(i + first * (n == axis) for n, i in enumerate(here.at)))
+    if before is None:
+        return here
+    worst = before if before.ratio >= here.ratio else here
+    return worst._replace(
+        allowed_sum=before.allowed_sum + here.allowed_sum,
+        peak=max(before.peak, here.peak),
+        size=before.size + here.size,
+        finite=before.finite and here.finite,
+    )
 
 
 # Below so many roundings of its terms a tensor is a sum that cancels to nothing.

@@ -28,9 +28,9 @@ def backward_twice(target: Target, case: Case, seen: Seen) -> Evidence:
     added: Gradients | None = None
     with faults_of("backward", faults):
         session = target.open(setup(case))
-        session.forward(case.x.copy())
-        session.backward(case.dy.copy())
-        found = dict(zip(GRADIENTS, session.backward(case.dy.copy())[:3], strict=True))
+        session.forward(case.x)
+        session.backward(case.dy)
+        found = dict(zip(GRADIENTS, session.backward(case.dy)[:3], strict=True))
         added = session.added(case.dy.copy()) if isinstance(session, Adding) else None
     facts = {"evaluations": 3 + (added is not None), "tried": True, "raised": str(faults[0]) if faults else ""}
     arrays = _tensors(found, case)
@@ -54,7 +54,7 @@ def poisoned(target: Target, case: Case, seen: Seen) -> Evidence:
     with faults_of("forward", faults):
         session = target.open(setup(case))
         found["y"] = session.forward(x)
-        found |= zip(GRADIENTS, session.backward(case.dy.copy())[:3], strict=True)
+        found |= zip(GRADIENTS, session.backward(case.dy)[:3], strict=True)
     facts = {"evaluations": 2, "channel": channel, "raised": str(faults[0]) if faults else ""}
     return Evidence("poisoned", _tensors(found, case), facts)
 
@@ -67,7 +67,7 @@ def empty_batch(target: Target, case: Case, seen: Seen) -> Evidence:
     faults: list[Fault] = []
     facts: dict[str, Any] = {"evaluations": 1, "raised": ""}
     with faults_of("forward", faults):
-        y = target.open(setup(case)).forward(case.x[:0].copy())
+        y = target.open(setup(case)).forward(case.x[:0])
         facts["shape"] = np.shape(y) if isinstance(y, np.ndarray) else class_name(y)
     if faults:
         facts["raised"] = str(faults[0])
@@ -89,12 +89,12 @@ def random_state(target: Target, case: Case, seen: Seen) -> Evidence:
     states: Any = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is the global one that is looked at
     with faults_of("forward", faults):
         session = target.open(setup(case))
-        session.forward(case.x.copy())
+        session.forward(case.x)
         random.random()
         np.random.random()  # noqa: NPY002
         before = _generators()
-        session.forward(case.x.copy())
-        session.backward(case.dy.copy())
+        session.forward(case.x)
+        session.backward(case.dy)
         after = _generators()
         moved = [name for name in before if before[name] != after[name]]
     random.setstate(states[0])

@@ -31,9 +31,9 @@ def higher_order(target: Target, case: Case, seen: Seen) -> Evidence:
         faults: list[Fault] = []
         with faults_of("backward", faults):
             session = target.open(setup(case))
-            session.forward(case.x.copy())
+            session.forward(case.x)
             if isinstance(session, Differentiable):
-                found = session.second(case.dy.copy(), v) if name == "second" else session.tangent(v)
+                found = session.second(case.dy, v) if name == "second" else session.tangent(v)
                 facts[f"{name}.offered"] = found is not None
                 if is_tensor(found, case.x.shape):
                     arrays[name] = np.asarray(found, dtype=np.float64)

@@ -45,9 +45,9 @@ def long_run(target: Target, case: Case, seen: Seen) -> Evidence:
     if conventions.updated_by == "forward":
         with faults_of("forward", faults):
             session = target.open(setup(case))
-            session.forward(case.x.copy())
+            session.forward(case.x)
             arrays |= _named("forward", session.running_stats())
-            session.backward(case.dy.copy())
+            session.backward(case.dy)
             arrays |= _named("backward", session.running_stats())
     with faults_of("forward", faults):
         session = target.open(setup(case))
@@ -95,8 +95,8 @@ def agreement(target: Target, case: Case, seen: Seen) -> Evidence:
         if held is None or x is None:
             facts["fault"] = "the statistics held are those of no batch"
             return Evidence("agreement", facts=facts | {"evaluations": 1})
-        trained = target.open(setup(case)).forward(x.copy())
-        y = session.forward(x.copy(), "eval")
+        trained = target.open(setup(case)).forward(x)
+        y = session.forward(x, "eval")
         if is_tensor(y, x.shape) and is_tensor(trained, x.shape):
             arrays = {"x": x, "y": y, "trained": trained, "mean": np.array([held[0]]), "var": np.array([held[1]])}
             arrays |= _named("eval", session.running_stats() if finished is None else finished)

@@ -70,12 +70,12 @@ def lived(target: Target, training: Sequence[Case], inference: Sequence[Case] = 
 
 def _called(session: Session, case: Case, mode: str, *, backward: bool) -> Call:
     before = _held(session, case)
-    found: dict[str, Any] = {"y": np.array(session.forward(case.x.copy(), mode))}
+    found: dict[str, Any] = {"y": np.array(session.forward(case.x, mode))}
     after, behind = _held(session, case), None
     if backward:
         faults: list[Fault] = []
         with faults_of("backward", faults):
-            found |= zip(GRADIENTS, session.backward(case.dy.copy())[:3], strict=True)
+            found |= zip(GRADIENTS, session.backward(case.dy)[:3], strict=True)
         behind = None if faults else _held(session, case)
     numbers = {name: np.array(value, dtype=np.float64) for name, value in found.items() if is_numeric(value)}
     return Call(case, before, after, behind, numbers)

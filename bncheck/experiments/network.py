@@ -36,16 +36,16 @@ def network(target: Target, case: Case, seen: Seen) -> Evidence:
     faults: list[Fault] = []
     with faults_of("forward", faults):
         session = target.open(setup(case))
-        y = session.forward(x.copy())
+        y = session.forward(x)
         if not is_tensor(y, x.shape):
             return Evidence("network")
         dy = (k * (1 - np.tanh(y.astype(np.float64)) ** 2)).astype(x.dtype)
-        arrays |= {"y": y, "dy": dy, "dx": session.backward(dy.copy())[0]}
+        arrays |= {"y": y, "dy": dy, "dx": session.backward(dy)[0]}
         if target.conventions.eps is None:
             # Twice the weights are exact, and so is four times the eps.
             scaled = target.open(replace(setup(case), eps=4 * case.spec.eps))
             arrays["scaled_y"] = scaled.forward(2 * x)
-            arrays["scaled_dx"] = scaled.backward(dy.copy())[0]
+            arrays["scaled_dx"] = scaled.backward(dy)[0]
     facts: dict[str, Any] = {"evaluations": 4, "raised": str(faults[0]) if faults else ""}
     facts |= {"forward_only": target.conventions.forward_only, "eps_set": target.conventions.eps is None}
     shaped = {name: a for name, a in arrays.items() if name in ("u", "w", "k") or is_tensor(a, x.shape)}
@@ -71,11 +71,11 @@ def descent(target: Target, case: Case, seen: Seen) -> Evidence:
             x = (factor * case.x).astype(case.x.dtype)
             gamma, beta = (found[name][-1].astype(x.dtype) for name in ("gamma", "beta"))
             session = target.open(replace(setup(case), gamma=gamma.copy(), beta=beta.copy()))
-            y = session.forward(x.copy())
+            y = session.forward(x)
             if not is_tensor(y, x.shape):
                 return Evidence("descent")
             dy = (y - x).astype(x.dtype)
-            _, dgamma, dbeta, *_ = session.backward(dy.copy())
+            _, dgamma, dbeta, *_ = session.backward(dy)
             if not (is_tensor(dgamma, gamma.shape) and is_tensor(dbeta, beta.shape)):
                 return Evidence("descent")
             found["gamma"].append(gamma.astype(np.float64) - lr * dgamma)

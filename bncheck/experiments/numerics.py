@@ -58,7 +58,7 @@ def edges(target: Target, case: Case, seen: Seen) -> Evidence:
         batch = _batch(described)
         faults: list[Fault] = []
         with faults_of("forward", faults):
-            y = target.open(setup(batch)).forward(batch.x.copy())
+            y = target.open(setup(batch)).forward(batch.x)
             if is_tensor(y, batch.x.shape):
                 arrays[f"{name}.y"] = np.asarray(y, dtype=np.float64)
                 arrays[f"{name}.want"] = forward(batch.x, batch.gamma, batch.beta, described.eps, batch.axes).y

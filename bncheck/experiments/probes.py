@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bncheck.case import Case
 from bncheck.core import line_probe
 from bncheck.core.tolerance import UNIT_ROUNDOFF, K, decide
-from bncheck.core.truth import allowances, truth
+from bncheck.core.truth import allowances, forward_of, in_parts, statistics
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
 from bncheck.experiments.training import is_tensor
@@ -33,12 +33,13 @@ from bncheck.report import Probed
 
 if TYPE_CHECKING:
     from bncheck.case import Array
+    from bncheck.core.reference import Forward
 
 Float = NDArray[np.float64]
 
-# Small cases are evaluated with all nodes side by side; from this many elements of x on, one node at a time, so that a
-# probe never holds more than a few tensors of the input's size.
-_BLOCK_ELEMENTS = 2**16
+# As many nodes are evaluated side by side as have this many elements, and at least one: arrays of 1 MiB stay in the
+# second cache, and a probe never holds more than a few tensors of the input's size.
+_BLOCK_ELEMENTS = 2**17
 
 
 @experiment("joint-probe", needs=("training",))
@@ -132,12 +133,17 @@ class _Line:
 
     @classmethod
     def random(cls, case: Case, moving: tuple[str, ...], salt: int) -> _Line:
+        shapes = {"dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.beta.shape}
+        sizes = [math.prod(shape) if name in moving else 0 for name, shape in shapes.items()]
         bits = np.random.PCG64(np.random.SeedSequence([case.spec.seed, salt]))
-        spread = _spread(case)
+        drawn = np.split(_draw(bits, sum(sizes)), np.cumsum(sizes)[:-1])
         # gamma and beta are of order 1; steps of order 1 make dx, dgamma and dbeta weigh alike in the probe.
-        sizes = {"dx": _wide(spread, case), "dgamma": np.ones(case.gamma.shape), "dbeta": np.ones(case.beta.shape)}
-        parts = [size * (_draw(bits, size.shape) if name in moving else 0.0) for name, size in sizes.items()]
-        return cls(*parts)
+        vx, vgamma, vbeta = (
+            part.reshape(shape) if part.size else np.zeros(shape)
+            for part, shape in zip(drawn, shapes.values(), strict=True)
+        )
+        vx *= _wide(_spread(case), case)
+        return cls(vx, vgamma, vbeta)
 
     @classmethod
     def unit(cls, case: Case, tensor: str, index: tuple[int, ...]) -> _Line:
@@ -154,15 +160,21 @@ class _Line:
         return _Line(self.vx * keep.reshape(-1, *[1] * (self.vx.ndim - 2)), self.vgamma * keep, self.vbeta * keep)
 
 
-def _draw(bits: np.random.PCG64, shape: tuple[int, ...]) -> Float:
+def _draw(bits: np.random.PCG64, count: int) -> Float:
     """Return numbers in ±[1/2, 1), dyadic with 11 bits, from raw bits (the same on every machine)."""
-    raw = bits.random_raw(math.prod(shape)).reshape(shape)
-    size = ((raw >> np.uint64(54)).astype(np.float64) + 1024.0) / 2048.0
-    return np.where(raw & np.uint64(1), size, -size)
+    raw: NDArray[np.uint64] = bits.random_raw(count)
+    numbers = (raw >> np.uint64(54)).astype(np.float64)
+    numbers += 1024.0
+    numbers *= 1 / 2048
+    signs = (raw & np.uint64(1)).astype(np.float64)
+    signs *= 2.0
+    signs -= 1.0
+    numbers *= signs
+    return numbers
 
 
 def _spread(case: Case) -> Float:
-    spread: Float = 1.0 / truth(case).forward.inv_std
+    spread: Float = 1.0 / statistics(case).inv_std
     # A constant channel without eps has no scale of its own.
     return np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
 
@@ -177,39 +189,37 @@ def _probe(
 ) -> Evidence:
     """Probe along a line; with `claims` the residual of the claimed gradients, without them the derivative itself.
 
-    With `together` the nodes of a small case are evaluated in one call where that gives the same.
+    With `together` the nodes of a small case are evaluated in few calls where that gives the same.
     """
     faults: list[Fault] = []
     radius = line_probe.RADIUS[case.spec.dtype]
     values = np.zeros((line_probe.NODES, case.gamma.size))
     calls = 0
+    together = together and claims is not None and "y" in claims.arrays
     with faults_of("forward", faults):
         for block in _blocks(case):
             steps = line_probe.nodes(radius)[block]
-            xs, gammas, betas = inputs = _moved(case, line, steps)
-            own = claims.arrays.get("y") if together and claims is not None and len(steps) == line_probe.NODES else None
-            ys = None if own is None else _side_by_side(target, case, inputs, own)
-            calls += (own is not None) + (ys is None) * len(steps)
-            if ys is None:
-                ys = np.stack([_forward(target, case, *node) for node in zip(xs, gammas, betas, strict=True)])
-            phi = _per_channel(ys.astype(np.float64), case.dy.astype(np.float64))
-            values[block] = phi - _claimed(case, line, inputs, claims)
+            tried = together and len(steps) > 1
+            phi = _side_by_side(target, case, line, steps, claims) if tried and claims is not None else None
+            calls += tried + (phi is None) * len(steps)
+            together = phi is not None  # what did not do once is not tried again
+            values[block] = _one_by_one(target, case, line, steps, claims) if phi is None else phi
     facts = {"evaluations": calls, "radius": radius}
     if faults:
         return Evidence(name, {}, facts, faults[0])
     noise, scale = _noise_and_scale(case, line)
-    per_channel = line_probe.slope(values, radius, noise)
     # The total over channels needs no independence of channels; its errors add up like independent ones.
-    total = line_probe.slope(values.sum(axis=1), radius, float(np.sqrt((noise**2).sum())))
+    totals = values.sum(axis=1, keepdims=True), [np.sqrt((noise**2).sum())]
+    found = line_probe.slope(np.append(values, totals[0], axis=1), radius, np.append(noise, totals[1]))
     arrays = {
-        "residual": per_channel.value,
-        "bar": per_channel.bar,
-        "plateau": per_channel.plateau,
-        "coefficients": per_channel.coefficients,
-        "level": per_channel.level,
+        "residual": found.value[:-1],
+        "bar": found.bar[:-1],
+        "plateau": found.plateau[:-1],
+        "coefficients": found.coefficients[:, :-1],
+        "level": found.level[:-1],
         "scale": scale,
-        "total": total.value,
-        "total_bar": total.bar,
+        "total": found.value[-1],
+        "total_bar": found.bar[-1],
         "total_scale": scale.sum(),
     }
     return Evidence(name, arrays, facts)
@@ -220,60 +230,73 @@ def _blocks(case: Case) -> list[slice]:
     return [slice(i, min(i + step, line_probe.NODES)) for i in range(0, line_probe.NODES, step)]
 
 
-Inputs = tuple["Array", "Array", "Array"]
+class _Inputs(NamedTuple):
+    """Moved inputs, rounded to the dtype: xs (N, steps, C, *spatial), gammas and betas (steps, C)."""
+
+    xs: Array
+    gammas: Array
+    betas: Array
 
 
-def _moved(case: Case, line: _Line, steps: Float) -> Inputs:
-    """Return x, gamma and beta at each step, rounded to the dtype, with the steps as first axis."""
-    t = steps.reshape(-1, *[1] * case.x.ndim)
+def _moved(case: Case, line: _Line, steps: Float) -> _Inputs:
+    """Return x, gamma and beta at each step."""
     dtype = case.x.dtype
-    x, gamma, beta = (
-        case.x + t * line.vx,
-        case.gamma + steps[:, None] * line.vgamma,
-        case.beta + steps[:, None] * line.vbeta,
-    )
-    return x.astype(dtype), gamma.astype(dtype), beta.astype(dtype)
+    xs = steps.reshape(-1, *[1] * (case.x.ndim - 1)) * line.vx[:, None]
+    xs += case.x[:, None]
+    gammas = case.gamma + steps[:, None] * line.vgamma
+    betas = case.beta + steps[:, None] * line.vbeta
+    return _Inputs(xs.astype(dtype, copy=False), gammas.astype(dtype, copy=False), betas.astype(dtype, copy=False))
 
 
-def _claimed(case: Case, line: _Line, inputs: Inputs, claims: Evidence | None) -> Float:
+def _claimed(case: Case, line: _Line, inputs: _Inputs, claims: Evidence | None) -> Float:
     """Return how much phi changes for each step if the claimed gradients are right, shape (steps, C)."""
-    xs, gammas, betas = inputs
-    change = np.zeros((len(xs), case.gamma.size))
+    change = np.zeros(inputs.gammas.shape)
     if claims is not None:
         known = claims.arrays
         if "dx" in known and line.vx.any():
-            change += _per_channel(xs.astype(np.float64) - case.x, known["dx"])
+            change += _per_channel(np.subtract(inputs.xs, case.x[:, None], dtype=np.float64), known["dx"])
         if "dgamma" in known:
-            change += (gammas.astype(np.float64) - case.gamma) * known["dgamma"]
+            change += np.subtract(inputs.gammas, case.gamma, dtype=np.float64) * known["dgamma"]
         if "dbeta" in known:
-            change += (betas.astype(np.float64) - case.beta) * known["dbeta"]
+            change += np.subtract(inputs.betas, case.beta, dtype=np.float64) * known["dbeta"]
     return change
 
 
-def _side_by_side(target: Target, case: Case, inputs: Inputs, own: Array) -> Any:
-    """Return y at every step from one call, the steps side by side as channels; None where that is not the same.
+def _one_by_one(target: Target, case: Case, line: _Line, steps: Float, claims: Evidence | None) -> Float:
+    """Return phi less what the claims make of it, (steps, C), from one call for each step."""
+    inputs = _moved(case, line, steps)
+    phi = [
+        _per_channel(_forward(target, case, x, gamma, beta)[:, None], case.dy)
+        for x, gamma, beta in zip(np.moveaxis(inputs.xs, 1, 0), inputs.gammas, inputs.betas, strict=True)
+    ]
+    return np.concatenate(phi) - _claimed(case, line, inputs, claims)
+
+
+def _side_by_side(target: Target, case: Case, line: _Line, steps: Float, claims: Evidence) -> Float | None:
+    """Return the same from one call with the steps side by side as channels; None where that is not the same.
 
     Channels of a Batch Normalization do not know of each other. Whether this one's do not is seen at the case itself,
     which stands among the steps: amid all those other channels, neither first nor last, it has to give the y that it
     gave alone. The steps are symmetric about the case, and would leave a mean over all of them as it is; so a stranger
     stands there, too. Alone and amid others y may differ by what two evaluations of a right one may.
     """
-    half = len(inputs[0]) // 2
+    half = len(steps) // 2
+    inputs = _moved(case, line, np.concatenate([steps[:half], (0.0, 0.0), steps[half:]]))
     with np.errstate(over="ignore"):
-        guests = [(a, (-2 * a[::-1]).astype(a.dtype)) for a in (case.x, case.gamma, case.beta)]
-    xs, gammas, betas = (
-        np.concatenate([steps[:half], np.stack(two), steps[half:]]) for steps, two in zip(inputs, guests, strict=True)
-    )
-    k, n, c = xs.shape[:3]
-    x = np.moveaxis(xs, 0, 1).reshape(n, k * c, *xs.shape[3:])
+        inputs.xs[:, half + 1] = -2 * case.x[::-1]
+        inputs.gammas[half + 1] = -2 * case.gamma[::-1]
+        inputs.betas[half + 1] = -2 * case.beta[::-1]
+    n, k, c = inputs.xs.shape[:3]
+    merged = inputs.xs.reshape(n, k * c, *inputs.xs.shape[3:])
     faults: list[Fault] = []
     with faults_of("forward", faults):
-        y = _forward(target, case, x, gammas.reshape(-1), betas.reshape(-1))
-    if faults or not is_tensor(y, x.shape):
+        y = _forward(target, case, merged, inputs.gammas.reshape(-1), inputs.betas.reshape(-1))
+    if faults or not is_tensor(y, merged.shape):
         return None
-    ys = np.moveaxis(y.reshape(n, k, *case.x.shape[1:]), 1, 0)
-    same = np.abs(ys[half].astype(np.float64) - own) <= 2 * allowances(case).y
-    return np.concatenate([ys[:half], ys[half + 2 :]]) if same.all() else None
+    ys = y.reshape(inputs.xs.shape)
+    same = np.abs(np.subtract(ys[:, half], claims.arrays["y"], dtype=np.float64)) <= 2 * allowances(case).y
+    phi = _per_channel(ys, case.dy) - _claimed(case, line, inputs, claims)
+    return np.concatenate([phi[:half], phi[half + 2 :]]) if same.all() else None
 
 
 def _forward(target: Target, case: Case, x: Array, gamma: Array, beta: Array) -> Any:
@@ -281,32 +304,41 @@ def _forward(target: Target, case: Case, x: Array, gamma: Array, beta: Array) ->
     return target.open(Setup(gamma, beta, spec.eps, spec.momentum, spec.memory)).forward(x)
 
 
-def _per_channel(many: Float, one: Float) -> Float:
-    """Sum ``many * one`` over all but the leading axis and the channels: (k, N, C, ...) and (N, C, ...) to (k, C)."""
-    k, n, c = many.shape[:3]
-    result: Float = np.einsum("knci,nci->kc", many.reshape(k, n, c, -1), one.reshape(n, c, -1))
+def _per_channel(many: Array, one: Array) -> Float:
+    """Sum ``many * one`` over all but the steps and the channels: (N, steps, C, ...) and (N, C, ...) to (steps, C)."""
+    n, k, c = many.shape[:3]
+    values = many.reshape(n, k, c, -1), one.reshape(n, c, -1)
+    result: Float = np.einsum("nkci,nci->kc", *(v.astype(np.float64, copy=False) for v in values))
     return result
 
 
 def _noise_and_scale(case: Case, line: _Line) -> tuple[Float, Float]:
-    """Return, per channel, the rounding error of one phi as known beforehand, and the absolute terms of the slope.
+    """Return, per channel, the rounding error of one phi as known beforehand, and the absolute terms of the slope."""
+    found = [
+        _of_part(part, forward_of(case, part), line.vx[:, at], line.vgamma[at], line.vbeta[at])
+        for at, part in in_parts(case)
+    ]
+    noise, scale = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return noise, scale
+
+
+def _of_part(part: Case, fwd: Forward, vx: Float, vgamma: Float, vbeta: Float) -> tuple[Float, Float]:
+    """Return noise and scale of some channels.
 
     Every y is rounded by about ``u |gamma| (1 + max|x|/s) + u |beta|`` on its own: over a sum with dy this grows with
     the norm of dy. The error of mu, about ``u sqrt(m) max|x|`` for a sum in plain order, and that of var, ``u sqrt(m)``
     relative, are shared by the channel: they meet ``sum(dy)`` and ``sum(dy * xhat)``.
     """
-    u = UNIT_ROUNDOFF[case.spec.dtype]
-    axes = case.axes
-    fwd = truth(case).forward
-    dy = case.dy.astype(np.float64)
+    u, axes = UNIT_ROUNDOFF[part.spec.dtype], part.axes
+    dy = part.dy.astype(np.float64, copy=False)
     inv_std = np.where(np.isfinite(fwd.inv_std), fwd.inv_std, 0.0)
-    gamma, beta = np.abs(case.gamma.astype(np.float64)), np.abs(case.beta.astype(np.float64))
-    condition = np.abs(case.x).max(axis=axes).astype(np.float64) * inv_std
-    xhat = np.nan_to_num(fwd.xhat)
-    shared = condition * np.abs(dy.sum(axis=axes)) + 0.5 * np.abs((dy * xhat).sum(axis=axes))
+    gamma, beta = np.abs(part.gamma.astype(np.float64)), np.abs(part.beta.astype(np.float64))
+    condition = np.maximum(part.x.max(axis=axes), -part.x.min(axis=axes)).astype(np.float64) * inv_std
+    dy_xhat, dy_abs = dy * np.nan_to_num(fwd.xhat), np.abs(dy)
+    shared = condition * np.abs(dy.sum(axis=axes)) + 0.5 * np.abs(dy_xhat.sum(axis=axes))
     norm = np.sqrt((dy * dy).sum(axis=axes))
     noise = u * (norm * (gamma * (1.0 + condition) + beta) + math.sqrt(fwd.m) * gamma * shared)
-    scale = (np.abs(dy * line.vx)).sum(axis=axes) * gamma * inv_std
-    scale = scale + np.abs(dy * xhat).sum(axis=axes) * np.abs(line.vgamma)
-    scale = scale + np.abs(dy).sum(axis=axes) * np.abs(line.vbeta)
+    scale = (dy_abs * np.abs(vx)).sum(axis=axes) * gamma * inv_std
+    scale = scale + np.abs(dy_xhat).sum(axis=axes) * np.abs(vgamma)
+    scale = scale + dy_abs.sum(axis=axes) * np.abs(vbeta)
     return noise, scale

@@ -50,9 +50,9 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
 
 def take_in(session: Session, x: Any, conventions: Conventions) -> None:
     """Train on a batch as far as it takes to update the running statistics."""
-    session.forward(x.copy())
+    session.forward(x)
     if conventions.updated_by == "backward":
-        session.backward(x.copy())
+        session.backward(x)
 
 
 def batches_of(case: Case) -> list[Any]:
@@ -95,7 +95,7 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
     x = np.concatenate([case.x, case.x[:1]])[::-1]
     arrays: dict[str, Any] = {}
     with faults_of("forward", faults):
-        y = session.forward(x.copy(), "eval")
+        y = session.forward(x, "eval")
         facts["eval_changed"] = _changed(session, "x")
         if not is_tensor(y, x.shape):
             facts["eval_shape"] = _instead(y, x.shape)
@@ -106,7 +106,7 @@ def _eval(session: Session, case: Case, faults: list[Fault], facts: dict[str, An
         facts["evaluations"] += 1
         if not more:
             return {name: np.asarray(value, dtype=np.float64) for name, value in arrays.items() if is_numeric(value)}
-        arrays["part"] = session.forward(x[ROWS_ALONE].copy(), "eval")
+        arrays["part"] = session.forward(x[ROWS_ALONE], "eval")
         arrays |= zip(("after_mean", "after_var"), session.running_stats() or (), strict=False)
     facts["evaluations"] += 1
     if not faults:
@@ -140,7 +140,7 @@ def _eval_gradients(session: Session, dy: Any, facts: dict[str, Any]) -> dict[st
     faults: list[Fault] = []
     found: dict[str, Any] = {}
     with faults_of("backward", faults):
-        found = {"dy": dy, **dict(zip(GRADIENTS, session.backward(dy.copy())[:3], strict=True))}
+        found = {"dy": dy, **dict(zip(GRADIENTS, session.backward(dy)[:3], strict=True))}
     facts["evaluations"] += 1
     facts["eval_backward_fault"] = str(faults[0]) if faults else ""
     return found

@@ -71,7 +71,7 @@ def large_mean(target: Target, case: Case, seen: Seen) -> Evidence:
     large = _batch_of_large_mean(case.spec.dtype, len(case.spec.spatial), case.spec.eps)
     faults: list[Fault] = []
     with faults_of("forward", faults):
-        y = target.open(setup(large)).forward(large.x.copy())
+        y = target.open(setup(large)).forward(large.x)
     if faults or not is_tensor(y, large.x.shape):
         return Evidence("large-mean", facts={"evaluations": 1})
     outcome, _ = within(np.asarray(y, dtype=np.float64), truth(large).forward.y, allowances(large).y)
@@ -119,8 +119,8 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
                 # More rows than the case has: never a single value per channel, which a layer may refuse.
                 with faults_of("forward", before):
                     session.forward(-np.concatenate([case.x, case.x[:warm_up]])[::-1])
-                    session.backward(np.concatenate([case.dy, case.dy[:warm_up]])[::-1].copy())
-            raw["y"] = session.forward(case.x.copy())
+                    session.backward(np.concatenate([case.dy, case.dy[:warm_up]])[::-1])
+            raw["y"] = session.forward(case.x)
             saved = session.saved() if isinstance(session, Saving) else []
         if not faults:
             # A forward that hands out its own buffer may overwrite it later: keep the value that it returned.
@@ -130,7 +130,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
                 with faults_of("backward", faults):
                     if beside:
                         target.open(setup(case)).forward(-case.x[::-1])
-                    *gradients, misfit = session.backward(case.dy.copy())
+                    *gradients, misfit = session.backward(case.dy)
                     raw.update(zip(GRADIENTS, gradients, strict=True))
             changed = [k for k, (before, now) in session.handed_over().items() if not _same(before, now)]
             aliased += _aliased(raw, session)

@@ -10,6 +10,7 @@ import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,26 @@ def printing_counted() -> Iterator[Printed]:
     printed = Printed()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         yield printed
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let the C library keep up to 64 MiB that are freed, once for this process, rather than give them back each time.
+
+    glibc gives back what is free above 128 KiB at the top of its heap, so that code whose arrays are a little larger
+    gets new pages from the kernel at every call, and writes to each for the first time: that may cost ten times what
+    the code computes. Both of its limits grow with the largest array that was ever freed, up to 32 MiB: one that is
+    never written to, and takes no memory, does it. Other C libraries pay no heed.
+
+    References
+    ----------
+    mallopt(3), M_MMAP_THRESHOLD: "dynamic mmap threshold", and M_TRIM_THRESHOLD, which becomes twice as large.
+    """
+    np.empty(_KEPT, np.uint8)
+
+
+# Less than DEFAULT_MMAP_THRESHOLD_MAX, 32 MiB, by more than what the library adds for itself.
+_KEPT = 2**25 - 2**16
 
 
 @contextlib.contextmanager

@@ -1,0 +1,474 @@
+"""The same Batch Normalization through other gradient checkers and through bncheck.
+
+    python benchmarks/peers.py                      the section of benchmarks/RESULTS.md; needs the extra "peers"
+    python benchmarks/peers.py cost "finite loop" 64x64
+                                                    one figure: units of the code's own forward + backward, forwards
+
+Every checker gets the code as its users would hand it over, at its default settings, with float64 inputs of mean 0 and
+standard deviation 1, gamma and beta away from 1 and 0. A checker that tells a figure and no verdict gets the threshold
+that is written beside it below. One that is not finished within a minute is stopped, and is not tried on larger cases.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common import BUGGY, CORRECT, ORACLES, Change, Planted, grown, target_of
+
+# Behind `common`, which says with how many threads NumPy starts.
+import numpy as np  # isort: skip
+
+from bncheck import verify
+from bncheck.adapters import resolve
+from bncheck.case import CaseSpec
+from bncheck.checks.catalogue import selected
+from bncheck.driver import judge
+from bncheck.model import GRADIENTS, Outcome, Setup, Target, TargetSpec
+from bncheck.report import Verdict
+
+LIMIT = 60.0
+EPS = 1e-5
+
+Arrays = tuple[Any, Any, Any]
+Forward = Callable[[Any, Any, Any], tuple[Any, Any]]
+Backward = Callable[[Any, Any], Arrays]
+
+
+class Code:
+    """A Batch Normalization to check; `forwards` counts the calls of its forward."""
+
+    def __init__(self, forward: Forward, backward: Backward) -> None:
+        self._forward, self._backward = forward, backward
+        self.forwards = 0
+
+    def forward(self, x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+        """Return y and a cache."""
+        self.forwards += 1
+        return self._forward(x, gamma, beta)
+
+    def backward(self, dy: Any, cache: Any) -> Arrays:
+        """Return dx, dgamma and dbeta."""
+        return self._backward(dy, cache)
+
+
+class Inputs(NamedTuple):
+    """What the code is checked on."""
+
+    x: Any
+    gamma: Any
+    beta: Any
+    dy: Any
+
+    @classmethod
+    def drawn(cls, shape: Sequence[int], seed: int = 0, dtype: str = "float64") -> Inputs:
+        """Return a random draw."""
+        rng = np.random.default_rng(seed)
+        c = shape[1]
+        gamma = rng.uniform(0.5, 1.5, c) * rng.choice((-1.0, 1.0), c)
+        arrays = rng.standard_normal(shape), gamma, rng.standard_normal(c), rng.standard_normal(shape)
+        return cls(*(a.astype(dtype) for a in arrays))
+
+    @property
+    def parameters(self) -> Arrays:
+        """All but dy."""
+        return self.x, self.gamma, self.beta
+
+
+# -------------------------------------------------------------------------------------------------- one checker each
+
+
+def torch_gradcheck(code: Code, inputs: Inputs, *, fast: bool) -> bool:
+    """torch.autograd.gradcheck on a torch.autograd.Function around the code."""
+    import torch
+
+    class Own(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, *arrays: Any) -> Any:
+            y, ctx.cache = code.forward(*(a.detach().numpy() for a in arrays))
+            return torch.from_numpy(y)
+
+        @staticmethod
+        def backward(ctx: Any, *dys: Any) -> Any:
+            return tuple(torch.from_numpy(np.asarray(g)) for g in code.backward(dys[0].numpy(), ctx.cache))
+
+    tensors = [torch.from_numpy(a.copy()).requires_grad_() for a in inputs.parameters]
+    return bool(torch.autograd.gradcheck(Own.apply, tensors, fast_mode=fast))
+
+
+def jax_check_grads(code: Code, inputs: Inputs) -> bool:
+    """jax.test_util.check_grads, reverse mode, on a jax.custom_vjp around callbacks of the code."""
+    import jax
+    from jax.test_util import check_grads
+
+    jax.config.update("jax_enable_x64", True)
+
+    def like(*arrays: Any) -> Any:
+        return tuple(jax.ShapeDtypeStruct(np.shape(a), a.dtype) for a in arrays)
+
+    def host_forward(*arrays: Any) -> Any:
+        return code.forward(*map(np.asarray, arrays))[0]
+
+    def host_backward(dy: Any, *arrays: Any) -> Any:
+        cache = code._forward(*map(np.asarray, arrays))[1]  # a callback keeps nothing: worked out once more
+        return tuple(
+            np.asarray(g, dtype=a.dtype) for g, a in zip(code.backward(np.asarray(dy), cache), arrays, strict=True)
+        )
+
+    @jax.custom_vjp  # type: ignore[untyped-decorator]
+    def own(x: Any, gamma: Any, beta: Any) -> Any:
+        return jax.pure_callback(host_forward, like(x)[0], x, gamma, beta)
+
+    def ahead(x: Any, gamma: Any, beta: Any) -> Any:
+        return own(x, gamma, beta), (x, gamma, beta)
+
+    def back(arrays: Any, dy: Any) -> Any:
+        return jax.pure_callback(host_backward, like(*arrays), dy, *arrays)
+
+    own.defvjp(ahead, back)
+    check_grads(own, inputs.parameters, order=1, modes=["rev"])
+    return True
+
+
+def autograd_check_grads(code: Code, inputs: Inputs) -> bool:
+    """autograd.test_util.check_grads, reverse mode, on a primitive."""
+    from autograd.extend import defvjp, primitive
+    from autograd.test_util import check_grads
+
+    last: list[Any] = [None]
+
+    @primitive  # type: ignore[untyped-decorator]
+    def own(x: Any, gamma: Any, beta: Any) -> Any:
+        y, last[0] = code.forward(x, gamma, beta)
+        return y
+
+    def pull(which: int) -> Any:
+        def made(y: Any, *arrays: Any) -> Any:
+            cache = last[0]
+            return lambda dy: code.backward(dy, cache)[which]
+
+        return made
+
+    defvjp(own, *map(pull, range(3)))
+    check_grads(own, modes=["rev"], order=1)(*inputs.parameters)
+    return True
+
+
+class Loss:
+    """``sum(dy * y)`` of one flat vector of x, gamma and beta, as scalar checkers take it."""
+
+    def __init__(self, code: Code, inputs: Inputs) -> None:
+        self._code, self._inputs = code, inputs
+        self.start = np.concatenate([a.ravel() for a in inputs.parameters])
+
+    def _arrays(self, flat: Any) -> Arrays:
+        x, gamma, _ = self._inputs.parameters
+        ends = np.cumsum([x.size, gamma.size])
+        one, two, three = np.split(np.asarray(flat).astype(x.dtype), ends)
+        return one.reshape(x.shape), two, three
+
+    def value(self, flat: Any) -> float:
+        """Return the loss."""
+        y, _ = self._code.forward(*self._arrays(flat))
+        return float((y * self._inputs.dy).sum())
+
+    def gradient(self, flat: Any) -> Any:
+        """Return the code's own gradient of it."""
+        _, cache = self._code.forward(*self._arrays(flat))
+        return np.concatenate([np.ravel(g) for g in self._code.backward(self._inputs.dy, cache)])
+
+
+def scipy_check_grad(code: Code, inputs: Inputs) -> bool:
+    """scipy.optimize.check_grad, which tells a norm: wrong above 1e-5 of the gradient's own (forward differences)."""
+    from scipy.optimize import check_grad
+
+    loss = Loss(code, inputs)
+    error = check_grad(loss.value, loss.gradient, loss.start)
+    return bool(error <= 1e-5 * np.linalg.norm(loss.gradient(loss.start)))
+
+
+def numdifftools_gradient(code: Code, inputs: Inputs) -> bool:
+    """numdifftools.Gradient beside the code's own: wrong above 1e-6 of its norm."""
+    import numdifftools
+
+    loss = Loss(code, inputs)
+    numeric, own = numdifftools.Gradient(loss.value)(loss.start), loss.gradient(loss.start)
+    return bool(np.linalg.norm(numeric - own) <= 1e-6 * np.linalg.norm(own))
+
+
+def finite_loop(code: Code, inputs: Inputs) -> bool:
+    """Central differences element by element, h = 1e-5, as courses teach: wrong above a relative error of 1e-5.
+
+    The notes of CS231n: below 1e-7 is good, 1e-4 is too much for a function without kinks.
+    """
+    loss = Loss(code, inputs)
+    own, flat = loss.gradient(loss.start), loss.start.astype(np.float64)
+    numeric = np.empty_like(flat)
+    for i in range(flat.size):
+        old = flat[i]
+        flat[i] = old + 1e-5
+        up = loss.value(flat)
+        flat[i] = old - 1e-5
+        down = loss.value(flat)
+        flat[i] = old
+        numeric[i] = (up - down) / 2e-5
+    relative = np.abs(numeric - own) / np.maximum(1e-8, np.abs(numeric) + np.abs(own))
+    return bool(relative.max() <= 1e-5)
+
+
+Accepts = Callable[[Code, Inputs], bool]
+PEERS: dict[str, Accepts] = {
+    "gradcheck": partial(torch_gradcheck, fast=False),
+    "gradcheck, fast": partial(torch_gradcheck, fast=True),
+    "jax check_grads": jax_check_grads,
+    "autograd check_grads": autograd_check_grads,
+    "scipy check_grad": scipy_check_grad,
+    "numdifftools": numdifftools_gradient,
+    "finite loop": finite_loop,
+}
+OWN = "bncheck"
+# What bncheck has to say of one case, and what its numerical derivative alone has.
+OWN_CHECKS = {OWN: ORACLES, "bncheck, the line probe alone": ("BN201", "BN202", "BN203")}
+
+
+def accepts(peer: str, code: Code, inputs: Inputs) -> bool:
+    """Tell whether a checker finds nothing wrong; what raises is not accepted."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            return PEERS[peer](code, inputs)
+        except Exception:  # an assertion, torch's GradcheckError, a shape that does not fit: each has its own
+            return False
+
+
+# -------------------------------------------------------------------------------------------------------------- cost
+
+SHAPES = ("8x4", "64x64", "128x128", "1024x1024", "32x64x28x28", "1000000x100")
+_REPEATS = 5
+
+
+def _plain(shape: Sequence[int]) -> tuple[Path, Code]:
+    """Return a right implementation of that rank, called without anything between."""
+    if len(shape) == 2:
+        path, names = CORRECT / "cs231n_staged.py", ("batchnorm_forward", "batchnorm_backward")
+    else:
+        path, names = CORRECT / "nchw_pair.py", ("batchnorm2d_forward", "batchnorm2d_backward")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    forward, backward = (getattr(module, name) for name in names)
+    if len(shape) == 2:
+        return path, Code(lambda x, gamma, beta: forward(x, gamma, beta, {"eps": EPS}), backward)
+    return path, Code(lambda x, gamma, beta: forward(x, gamma, beta, EPS), backward)
+
+
+def cost(tool: str, shape: str) -> tuple[float, float, int]:
+    """Return seconds of the code's own forward + backward, seconds of a check, and the forwards it called."""
+    sizes = tuple(map(int, shape.split("x")))
+    path, code = _plain(sizes)
+    inputs = Inputs.drawn(sizes)
+
+    def step() -> None:
+        _, cache = code.forward(*inputs.parameters)
+        code.backward(inputs.dy, cache)
+
+    repeats = _REPEATS if inputs.x.size < 1e7 else 1
+    unit = _median(step, 5 * repeats if inputs.x.size < 1e6 else repeats)
+    if tool == OWN:
+        check = _own_check(path, sizes)
+        forwards = check()
+        return unit, _median(check, repeats), forwards
+    code.forwards = 0
+    if not accepts(tool, code, inputs):
+        raise RuntimeError(f"{tool} does not accept a right implementation at {shape}")
+    forwards = code.forwards
+    return unit, _median(lambda: accepts(tool, code, inputs), repeats if tool != "finite loop" else 1), forwards
+
+
+def _own_check(path: Path, sizes: tuple[int, ...]) -> Callable[[], int]:
+    """Return a function that verifies y and all three gradients of one case, and tells how many calls that took."""
+    target, checks = target_of(path), selected(ORACLES, ())
+    case = CaseSpec(n=sizes[0], c=sizes[1], spatial=sizes[2:], eps=EPS)
+
+    def check() -> int:
+        result = judge(target, case, checks)[0]
+        assert all(found.outcome is Outcome.PASS for found in result.judgements.values()), result
+        return result.evaluations
+
+    return check
+
+
+def _median(action: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def costs() -> Iterator[str]:
+    """Yield the table of costs, each figure from a process of its own."""
+    yield from ("| checker | " + " | ".join(SHAPES) + " |", "|---" * (1 + len(SHAPES)) + "|")
+    for tool in (*PEERS, OWN):
+        cells: list[str] = []
+        for shape in SHAPES:
+            command = [sys.executable, __file__, "cost", tool, shape]
+            try:
+                # The unit, the imports, and one check to count the forwards come on top of the timed ones.
+                done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT + 10)
+            except subprocess.TimeoutExpired:
+                cells += ["over a minute"] + ["-"] * (len(SHAPES) - len(cells) - 1)
+                break
+            if done.returncode:
+                cells.append("fails: " + done.stderr.strip().splitlines()[-1][:60])
+                continue
+            unit, seconds, forwards = json.loads(done.stdout)
+            cells.append(f"{seconds / unit:,.0f} ({forwards:,})")
+        yield f"| {tool} | " + " | ".join(cells) + " |"
+
+
+# --------------------------------------------------------------------------------------------------- smallest errors
+
+ERRORS = tuple(10.0**e for e in range(-14, 1))
+PLANTED = tuple((tensor, place) for tensor in ("dx", "dgamma", "dbeta") for place in ("all", "one"))
+DRAWS = 10
+SMALL = (8, 4)
+
+
+def smallest(tool: str, tensor: str, place: str) -> float | None:
+    """Return the smallest error, in norms of the tensor, that is seen in each of ten draws; None if none is."""
+    seen = _own_sees if tool in OWN_CHECKS else _peer_sees
+    low, high = 0, len(ERRORS)
+    while low < high:
+        middle = (low + high) // 2
+        change = grown(ERRORS[middle], place)
+        if all(seen(tool, tensor, change, seed) for seed in range(DRAWS)):
+            high = middle
+        else:
+            low = middle + 1
+    return ERRORS[low] if low < len(ERRORS) else None
+
+
+def _peer_sees(tool: str, tensor: str, change: Change, seed: int) -> bool:
+    code, which = _plain(SMALL)[1], GRADIENTS.index(tensor)
+
+    def backward(dy: Any, cache: Any) -> Arrays:
+        gradients = list(code.backward(dy, cache))
+        gradients[which] = change(gradients[which])
+        return gradients[0], gradients[1], gradients[2]
+
+    return not accepts(tool, Code(code.forward, backward), Inputs.drawn(SMALL, seed))
+
+
+def _own_sees(tool: str, tensor: str, change: Change, seed: int) -> bool:
+    target = Planted(target_of(CORRECT / "cs231n_staged.py"), tensor, change)
+    result = judge(target, CaseSpec(seed=seed, n=SMALL[0], c=SMALL[1], eps=EPS), selected(OWN_CHECKS[tool], ()))[0]
+    return any(found.outcome is Outcome.FAIL for found in result.judgements.values())
+
+
+def sensitivity() -> Iterator[str]:
+    """Yield the table of the smallest errors seen."""
+    yield from ("| checker | " + " | ".join(map(", ".join, PLANTED)) + " |", "|---" * (1 + len(PLANTED)) + "|")
+    for tool in (*PEERS, *OWN_CHECKS):
+        found = [smallest(tool, tensor, place) for tensor, place in PLANTED]
+        yield f"| {tool} | " + " | ".join("-" if e is None else f"{e:.0e}" for e in found) + " |"
+
+
+# ------------------------------------------------------------------------------------- bugs caught, and false alarms
+
+
+def code_of(target: Target) -> Code:
+    """Return a target as other checkers take it: whatever its shape, as one forward and one backward."""
+
+    def forward(x: Any, gamma: Any, beta: Any) -> tuple[Any, Any]:
+        session = target.open(Setup(np.array(gamma), np.array(beta), EPS, 0.1))
+        return np.array(session.forward(np.array(x))), session
+
+    def backward(dy: Any, session: Any) -> Arrays:
+        dx, dgamma, dbeta, _ = session.backward(np.array(dy))
+        return dx, dgamma, dbeta
+
+    return Code(forward, backward)
+
+
+def _shape(target: Target) -> tuple[int, ...]:
+    """Return a small shape that the target takes."""
+    rank = min(len(layout) for layout in target.conventions.layouts)
+    return {2: SMALL, 3: (4, 3, 4), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}[rank]
+
+
+def bugs() -> Iterator[str]:
+    """Yield which wrong implementation each checker finds something wrong with, a line for each."""
+    yield from (f"| fixtures/buggy | {' | '.join(PEERS)} | {OWN} |", "|---" * (2 + len(PEERS)) + "|")
+    caught: Counter[str] = Counter()
+    files = sorted(BUGGY.glob("*.py"))
+    for path in files:
+        target = target_of(path)
+        code, inputs = code_of(target), Inputs.drawn(_shape(target))
+        seen = {peer: not accepts(peer, code, inputs) for peer in PEERS}
+        seen[OWN] = not verify(str(path), cases=200)
+        caught.update(tool for tool, found in seen.items() if found)
+        yield f"| {path.stem} | " + " | ".join("x" if seen[tool] else "" for tool in (*PEERS, OWN)) + " |"
+    yield f"| **of {len(files)}** | " + " | ".join(f"**{caught[tool]}**" for tool in (*PEERS, OWN)) + " |"
+
+
+def false_alarms() -> Iterator[str]:
+    """Yield on how many right implementations, of how many, each checker raises an alarm."""
+    targets = [
+        (path, card.name)
+        for path in sorted(CORRECT.glob("*.py"))
+        if path.stem != "torch_functional"  # its gradients come from torch itself: nothing to check by torch
+        for card in resolve.cards(TargetSpec(str(path)))
+    ]
+    yield from (f"| dtype | {' | '.join(PEERS)} | {OWN} |", "|---" * (2 + len(PEERS)) + "|")
+    for dtype in ("float64", "float32"):
+        alarms = Counter(dict.fromkeys((*PEERS, OWN), 0))
+        for path, name in targets:
+            target = target_of(path, name)
+            code, inputs = code_of(target), Inputs.drawn(_shape(target), dtype=dtype)
+            alarms.update(peer for peer in PEERS if not accepts(peer, code, inputs))
+            alarms[OWN] += verify(f"{path}::{name}", cases=200, dtype=dtype).verdict is Verdict.FAIL
+        cells = (f"{alarms[tool]} of {len(targets)}" for tool in (*PEERS, OWN))
+        yield f"| {dtype} | " + " | ".join(cells) + " |"
+
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+
+def section() -> Iterator[str]:
+    """Yield the lines of the report."""
+    yield "Cost of one case in units of the code's own forward + backward, and in brackets the forwards called:"
+    yield from ("", *costs(), "")
+    yield (
+        f"The smallest error, in norms of the tensor, that is seen in each of {DRAWS} draws of 8 x 4, spread over all "
+        "of the tensor or put on its largest element:"
+    )
+    yield from ("", *sensitivity(), "")
+    yield "Right implementations (fixtures/correct) on which an alarm is raised:"
+    yield from ("", *false_alarms(), "")
+    yield "Wrong implementations (fixtures/buggy) with which something is found wrong (x), gradients or not:"
+    yield from ("", *bugs(), "")
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["cost"]:
+        print(json.dumps(cost(*sys.argv[2:4])))
+    else:
+        print("\n".join(section()))
+
+
+if __name__ == "__main__":
+    main()
