@@ -1,167 +1,224 @@
-"""False alarms on right code, and the share of planted errors that is seen, over many random cases.
+"""Error over error bar of the line probe on right code, false alarms of both oracles, and planted errors that are seen.
 
-    python benchmarks/calibrate.py                    everything, as docs/calibration.md quotes it
-    python benchmarks/calibrate.py --scale 0.01       a hundredth of the cases
+    python benchmarks/calibrate.py                  a million cases of right code, but for those that have been counted
+    python benchmarks/calibrate.py --seconds 600    as many as ten minutes hold; the next run goes on
+    python benchmarks/calibrate.py --scale 0.001    a thousandth of the cases
+    python benchmarks/calibrate.py --write          count nothing: put what has been counted into docs/calibration.md
 
-A case counts as well-conditioned when a right evaluation in its dtype can be judged at all: the rounding bound of every
-reference tensor is below 1% of that tensor's scale (`tolerance.DECIDABLE`), and no channel is constant.
+Cases are those of `bncheck verify --cases N`: all recipes, then random draws. A case is well-conditioned when a right
+evaluation in its dtype can be judged at all: the rounding bound of every reference tensor is below 1% of that tensor's
+scale (`tolerance.DECIDABLE`), and no channel is constant. Exits with 1 if any case of any implementation fails.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import math
+import sys
+import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import alarms
+from alarms import Job, Line
+from common import ORACLES, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-RIGHT = ("cs231n_staged", "einsum_pair")
-# Cases of right code, for each implementation.
-FALSE_ALARMS = {"float64": 100_000, "float32": 20_000}
-# Of the draws about four in five have a dx that an error can be planted in: 10 000 of them and some to spare.
-PLANTED = 12_700
-PLANTED_ERROR = 1e-6
+import numpy as np  # isort: skip
+
+from bncheck.case import Case, CaseSpec
+from bncheck.cases.plan import draw, plan
+from bncheck.checks.catalogue import selected
+from bncheck.core.tolerance import DECIDABLE, K
+from bncheck.core.truth import allowances, truth
+from bncheck.driver import judge
+from bncheck.errors import BncheckError
+from bncheck.guard import quiet
+from bncheck.model import TENSORS, Outcome
+
+PAGE = ROOT / "docs" / "calibration.md"
+BEGIN, END = "<!-- probe -->", "<!-- end of probe -->"
 SEED = 20_000
-# With N = 2 (or 1, or gamma = 0) and eps far below the variance, the terms of dx cancel to eps/var of their size.
-CANCELLED = 1e-3
+CHUNK = 500
+# Cases of each implementation in each dtype: a million in all. NumPy in eight styles, and what libraries differentiate,
+# which is slower.
+CASES = {
+    "fixtures/correct/cs231n_staged.py": 40_000,
+    "fixtures/correct/einsum_pair.py": 40_000,
+    "fixtures/correct/blockwise_sums.py": 40_000,
+    "fixtures/correct/layer_class_train_flag.py": 40_000,
+    "fixtures/correct/num_features_class.py": 40_000,
+    "fixtures/correct/nchw_pair.py": 40_000,
+    "fixtures/correct/features_first.py": 40_000,
+    "fixtures/correct/gradients_in_dict.py": 40_000,
+    "torch.nn:BatchNorm1d": 10_000,
+    "fixtures/jax/right.py": 4_000,
+}
+DTYPES = ("float64", "float32", "float16")
+# Ratios are counted by the quarter of a power of two: within 19% of each other.
+QUARTERS = 4
 
 
-class Planted:
-    """A target whose dx carries a relative error."""
-
-    def __init__(self, target: Any, error: float) -> None:
-        self._target = target
-        self._error = error
-        self.name = target.name
-        self.conventions = target.conventions
-
-    def open(self, setup: Any) -> Any:
-        """Open a session of the target whose backward errs."""
-        session = self._target.open(setup)
-        plain = session.backward
-
-        def backward(dy: Any) -> Any:
-            gradients = plain(dy)
-            return gradients._replace(dx=gradients.dx * (1 + self._error))
-
-        return _Session(session, backward)
-
-
-class _Session:
-    def __init__(self, session: Any, backward: Any) -> None:
-        self.forward = session.forward
-        self.handed_over = session.handed_over
-        self.backward = backward
-
-
-def target_of(name: str) -> Any:
-    from bncheck.adapters import resolve
-    from bncheck.model import TargetSpec
-
-    spec = TargetSpec(str(ROOT / "fixtures" / "correct" / f"{name}.py"))
-    return resolve.target(spec, resolve.cards(spec)[0].name)
-
-
-def chunk(job: tuple[str, str, int, int, float]) -> tuple[Counter[tuple[str, ...]], dict[str, float], list[str]]:
-    """Judge draws `first` to `last`; count outcomes, the worst ratio of error to allowance, and the failing cases."""
-    from bncheck.cases.plan import draw
-    from bncheck.checks.catalogue import selected
-    from bncheck.core.tolerance import DECIDABLE
-    from bncheck.core.truth import allowances, truth
-    from bncheck.driver import judge
-    from bncheck.guard import quiet
-
-    name, dtype, first, last, error = job
-    target = target_of(name)
-    if error:
-        target = Planted(target, error)
-    checks = selected(("BN1", "BN2"), ())
-    ranks = tuple(len(layout) - 2 for layout in target.conventions.layouts)
-    counts: Counter[tuple[str, ...]] = Counter()
-    worst: dict[str, float] = {}
-    unexpected: list[str] = []
+def counted(job: Job) -> list[Line]:
+    """Judge cases `first` to `last` of a source's first target; count outcomes, and ratios of error to error bar."""
+    source, dtype, first, last = job
     with quiet():
-        for index in range(first, last):
-            spec = draw(index, SEED, dtype, ranks, target.conventions.eps)
+        try:
+            target = alarms.targets(source)[0]
+        except (BncheckError, ImportError) as error:
+            return [{"source": source, "dtype": dtype, "first": first, "last": last, "not run": str(error)}]
+        conventions, checks = target.conventions, selected(ORACLES, ())
+        ranks = tuple(len(layout) - 2 for layout in conventions.layouts)
+        counts: Counter[str] = Counter()
+        ratios: Counter[str] = Counter()
+        largest, failed = 0.0, []
+        start = time.perf_counter()
+        seed = SEED + list(CASES).index(source)
+        for spec in cases(first, last, seed, dtype, ranks, conventions.eps):
             result, case, _ = judge(target, spec, checks)
-            bounds = allowances(case)
-            well = spec.constant == 0 and all(
-                float(np.mean(getattr(bounds, t))) <= DECIDABLE * float(np.abs(truth(case).tensor(t)).max())
-                for t in ("y", "dx", "dgamma", "dbeta")
-            )
-            outcomes = {code: judgement.outcome.value for code, judgement in result.judgements.items()}
-            kind = "well" if well else "ill"
-            counts["cases", kind] += 1
-            for code, outcome in outcomes.items():
-                counts[code, kind, outcome] += 1
-                judgement = result.judgements[code]
-                if judgement.error is not None and judgement.allowed:
-                    worst[code] = max(worst.get(code, 0.0), judgement.ratio)
-            counts["all pass", kind] += set(outcomes.values()) == {"pass"}
-            failed = "fail" in outcomes.values()
-            counts["some fail", kind] += failed
-            if error:
-                # No relative error can be planted in a dx that is 0, and none seen in what cancellation left of one.
-                terms = np.abs(case.gamma) * truth(case).forward.inv_std * np.abs(case.dy).max()
-                there = float((np.abs(truth(case).gradients.dx).max(axis=case.axes) / terms).max()) >= CANCELLED
-                counts["planted", "there" if there else "none"] += 1
-                counts["seen", "there" if there else "none"] += failed
-                if there and not failed:
-                    unexpected.append(spec.id)
-            elif failed:
-                unexpected.append(spec.id)
-    return counts, worst, unexpected
+            outcomes = {code: judgement.outcome for code, judgement in result.judgements.items()}
+            well = well_conditioned(case)
+            counts["well"] += well
+            counts["decided"] += well and set(outcomes.values()) == {Outcome.PASS}
+            failed += [f"{code} {spec.id}" for code, outcome in outcomes.items() if outcome is Outcome.FAIL]
+            # One probe stands behind BN201, BN202 and BN203: the worst channel's residual over K error bars.
+            numeric = result.judgements["BN201"]
+            if numeric.error is not None and numeric.allowed:
+                ratio = K * numeric.ratio
+                ratios[str(math.floor(QUARTERS * math.log2(ratio)) if ratio else "0")] += 1
+                largest = max(largest, ratio)
+    return [
+        {
+            "source": source,
+            "name": target.name,
+            "dtype": dtype,
+            "first": first,
+            "last": last,
+            "commit": alarms.commit(),
+            "seconds": round(time.perf_counter() - start, 2),
+            "failed": failed,
+            "counts": dict(counts),
+            "ratios": dict(ratios),
+            "largest": largest,
+        }
+    ]
 
 
-def sweep(
-    name: str, dtype: str, cases: int, error: float = 0.0
-) -> tuple[Counter[tuple[str, ...]], dict[str, float], list[str]]:
-    size = 500
-    jobs = [(name, dtype, i, min(i + size, cases), error) for i in range(0, cases, size)]
-    counts: Counter[tuple[str, ...]] = Counter()
-    worst: dict[str, float] = {}
-    unexpected: list[str] = []
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for some, ratios, cases_of in pool.map(chunk, jobs):
-            counts += some
-            unexpected += cases_of
-            for code, ratio in ratios.items():
-                worst[code] = max(worst.get(code, 0.0), ratio)
-    return counts, worst, unexpected
+def cases(
+    first: int, last: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None
+) -> Iterator[CaseSpec]:
+    """Yield the cases from `first` to `last`: all recipes come first, then draws that no other seed has."""
+    recipes = recipes_of(dtype, ranks, eps)
+    yield from recipes[first:last]
+    yield from (draw(i, seed, dtype, ranks, eps) for i in range(max(first, len(recipes)), last))
 
 
-def main() -> None:
+def recipes_of(dtype: str, ranks: tuple[int, ...], eps: float | None) -> list[CaseSpec]:
+    """Return the cases of `bncheck verify` that come before its draws."""
+    return [spec for spec in islice(plan(CHUNK, SEED, dtype, ranks, eps), CHUNK) if spec.recipe != "draw"]
+
+
+def well_conditioned(case: Case) -> bool:
+    """Tell whether a right evaluation in the case's dtype can be judged at all."""
+    right, bounds = truth(case), allowances(case)
+    return case.spec.constant == 0 and all(
+        float(np.mean(getattr(bounds, name))) <= DECIDABLE * float(np.abs(right.tensor(name)).max()) for name in TENSORS
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+SHARES = (0.5, 0.99, 0.9999)
+
+
+def page(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield what has been counted, as Markdown."""
+    total = sum(_size(line) for line in lines)
+    alarmed = sum(len(line["failed"]) for line in lines)
+    commits = sorted({line["commit"] for line in lines}, key=[line["commit"] for line in lines].index)
+    yield from (
+        f"{_spaced(total)} cases of right code, {_spaced(alarmed)} false alarms of {', '.join(ORACLES)}; counted by",
+        f"`make calibrate` (seeds {SEED} to {SEED + len(CASES) - 1}) at {', '.join(commits)}, NumPy {np.__version__}.",
+        "",
+        "| implementation | dtype | cases | false alarms | well-conditioned | of these decided | worst error / bar |",
+        "|---|---|---|---|---|---|---|",
+    )
+    for (name, dtype), group in grouped(lines, "name", "dtype"):
+        yield f"| `{name}` | {dtype} | {_figures(group)} | {max(line['largest'] for line in group):.2f} |"
+    yield from (
+        "",
+        f"Residual of the line probe over its error bar, the worst channel of each case; K is {K:g}:",
+        "",
+        f"| dtype | cases | {' | '.join(f'{100 * share:g}% below' for share in SHARES)} | worst |",
+        "|---" * (3 + len(SHARES)) + "|",
+    )
+    for (dtype,), group in grouped(lines, "dtype"):
+        ratios: Counter[str] = Counter()
+        for line in group:
+            ratios.update(line["ratios"])
+        below = (f"{quantile(ratios, share):.2g}" for share in SHARES)
+        worst = max(line["largest"] for line in group)
+        yield f"| {dtype} | {_spaced(sum(ratios.values()))} | {' | '.join(below)} | {worst:.2f} |"
+
+
+def grouped(lines: Sequence[Line], *keys: str) -> Iterable[tuple[tuple[str, ...], list[Line]]]:
+    """Return lines by what they say for some keys."""
+    groups: dict[tuple[str, ...], list[Line]] = {}
+    for line in lines:
+        groups.setdefault(tuple(line[key] for key in keys), []).append(line)
+    return groups.items()
+
+
+def quantile(ratios: Counter[str], share: float) -> float:
+    """Return the upper end of the quarter below which that share of the ratios lies."""
+    steps = sorted((-math.inf if step == "0" else int(step), count) for step, count in ratios.items())
+    seen, least = 0, share * sum(ratios.values())
+    for step, count in steps:
+        seen += count
+        if seen >= least:
+            return float(2 ** ((step + 1) / QUARTERS))
+    return math.inf
+
+
+def _figures(group: Sequence[Line]) -> str:
+    cases_, alarms_ = sum(map(_size, group)), sum(len(line["failed"]) for line in group)
+    well, decided = (sum(line["counts"].get(key, 0) for line in group) for key in ("well", "decided"))
+    return f"{_spaced(cases_)} | {alarms_} | {_spaced(well)} | {decided / max(1, well):.3%}"
+
+
+def _size(line: Line) -> int:
+    return int(line["last"]) - int(line["first"])
+
+
+def _spaced(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def main() -> int:
+    """Count, or write what was counted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of cases")
-    parser.add_argument("--planted-only", action="store_true", help="leave the false alarms out")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this time")
+    parser.add_argument("--kept", type=Path, default=ROOT / "build" / "calibration.jsonl", help="what has been counted")
+    parser.add_argument("--write", action="store_true", help="put what has been counted into docs/calibration.md")
     options = parser.parse_args()
-    scale = options.scale
-    print(f"seed {SEED}; NumPy {np.__version__}\n")
-    for name in () if options.planted_only else RIGHT:
-        for dtype, cases in FALSE_ALARMS.items():
-            counts, worst, unexpected = sweep(name, dtype, max(1, int(cases * scale)))
-            total, well = counts["cases", "well"] + counts["cases", "ill"], counts["cases", "well"]
-            decided = counts["all pass", "well"] / max(1, well)
-            print(f"{name} {dtype}: {total} cases, {len(unexpected)} false alarms {unexpected[:3]}")
-            print(f"  well-conditioned {well} ({well / total:.2%}), decided PASS {decided:.3%}")
-            print("  worst error / allowed: " + ", ".join(f"{c} {r:.3f}" for c, r in sorted(worst.items())))
-            for code in ("BN101", "BN201", "BN211", "BN212", "BN213"):
-                well_, ill = (counts[code, kind, "inconclusive"] for kind in ("well", "ill"))
-                print(f"  {code} undecided: {well_} of the well-conditioned, {ill} of the others")
-    for name in RIGHT:
-        counts, _, missed = sweep(name, "float64", max(1, int(PLANTED * scale)), PLANTED_ERROR)
-        total, seen = counts["planted", "there"], counts["seen", "there"]
-        numeric = counts["BN201", "well", "fail"] + counts["BN201", "ill", "fail"]
-        print(
-            f"{name}: relative error {PLANTED_ERROR} in dx seen in {seen} of {total} cases ({seen / total:.3%}), by "
-            f"numerical derivative in {numeric}; missed: {missed[:5]}; besides {counts['planted', 'none']} cases whose "
-            f"dx is 0 or cancelled, seen in {counts['seen', 'none']}"
-        )
+    known = alarms.read(options.kept)
+    if options.write:
+        text = PAGE.read_text(encoding="utf-8")
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        said = "\n".join(page(list(known.values())))
+        PAGE.write_text(f"{before}{BEGIN}\n{said}\n{END}{after}", encoding="utf-8")
+        return 0
+    jobs = [
+        job
+        for source, count in CASES.items()
+        for dtype in DTYPES
+        for job in alarms.left([source], dtype, max(1, int(count * options.scale)), CHUNK, known.values())
+    ]
+    # The first cases of every implementation before the second ones of any.
+    return 1 if alarms.run(sorted(jobs, key=lambda job: job[2]), options.kept, options.seconds, counted) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

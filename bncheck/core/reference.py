@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -248,19 +249,11 @@ class Rows:
 
     def __init__(self, x: ArrayLike, axes: Axes) -> None:
         array = np.asarray(x, dtype=np.float64)
-        if not all(-array.ndim <= axis < array.ndim for axis in axes):
-            raise ShapeError(f"axes {axes} are not all axes of an array of shape {array.shape}")
-        reduced = tuple(axis % array.ndim for axis in axes)
-        if len(set(reduced)) != len(reduced) or array.size == 0:
-            raise ShapeError(f"axes {axes} repeat, or the array of shape {array.shape} is empty")
-        kept = tuple(axis for axis in range(array.ndim) if axis not in reduced)
-        moved = array.transpose(kept + reduced)
-        self._inverse = tuple(int(i) for i in np.argsort(kept + reduced))
+        moved_axes, self._inverse, self.shape, self.m = _taken_apart(array.shape, axes)
+        moved = array.transpose(moved_axes)
         self._moved_shape = moved.shape
-        self.shape = tuple(array.shape[axis] for axis in kept)
-        self.m = math.prod(array.shape[axis] for axis in reduced)
         # Contiguous rows make NumPy's sums pairwise.
-        self.data = np.ascontiguousarray(moved).reshape(math.prod(self.shape), self.m)
+        self.data = np.ascontiguousarray(moved).reshape(-1, self.m)
 
     def back(self, rows: Array) -> Array:
         """Return rows in the shape of the array that was taken apart."""
@@ -276,6 +269,20 @@ class Rows:
         if array.shape != self.shape:
             raise ShapeError(f"{name} has shape {array.shape}, but one entry per channel is shape {self.shape}")
         return array.reshape(-1, 1)
+
+
+@lru_cache(maxsize=1024)  # asked for several times in each case
+def _taken_apart(shape: tuple[int, ...], axes: Axes) -> tuple[Axes, Axes, tuple[int, ...], int]:
+    """Return the order of axes with the kept ones first, the way back, the parameters' shape, and m."""
+    ndim = len(shape)
+    if not all(-ndim <= axis < ndim for axis in axes):
+        raise ShapeError(f"axes {axes} are not all axes of an array of shape {shape}")
+    reduced = tuple(axis % ndim for axis in axes)
+    if len(set(reduced)) != len(reduced) or 0 in shape:
+        raise ShapeError(f"axes {axes} repeat, or the array of shape {shape} is empty")
+    kept = tuple(axis for axis in range(ndim) if axis not in reduced)
+    inverse = tuple(int(i) for i in np.argsort(kept + reduced))
+    return kept + reduced, inverse, tuple(shape[axis] for axis in kept), math.prod(shape[axis] for axis in reduced)
 
 
 def _backward_rows(dy: ArrayLike, fwd: Forward, gamma: ArrayLike, axes: Axes) -> tuple[Rows, Array, Array, Array]:

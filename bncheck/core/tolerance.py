@@ -46,9 +46,9 @@ def decide(error: Array, bar: Array, scale: Array) -> tuple[Outcome, int]:
     """
     allowed = K * np.asarray(bar)
     # A zero error within a zero allowance is right; a nonzero one is infinitely wrong.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(error == 0, 0.0, error / allowed)
-    ratio = np.where(np.isnan(ratio), 0.0, ratio)
+    ratio = np.divide(error, allowed, out=np.zeros(allowed.shape), where=allowed > 0)
+    ratio[(error > 0) & (allowed == 0)] = np.inf
+    ratio[np.isnan(ratio)] = 0.0
     worst = int(ratio.argmax())
     if ratio[worst] > 1:
         return Outcome.FAIL, worst

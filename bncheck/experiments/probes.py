@@ -195,14 +195,15 @@ def _probe(
     radius = line_probe.RADIUS[case.spec.dtype]
     values = np.zeros((line_probe.NODES, case.gamma.size))
     calls = 0
-    together = together and claims is not None and "y" in claims.arrays
+    own = claims.arrays.get("y") if together and claims is not None else None
+    together = own is not None
     with faults_of("forward", faults):
         for block in _blocks(case):
             steps = line_probe.nodes(radius)[block]
             tried = together and len(steps) > 1
-            phi = _side_by_side(target, case, line, steps, claims) if tried and claims is not None else None
+            phi = _side_by_side(target, case, line, steps, claims, own) if tried else None
             calls += tried + (phi is None) * len(steps)
-            together = phi is not None  # what did not do once is not tried again
+            together, own = phi is not None, None  # what did not do once is not tried again; once is enough
             values[block] = _one_by_one(target, case, line, steps, claims) if phi is None else phi
     facts = {"evaluations": calls, "radius": radius}
     if faults:
@@ -272,20 +273,23 @@ def _one_by_one(target: Target, case: Case, line: _Line, steps: Float, claims: E
     return np.concatenate(phi) - _claimed(case, line, inputs, claims)
 
 
-def _side_by_side(target: Target, case: Case, line: _Line, steps: Float, claims: Evidence) -> Float | None:
+def _side_by_side(
+    target: Target, case: Case, line: _Line, steps: Float, claims: Evidence | None, own: Array | None
+) -> Float | None:
     """Return the same from one call with the steps side by side as channels; None where that is not the same.
 
     Channels of a Batch Normalization do not know of each other. Whether this one's do not is seen at the case itself,
-    which stands among the steps: amid all those other channels, neither first nor last, it has to give the y that it
-    gave alone. The steps are symmetric about the case, and would leave a mean over all of them as it is; so a stranger
-    stands there, too. Alone and amid others y may differ by what two evaluations of a right one may.
+    which stands among the steps: amid all those other channels, neither first nor last, it has to give `own`, the y
+    that it gave alone. The steps are symmetric about the case, and would leave a mean over all of them as it is; so a
+    stranger stands there, too. Alone and amid others y may differ by what two evaluations of a right one may. Without
+    `own` nothing is looked at.
     """
-    half = len(steps) // 2
-    inputs = _moved(case, line, np.concatenate([steps[:half], (0.0, 0.0), steps[half:]]))
-    with np.errstate(over="ignore"):
-        inputs.xs[:, half + 1] = -2 * case.x[::-1]
-        inputs.gammas[half + 1] = -2 * case.gamma[::-1]
-        inputs.betas[half + 1] = -2 * case.beta[::-1]
+    half, guests = len(steps) // 2, 0 if own is None else 2
+    inputs = _moved(case, line, np.concatenate([steps[:half], guests * (0.0,), steps[half:]]))
+    if guests:
+        with np.errstate(over="ignore"):
+            for moved, given in zip(inputs, (case.x, case.gamma, case.beta), strict=True):
+                (moved[:, half + 1] if moved is inputs.xs else moved[half + 1])[...] = -2 * given[::-1]
     n, k, c = inputs.xs.shape[:3]
     merged = inputs.xs.reshape(n, k * c, *inputs.xs.shape[3:])
     faults: list[Fault] = []
@@ -294,9 +298,12 @@ def _side_by_side(target: Target, case: Case, line: _Line, steps: Float, claims:
     if faults or not is_tensor(y, merged.shape):
         return None
     ys = y.reshape(inputs.xs.shape)
-    same = np.abs(np.subtract(ys[:, half], claims.arrays["y"], dtype=np.float64)) <= 2 * allowances(case).y
+    if own is not None:
+        differs = np.abs(np.subtract(ys[:, half], own, dtype=np.float64)) > 2 * allowances(case).y
+        if differs.any() or not np.isfinite(ys[:, half]).all():
+            return None
     phi = _per_channel(ys, case.dy) - _claimed(case, line, inputs, claims)
-    return np.concatenate([phi[:half], phi[half + 2 :]]) if same.all() else None
+    return np.concatenate([phi[:half], phi[half + guests :]])
 
 
 def _forward(target: Target, case: Case, x: Array, gamma: Array, beta: Array) -> Any:
@@ -331,10 +338,12 @@ def _of_part(part: Case, fwd: Forward, vx: Float, vgamma: Float, vbeta: Float) -
     """
     u, axes = UNIT_ROUNDOFF[part.spec.dtype], part.axes
     dy = part.dy.astype(np.float64, copy=False)
-    inv_std = np.where(np.isfinite(fwd.inv_std), fwd.inv_std, 0.0)
+    inv_std, xhat = fwd.inv_std, fwd.xhat
+    if not np.isfinite(inv_std).all():
+        inv_std, xhat = np.where(np.isfinite(inv_std), inv_std, 0.0), np.nan_to_num(xhat)
     gamma, beta = np.abs(part.gamma.astype(np.float64)), np.abs(part.beta.astype(np.float64))
     condition = np.maximum(part.x.max(axis=axes), -part.x.min(axis=axes)).astype(np.float64) * inv_std
-    dy_xhat, dy_abs = dy * np.nan_to_num(fwd.xhat), np.abs(dy)
+    dy_xhat, dy_abs = dy * xhat, np.abs(dy)
     shared = condition * np.abs(dy.sum(axis=axes)) + 0.5 * np.abs(dy_xhat.sum(axis=axes))
     norm = np.sqrt((dy * dy).sum(axis=axes))
     noise = u * (norm * (gamma * (1.0 + condition) + beta) + math.sqrt(fwd.m) * gamma * shared)

@@ -138,7 +138,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
         "shapes": {
             k: np.shape(v) if isinstance(v, np.ndarray | np.generic | float | int) else None for k, v in raw.items()
         },
-        "dtypes": {k: str(v.dtype) for k, v in raw.items() if isinstance(v, np.ndarray | np.generic)},
+        "dtypes": {k: _spelled(v.dtype) for k, v in raw.items() if isinstance(v, np.ndarray | np.generic)},
         "types": {k: class_name(v) for k, v in raw.items()},
         "misfit": misfit,
         "changed": changed,
@@ -156,14 +156,20 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
     return Evidence(name, arrays, facts, faults[0] if faults else None)
 
 
+@lru_cache(maxsize=64)  # NumPy works it out anew each time
+def _spelled(dtype: np.dtype[Any]) -> str:
+    return str(dtype)
+
+
 def _aliased(raw: dict[str, Any], session: Session) -> list[tuple[str, str]]:
     """Return which results lie in the memory of which array that was handed over."""
-    given = session.handed_over()
+    given = {name: now for name, (_, now) in session.handed_over().items() if isinstance(now, np.ndarray)}
     return [
         (result, name)
         for result, value in raw.items()
-        for name, (_, now) in given.items()
-        if isinstance(value, np.ndarray) and isinstance(now, np.ndarray) and np.may_share_memory(value, now)
+        if isinstance(value, np.ndarray)
+        for name, now in given.items()
+        if np.may_share_memory(value, now)
     ]
 
 
