@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-frameworks/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix goldens matrix gallery bench calibrate alarms fuzz clean
+.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix docs reference examples goldens matrix gallery bench bench-gpu power calibrate alarms fuzz release clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,21 @@ fix: $(STAMP)  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv-docs/.installed  ## Build the documentation's site in site/: links are checked, and that no page asks a host
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+	.venv-docs/bin/python -m pytest -m site tests/test_docs.py
+
+.venv-docs/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+reference: $(STAMP)  ## Write docs/reference anew, from checks, bugs, options and types
+	$(BIN)/python scripts/make_reference.py
+
+examples: $(STAMP)  ## Run the documentation's examples, and write what they print into its pages
+	$(BIN)/python scripts/doc_examples.py
+
 goldens: $(STAMP)  ## Compute the 50-digit goldens anew and compare them with the stored ones
 	$(BIN)/python scripts/make_goldens.py --check
 
@@ -67,11 +82,22 @@ matrix: $(STAMP)  ## Write docs/kill-matrix.md and docs/bugs-in-the-wild.md anew
 gallery: $(STAMP)  ## Write docs/gallery and docs/gallery.md anew: what reports look like (needs Chromium)
 	$(BIN)/python scripts/make_gallery.py
 
-bench: $(STAMP)  ## Measure start-up, the default verify and long sweeps (half an hour)
-	$(BIN)/python benchmarks/speed.py
+bench: .venv-frameworks/.bench  ## Measure costs beside other checkers, start-up and long sweeps (over an hour; the machine idle)
+	.venv-frameworks/bin/python benchmarks/bench.py $(SECTIONS)
 
-calibrate: $(STAMP)  ## Count false alarms and misses over many random cases (some 15 minutes)
-	$(BIN)/python benchmarks/calibrate.py
+bench-gpu: .venv-frameworks/.bench  ## Measure a torch target on a GPU, where there is one
+	.venv-frameworks/bin/python benchmarks/gpu.py
+
+power: $(STAMP)  ## Plant errors of all sizes, and write docs/power.md: how large one has to be to be seen (half an hour)
+	$(BIN)/python benchmarks/power.py
+
+calibrate: .venv-frameworks/.bench  ## Count false alarms in a million cases, and error over error bar (half an hour; goes on where it stopped)
+	.venv-frameworks/bin/python benchmarks/calibrate.py
+	.venv-frameworks/bin/python benchmarks/calibrate.py --write
+
+.venv-frameworks/.bench: .venv-frameworks/.installed
+	.venv-frameworks/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
 
 alarms: $(STAMP)  ## Count false alarms of all checks on every right fixture (an hour or more)
 	$(BIN)/python benchmarks/alarms.py
@@ -79,5 +105,15 @@ alarms: $(STAMP)  ## Count false alarms of all checks on every right fixture (an
 fuzz: $(STAMP)  ## Fuzz all readers for an hour or so
 	BNCHECK_FUZZ=long $(BIN)/python -m pytest tests/fuzz
 
+release: $(VENV)/.release  ## Build dist/, and test it with the oldest and newest libraries on each Python (some minutes, network)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	BNCHECK_RELEASE=dist $(BIN)/python -m pytest tests/release
+
+$(VENV)/.release: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,release]'
+	@touch $@
+
 clean:  ## Remove everything that was made
-	rm -rf .venv .venv-frameworks .venv-pytest8 .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-docs .venv-frameworks .venv-pytest8 .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build site

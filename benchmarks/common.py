@@ -27,6 +27,11 @@ def target_of(source: str | Path, name: str = "") -> Target:
     return resolve.target(spec, name or resolve.cards(spec)[0].name)
 
 
+def reached(goal: bool) -> str:
+    """Return what is written beside a goal."""
+    return "met" if goal else "**missed**"
+
+
 Change = Callable[[Any], Any]
 
 

@@ -1,22 +1,13 @@
 """The same Batch Normalization through other gradient checkers and through bncheck.
 
-    python benchmarks/peers.py                      the section of benchmarks/RESULTS.md; needs the extra "peers"
-    python benchmarks/peers.py cost "finite loop" 64x64
-                                                    one figure: units of the code's own forward + backward, forwards
-
-Every checker gets the code as its users would hand it over, at its default settings, with float64 inputs of mean 0 and
-standard deviation 1, gamma and beta away from 1 and 0. A checker that tells a figure and no verdict gets the threshold
-that is written beside it below. One that is not finished within a minute is stopped, and is not tried on larger cases.
+Needs the extra "bench". Every checker gets the code as its users would hand it over, at its default settings, with
+float64 inputs of mean 0 and standard deviation 1, gamma and beta away from 1 and 0. A checker that tells a figure and
+no verdict gets the threshold that is written beside it below.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import statistics
-import subprocess
-import sys
-import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +28,6 @@ from bncheck.driver import judge
 from bncheck.model import GRADIENTS, Outcome, Setup, Target, TargetSpec
 from bncheck.report import Verdict
 
-LIMIT = 60.0
 EPS = 1e-5
 
 Arrays = tuple[Any, Any, Any]
@@ -160,7 +150,7 @@ def autograd_check_grads(code: Code, inputs: Inputs) -> bool:
         return made
 
     defvjp(own, *map(pull, range(3)))
-    check_grads(own, modes=["rev"], order=1)(*inputs.parameters)
+    check_grads(own, (0, 1, 2), modes=["rev"], order=1)(*inputs.parameters)
     return True
 
 
@@ -251,13 +241,10 @@ def accepts(peer: str, code: Code, inputs: Inputs) -> bool:
             return False
 
 
-# -------------------------------------------------------------------------------------------------------------- cost
-
-SHAPES = ("8x4", "64x64", "128x128", "1024x1024", "32x64x28x28", "1000000x100")
-_REPEATS = 5
+# ---------------------------------------------------------------------------------------------- a right implementation
 
 
-def _plain(shape: Sequence[int]) -> tuple[Path, Code]:
+def plain(shape: Sequence[int]) -> tuple[Path, Code]:
     """Return a right implementation of that rank, called without anything between."""
     if len(shape) == 2:
         path, names = CORRECT / "cs231n_staged.py", ("batchnorm_forward", "batchnorm_backward")
@@ -272,72 +259,6 @@ def _plain(shape: Sequence[int]) -> tuple[Path, Code]:
     if len(shape) == 2:
         return path, Code(lambda x, gamma, beta: forward(x, gamma, beta, {"eps": EPS}), backward)
     return path, Code(lambda x, gamma, beta: forward(x, gamma, beta, EPS), backward)
-
-
-def cost(tool: str, shape: str) -> tuple[float, float, int]:
-    """Return seconds of the code's own forward + backward, seconds of a check, and the forwards it called."""
-    sizes = tuple(map(int, shape.split("x")))
-    path, code = _plain(sizes)
-    inputs = Inputs.drawn(sizes)
-
-    def step() -> None:
-        _, cache = code.forward(*inputs.parameters)
-        code.backward(inputs.dy, cache)
-
-    repeats = _REPEATS if inputs.x.size < 1e7 else 1
-    unit = _median(step, 5 * repeats if inputs.x.size < 1e6 else repeats)
-    if tool == OWN:
-        check = _own_check(path, sizes)
-        forwards = check()
-        return unit, _median(check, repeats), forwards
-    code.forwards = 0
-    if not accepts(tool, code, inputs):
-        raise RuntimeError(f"{tool} does not accept a right implementation at {shape}")
-    forwards = code.forwards
-    return unit, _median(lambda: accepts(tool, code, inputs), repeats if tool != "finite loop" else 1), forwards
-
-
-def _own_check(path: Path, sizes: tuple[int, ...]) -> Callable[[], int]:
-    """Return a function that verifies y and all three gradients of one case, and tells how many calls that took."""
-    target, checks = target_of(path), selected(ORACLES, ())
-    case = CaseSpec(n=sizes[0], c=sizes[1], spatial=sizes[2:], eps=EPS)
-
-    def check() -> int:
-        result = judge(target, case, checks)[0]
-        assert all(found.outcome is Outcome.PASS for found in result.judgements.values()), result
-        return result.evaluations
-
-    return check
-
-
-def _median(action: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def costs() -> Iterator[str]:
-    """Yield the table of costs, each figure from a process of its own."""
-    yield from ("| checker | " + " | ".join(SHAPES) + " |", "|---" * (1 + len(SHAPES)) + "|")
-    for tool in (*PEERS, OWN):
-        cells: list[str] = []
-        for shape in SHAPES:
-            command = [sys.executable, __file__, "cost", tool, shape]
-            try:
-                # The unit, the imports, and one check to count the forwards come on top of the timed ones.
-                done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT + 10)
-            except subprocess.TimeoutExpired:
-                cells += ["over a minute"] + ["-"] * (len(SHAPES) - len(cells) - 1)
-                break
-            if done.returncode:
-                cells.append("fails: " + done.stderr.strip().splitlines()[-1][:60])
-                continue
-            unit, seconds, forwards = json.loads(done.stdout)
-            cells.append(f"{seconds / unit:,.0f} ({forwards:,})")
-        yield f"| {tool} | " + " | ".join(cells) + " |"
 
 
 # --------------------------------------------------------------------------------------------------- smallest errors
@@ -363,7 +284,7 @@ def smallest(tool: str, tensor: str, place: str) -> float | None:
 
 
 def _peer_sees(tool: str, tensor: str, change: Change, seed: int) -> bool:
-    code, which = _plain(SMALL)[1], GRADIENTS.index(tensor)
+    code, which = plain(SMALL)[1], GRADIENTS.index(tensor)
 
     def backward(dy: Any, cache: Any) -> Arrays:
         gradients = list(code.backward(dy, cache))
@@ -450,8 +371,6 @@ def false_alarms() -> Iterator[str]:
 
 def section() -> Iterator[str]:
     """Yield the lines of the report."""
-    yield "Cost of one case in units of the code's own forward + backward, and in brackets the forwards called:"
-    yield from ("", *costs(), "")
     yield (
         f"The smallest error, in norms of the tensor, that is seen in each of {DRAWS} draws of 8 x 4, spread over all "
         "of the tensor or put on its largest element:"
@@ -463,12 +382,5 @@ def section() -> Iterator[str]:
     yield from ("", *bugs(), "")
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["cost"]:
-        print(json.dumps(cost(*sys.argv[2:4])))
-    else:
-        print("\n".join(section()))
-
-
 if __name__ == "__main__":
-    main()
+    print("\n".join(section()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from typing import Any
 
 from bncheck.errors import UsageError
@@ -61,8 +62,23 @@ def _data(code: str, found: Judgement) -> list[Any]:
 
 
 def _judgement(values: Any) -> tuple[str, Judgement]:
-    code, letter, *rest = values
-    if type(code) is not str or type(values) is not list or len(rest) > len(_FIELDS):
+    if type(values) is list and len(values) <= _USUAL:
+        return _usual(*values)  # a TypeError if something is no word
+    return _read(*values)
+
+
+@lru_cache(maxsize=4096, typed=True)  # nine in ten checks say the same in all cases
+def _usual(*values: str) -> tuple[str, Judgement]:
+    return _read(*values)
+
+
+# Code, letter, message and tensor: words, and no numbers.
+_USUAL = 4
+
+
+def _read(code: Any, letter: Any, *values: Any) -> tuple[str, Judgement]:
+    rest = list(values)
+    if type(code) is not str or len(rest) > len(_FIELDS):
         raise ValueError(code)
     for at, value in enumerate(rest):
         if type(value) is not _TYPES[at] and (value is not None or at in _NEVER_NONE):

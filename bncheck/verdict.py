@@ -159,8 +159,11 @@ def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bo
     passed = {finding.code for finding in found if finding.outcome is Outcome.PASS}
     deciding = _DECIDING
     if oracles is not None and oracles.backward_is_own_derivative == ABSENT:
-        deciding = _DECIDING - {"BN201", "BN202", "BN203"}
+        deciding = _DECIDING - _DERIVATIVE
     undecided = any(f.outcome is Outcome.INCONCLUSIVE and not _settled(f, passed, deciding) for f in found)
+    # So does one that was skipped on every case: its forward raised, say, wherever it was probed.
+    asked = any(f.code in _DERIVATIVE for f in found)
+    undecided |= asked and oracles is not None and oracles.backward_is_own_derivative == "unknown"
     if undecided or Outcome.PASS not in outcomes or (oracles and oracles.conclusion.startswith("Contradiction")):
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
@@ -169,7 +172,8 @@ def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bo
 # A gradient that is the derivative of a right forward is right, even if no case let it be compared directly; laws, a
 # network and an eval mode that agrees with training follow from what decides the rest, too.
 _IMPLIED = ("BN21", "BN6", "BN8", "BN310")
-_DECIDING = frozenset({"BN101", "BN201", "BN202", "BN203", "BN301", "BN302"})
+_DERIVATIVE = frozenset({"BN201", "BN202", "BN203"})
+_DECIDING = _DERIVATIVE | {"BN101", "BN301", "BN302"}
 
 
 def _settled(finding: Finding, passed: set[str], deciding: frozenset[str]) -> bool:

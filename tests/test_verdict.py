@@ -76,6 +76,14 @@ def test_the_two_oracle_table(outcomes, conclusion):
     assert table(*outcomes).conclusion == conclusion
 
 
+def test_a_derivative_that_was_never_measured_leaves_the_question_open():
+    """So it is with a forward that raises wherever it is probed: the check is skipped on every case."""
+    found = [finding("BN101", P, "y"), finding("BN201", S, "dx"), finding("BN211", P, "dx")]
+    assert verdict.verdict(found, verdict.oracle_table(found), strict=False) is Verdict.INCONCLUSIVE
+    not_asked = [found[0], found[2]]
+    assert verdict.verdict(not_asked, verdict.oracle_table(not_asked), strict=False) is Verdict.PASS
+
+
 def test_a_tensor_of_a_wrong_shape_is_a_no():
     shapes = finding("BN501", F, "dx")
     found = table(P, S, S, shapes)

@@ -1,0 +1,72 @@
+"""All benchmarks, one after another: `make bench` writes benchmarks/RESULTS.md.
+
+python benchmarks/bench.py                 every section; over an hour on an idle machine
+python benchmarks/bench.py costs start     these alone; the others stay as they are
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import date
+
+import common
+import costs
+import peers
+import probe_truth
+import start
+import sweeps
+
+import numpy as np  # isort: skip
+
+PAGE = common.ROOT / "benchmarks" / "RESULTS.md"
+SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "start": ("Start-up and the default verify", start.section),
+    "costs": ("Cost of one case", costs.section),
+    "peers": ("What is seen", peers.section),
+    "probe": ("The line probe beside other derivatives", probe_truth.section),
+    "sweeps": ("Long sweeps", sweeps.section),
+}
+
+
+def measured(name: str) -> str:
+    """Return the text of a section, measured now."""
+    title, section = SECTIONS[name]
+    asked = subprocess.run(("git", "rev-parse", "--short", "HEAD"), cwd=common.ROOT, capture_output=True, text=True)
+    where = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}; "
+        f"{date.today().isoformat()}, at {asked.stdout.strip()}."
+    )
+    return "\n".join([f"## {title}", "", where, "", *section()]).rstrip()
+
+
+def known() -> dict[str, str]:
+    """Return the sections that the page has."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    return dict(re.findall(r"<!-- (\w+) -->\n(.*?)\n<!-- end -->", text, re.DOTALL))
+
+
+def main() -> None:
+    """Measure sections, and write the page after each."""
+    names = sys.argv[1:] or list(SECTIONS)
+    if unknown := set(names) - SECTIONS.keys():
+        sys.exit(f"no section is called {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    for name in names:
+        found = {**known(), name: measured(name)}
+        parts = [f"<!-- {key} -->\n{found[key]}\n<!-- end -->" for key in SECTIONS if key in found]
+        PAGE.write_text("\n\n".join([_HEAD, *parts]) + "\n", encoding="utf-8")
+        print(found[name], flush=True)
+
+
+_HEAD = """# Benchmarks
+
+Measured by `make bench`, each section in one run; ratios are of figures of the same run. What misses its goal is named
+in [the notes](#notes) at the end of `benchmarks/NOTES.md`."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""What checking one case costs, in units of the code's own forward + backward: other checkers and bncheck.
+
+    python benchmarks/costs.py                             the section of benchmarks/RESULTS.md
+    python benchmarks/costs.py cost "finite loop" 64x64    seconds of the code's own steps and of checks, and forwards
+
+Each figure comes from a process of its own. A checker that is not finished within a minute is stopped, and is not tried
+on larger cases.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from common import CORRECT, ORACLES, ROOT, reached, target_of
+from peers import EPS, PEERS, Inputs, accepts, plain
+
+from bncheck.case import CaseSpec
+from bncheck.cases.plan import plan
+from bncheck.checks.catalogue import selected
+from bncheck.driver import judge
+from bncheck.guard import keep_freed_memory, quiet
+from bncheck.model import Outcome
+
+LIMIT = 60.0
+SHAPES = ("8x4", "64x64", "128x128", "1024x1024", "32x64x28x28", "1000000x100")
+GOALS = {"8x4": 20, "64x64": 20}
+GOAL = 15
+OWN = {"bncheck": ORACLES, "bncheck, all checks": ()}
+# A process that bncheck runs keeps what is freed; the code's own steps are timed under the same rule.
+keep_freed_memory()
+
+
+class Cost(NamedTuple):
+    """Seconds of the code's own forward + backward (median), of checks, and the forwards that a check called."""
+
+    unit: float
+    checks: list[float]
+    forwards: int
+
+
+def cost(tool: str, shape: str) -> Cost:
+    """Measure one checker on one case."""
+    sizes = tuple(map(int, shape.split("x")))
+    path, code = plain(sizes)
+    inputs = Inputs.drawn(sizes)
+
+    def step() -> None:
+        _, cache = code.forward(*inputs.parameters)
+        code.backward(inputs.dy, cache)
+
+    few = inputs.x.size >= 1e7
+    unit = statistics.median(timed(step, 3 if few else 51))
+    if tool in OWN:
+        del inputs
+        check = own_check(path, sizes, OWN[tool])
+        forwards = check()
+        return Cost(unit, timed(check, 3 if few else 51), forwards)
+    code.forwards = 0
+    start = time.perf_counter()
+    if not accepts(tool, code, inputs):
+        raise RuntimeError(f"{tool} does not accept a right implementation at {shape}")
+    long = time.perf_counter() - start > 2
+    return Cost(unit, timed(lambda: accepts(tool, code, inputs), 1 if long else 5), code.forwards // (2 if long else 6))
+
+
+def own_check(path: Path, sizes: tuple[int, ...], codes: tuple[str, ...]) -> Callable[[], int]:
+    """Return a function that verifies one case, and tells how many calls of the code that took."""
+    target, checks = target_of(path), selected(codes, ())
+    case = CaseSpec(n=sizes[0], c=sizes[1], spatial=sizes[2:], eps=EPS)
+
+    def check() -> int:
+        with quiet():
+            result = judge(target, case, checks)[0]
+        assert all(found.outcome in (Outcome.PASS, Outcome.SKIP) for found in result.judgements.values()), result
+        return result.evaluations
+
+    return check
+
+
+def timed(action: Callable[[], object], repeats: int) -> list[float]:
+    """Return the seconds of repeated calls."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def table() -> Iterator[str]:
+    """Yield the table of costs."""
+    medians: dict[str, dict[str, float]] = {}
+    yield from ("| checker | " + " | ".join(SHAPES) + " |", "|---" * (1 + len(SHAPES)) + "|")
+    for tool in (*PEERS, *OWN):
+        cells: list[str] = []
+        for shape in SHAPES:
+            command = [sys.executable, __file__, "cost", tool, shape]
+            try:
+                # Imports, the unit and the first check, which counts forwards, come on top of the timed ones.
+                done = subprocess.run(command, capture_output=True, text=True, timeout=2 * LIMIT)
+            except subprocess.TimeoutExpired:
+                break
+            if done.returncode:
+                cells.append("fails: " + done.stderr.strip().splitlines()[-1][:60])
+                continue
+            found = Cost(*json.loads(done.stdout))
+            ratios = sorted(seconds / found.unit for seconds in found.checks)
+            median = medians.setdefault(tool, {})[shape] = statistics.median(ratios)
+            goal = f" {reached(median <= GOALS.get(shape, GOAL))}" if tool == "bncheck" else ""
+            cells.append(f"{_spread(ratios)} ({found.forwards:,}){goal}")
+            if statistics.median(found.checks) > LIMIT:
+                break
+        cells += ["over a minute", *["-"] * len(SHAPES)][: len(SHAPES) - len(cells)]
+        yield f"| {tool} | " + " | ".join(cells) + " |"
+    yield "| goal for bncheck | " + " | ".join(f"at most {GOALS.get(shape, GOAL)}" for shape in SHAPES) + " |"
+    drawn(medians)
+
+
+def _spread(ratios: list[float]) -> str:
+    low, middle, high = (f"{value:,.0f}" for value in (ratios[0], statistics.median(ratios), ratios[-1]))
+    return middle if low == high else f"{low} - {middle} - {high}"
+
+
+def drawn(medians: dict[str, dict[str, float]]) -> None:
+    """Draw the medians."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "costs"
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    for tool, found in medians.items():
+        own = tool == "bncheck"
+        line = {"linewidth": 2.5 if own else 1.2, "marker": "o", "markersize": 4, "color": "black" if own else None}
+        axes.semilogy([SHAPES.index(shape) for shape in found], list(found.values()), label=tool, **line)
+    axes.set_xticks(range(len(SHAPES)), SHAPES)
+    axes.set(xlabel="x", ylabel="cost / (forward + backward)")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8, ncols=2)
+    figure.savefig(ROOT / "benchmarks" / "costs.svg", metadata={"Date": None})
+
+
+# -------------------------------------------------------------------------------------------------------------- memory
+
+LARGE = "1000000x100"
+
+
+def peak(what: str) -> float:
+    """Return the peak GiB of this process after the code's own step on the large case, or after a check of it."""
+    sizes = tuple(map(int, LARGE.split("x")))
+    path, code = plain(sizes)
+    if what == "step":
+        inputs = Inputs.drawn(sizes)
+        _, cache = code.forward(*inputs.parameters)
+        code.backward(inputs.dy, cache)
+    else:
+        own_check(path, sizes, ORACLES)()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def memory() -> Iterator[str]:
+    """Yield what the check of a large case takes beside the code's own step."""
+    peaks = {}
+    for what in ("step", "check"):
+        done = subprocess.run([sys.executable, __file__, "peak", what], capture_output=True, text=True, check=True)
+        peaks[what] = float(done.stdout)
+    rows, columns = map(int, LARGE.split("x"))
+    tensor = rows * columns * 8 / 2**30
+    more = (peaks["check"] - peaks["step"]) / tensor
+    yield (
+        f"Peak memory at {LARGE} float64, where a tensor takes {tensor:.2f} GiB: the code's own step "
+        f"{peaks['step']:.1f} GiB, one check of y and all gradients {peaks['check']:.1f} GiB, {more:+.1f} tensors "
+        f"(goal: at most 4 more, {reached(more <= 4)})."
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- rates
+
+DRAWS = 600
+SMALL = 1000  # elements of x; two draws in three have no more
+
+
+def rates() -> Iterator[str]:
+    """Yield how many random small cases one process judges in a second."""
+    target = target_of(CORRECT / "cs231n_staged.py")
+    drawn_cases = (spec for spec in plan(10 * DRAWS, 0, "float64", (0,)) if spec.recipe == "draw")
+    specs = list(islice((spec for spec in drawn_cases if spec.m * spec.c <= SMALL), DRAWS))
+    yield from (f"| checks, random cases of at most {SMALL} elements | cases/s in process | goal |", "|---|---|---|")
+    for name, codes, goal in (
+        ("BN201 to BN203, the gradients", ("BN201", "BN202", "BN203"), 1000),
+        ("all", (), 400),
+    ):
+        checks = selected(codes, ())
+
+        def sweep() -> None:
+            with quiet():
+                for spec in specs:
+                    judge(target, spec, checks)  # noqa: B023
+
+        speeds = sorted(DRAWS / seconds for seconds in timed(sweep, 5))
+        yield f"| {name} | {_spread(speeds)} | at least {goal}, {reached(statistics.median(speeds) >= goal)} |"
+
+
+def section() -> Iterator[str]:
+    """Yield the lines of the report."""
+    yield (
+        "Cost of one case in units of the code's own forward + backward (minimum - median - maximum), and in brackets "
+        "the forwards that it called. Float64. bncheck's first row is y and all three gradients by both oracles."
+    )
+    yield from ("", *table(), "", "![Cost of one case](costs.svg)", "")
+    yield from (*memory(), "", *rates(), "")
+
+
+def main() -> None:
+    """Print one figure, or the section."""
+    if sys.argv[1:2] == ["cost"]:
+        print(json.dumps(cost(*sys.argv[2:4])))
+    elif sys.argv[1:2] == ["peak"]:
+        print(peak(sys.argv[2]))
+    else:
+        print("\n".join(section()))
+
+
+if __name__ == "__main__":
+    main()
