@@ -37,7 +37,7 @@ from bncheck.options import (
     with_options,
 )
 from bncheck.registry import did_you_mean
-from bncheck.report import Report, Verdict
+from bncheck.report import CHANGED, Report, Verdict
 
 if TYPE_CHECKING:
     from bncheck.executors.base import Executor
@@ -163,7 +163,7 @@ def verify(
         with on_terminal(quiet) as show:
             report = pipeline.run(specs, settings, show, _executor(dask, settings), kept)
         write(report)
-    _finish(report, wanted, quiet)
+    _finish(report, wanted, quiet, journal)
 
 
 @cli.command(epilog=EXIT_HELP)
@@ -254,14 +254,14 @@ def _journal(path: Path | None, settings: Settings, resume: bool) -> Iterator[Jo
     """Yield the journal that was asked for, and say what is to be known of it."""
     if path is None:
         if resume:
-            raise UsageError("--resume goes on with a journal: say which one, --journal FILE")
+            raise UsageError("--resume goes on behind a journal: say which one, --journal FILE")
         yield None
         return
     from bncheck.journal import Journal
 
     with Journal(path, settings, resume) as journal:
         if journal.torn:
-            sys.stderr.write(f"bncheck: the last line of {path} was cut off; its case is run again\n")
+            sys.stderr.write(f"bncheck: the last line of {path} was torn or damaged; its case is run again\n")
         yield journal
 
 
@@ -274,12 +274,18 @@ def _executor(dask: str | None, settings: Settings) -> Executor | None:
     return OnDask(dask, settings)
 
 
-def _finish(report: Report, wanted: Sequence[Output], quiet: bool) -> NoReturn:
+def _finish(report: Report, wanted: Sequence[Output], quiet: bool, journal: Path | None = None) -> NoReturn:
     from bncheck.reporters.outputs import written_to
 
     if not quiet and (where := written_to(wanted)):
         sys.stderr.write(f"{report.verdict.value.upper()}: {where}\n")
+        if journal is not None and report.verdict is Verdict.INTERRUPTED and not _has_changed(report):
+            sys.stderr.write(f"bncheck: the same command with --resume goes on where {journal} ends\n")
     sys.exit(exit_code(report))
+
+
+def _has_changed(report: Report) -> bool:
+    return any(target.stopped == CHANGED for target in report.targets)
 
 
 def exit_code(report: Report) -> int:

@@ -18,6 +18,7 @@ from bncheck.cases.arrays import build, gamma_of
 from bncheck.core.truth import is_nothing
 from bncheck.model import TENSORS, CaseResult, Outcome
 from bncheck.report import Condition, Finding, Trend
+from bncheck.tally import WHOLE
 
 
 class Seen(NamedTuple):
@@ -44,7 +45,7 @@ FEWEST = 3
 
 
 def condition_of(
-    finding: Finding, results: Sequence[CaseResult], tried: Iterable[tuple[str, bool]]
+    finding: Finding, results: Sequence[CaseResult], tried: Iterable[tuple[str, bool]], cases: int = 0
 ) -> Condition | None:
     """Return the condition under which a check fails.
 
@@ -53,22 +54,36 @@ def condition_of(
     finding : Finding
         A failure, or a warning.
     results : sequence of CaseResult
-        The sweep.
+        The sweep; of a long one what was kept of it.
     tried : iterable of (str, bool)
         Replay ids of further cases, and whether the check failed there.
+    cases : int
+        How many the sweep has, where `results` are not all of them.
 
     """
+    whole = cases <= WHOLE
+    # What was kept behind the first results fails in some check: it is no fair sample of what passes in this one.
+    later = () if whole else [r for r in results[WHOLE:] if _outcome(finding.code, r) is finding.outcome]
+    results = results if whole else [*results[:WHOLE], *later]
     judged = {r.case: r.judgements[finding.code] for r in results if finding.code in r.judgements}
     judged = {case: j for case, j in judged.items() if j.outcome in (finding.outcome, Outcome.PASS)}
     known = {case: j.outcome is finding.outcome for case, j in judged.items()}
     if finding.code in _LATER_CALLS:
-        return _of_later_calls(finding.code, known, results)
+        said = _of_later_calls(finding.code, known, results)
+        return said if said is None or whole else replace(said, first=WHOLE, later=len(later))
     swept = [_seen(case, known[case], finding.tensor, True, j.allowed or 0.0) for case, j in judged.items()]
     if len({case.failed for case in swept if case}) < 2:
         return None
     beside = [_seen(case, failed, finding.tensor, False) for case, failed in tried if case not in known]
     found = separating([case for case in [*swept, *beside] if case is not None])
-    return found and replace(found, silent=swept.count(None))
+    if found is None:
+        return None
+    found = replace(found, silent=swept.count(None))
+    return found if whole else replace(found, first=WHOLE, later=len(later))
+
+
+def _outcome(code: str, result: CaseResult) -> Outcome | None:
+    return result.judgements[code].outcome if code in result.judgements else None
 
 
 # Checks that compare a later call with the first one of a fresh layer.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from hashlib import sha256
 from importlib.metadata import version
@@ -43,12 +44,14 @@ class Journal:
     settings : Settings
         Those of the run; a journal that was begun with others is refused.
     resume : bool
-        Whether a file that is there is gone on with, and not refused.
+        Whether a file that is there is resumed, and not refused.
 
     Attributes
     ----------
     torn : bool
-        Whether the last line was cut off as its writer ended; it is taken away, and its case run again.
+        Whether the last line was torn as its writer ended, or is damaged; it is taken away, and its case run again.
+    is_new : bool
+        Whether there was nothing in it.
 
     Raises
     ------
@@ -58,7 +61,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, settings: Settings, resume: bool) -> None:
-        self.path, self.torn = path, False
+        self.path, self.torn, self.is_new = path, False, False
         self._file = _opened(path, resume)  # without a buffer: what had no room must not be tried again at the end
         try:
             with _told(path):
@@ -74,13 +77,15 @@ class Journal:
             record = _record(line)
             if record is None:
                 if good + len(line) < os.fstat(self._file.fileno()).st_size:
-                    raise UsageError(f"{self.path}, line {number}: this is no line of a journal, or it is damaged")
+                    said = "this is no line of a journal, or it is damaged."
+                    raise UsageError(f"{self.path}, line {number}: {said} {self.before(number)}".rstrip())
                 self.torn = True
                 break
             first, good = first or record, good + len(line)
         if first is not None and first != head:
-            raise UsageError(f"{self.path} cannot be gone on with: {_difference(first, head)}")
+            raise UsageError(f"{self.path} cannot be resumed: {_difference(first, head)}")
         self._file.truncate(good)
+        self.is_new = first is None
         if first is None:
             self._write(json.dumps(head))
 
@@ -89,8 +94,15 @@ class Journal:
             while line := file.readline(_LONGEST):
                 yield line
 
-    def results(self, target: str, spec: TargetSpec) -> Iterator[CaseResult]:
-        """Yield the results that a target has, in the order of its cases.
+    def before(self, number: int) -> str:
+        """Return what to do about a line that is wrong: what stands before it is good."""
+        if number == 1:
+            return ""
+        file = shlex.quote(str(self.path))
+        return f"What is before it can be kept: head -n {number - 1} {file} > GOOD.jsonl, and resume from that."
+
+    def results(self, target: str, spec: TargetSpec) -> Iterator[tuple[int, CaseResult]]:
+        """Yield the results that a target has, in the order of its cases, with the numbers of their lines.
 
         Raises
         ------
@@ -100,14 +112,14 @@ class Journal:
         """
         record: Any = None
         source = sum_of(spec)
-        for line in self._lines():
+        for number, line in enumerate(self._lines(), 1):
             found = _record(line)
             if isinstance(found, dict):
                 record = found
                 if _is_of(record, target, spec) and record.get("sum") != source:
                     raise UsageError(f"{target} has changed since {self.path} was begun: its cases ran other code")
             elif isinstance(record, dict) and _is_of(record, target, spec):
-                yield read_result(found)
+                yield number, read_result(found)
 
     def begin(self, target: str, spec: TargetSpec) -> None:
         """Note that what follows is about this target."""
@@ -135,7 +147,7 @@ def _opened(path: Path, resume: bool) -> FileIO:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file that a journal can be")
         if not resume and path.exists() and path.stat().st_size:
-            raise UsageError(f"{path} is there already: --resume goes on with it, or name another file")
+            raise UsageError(f"{path} is there already: --resume goes on behind it, or name another file")
         return open(path, "ab", buffering=0)
 
 

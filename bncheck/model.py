@@ -202,7 +202,9 @@ class Setup:
 class Session(Protocol):
     """One fresh layer or cache of the user's code. Arrays are canonical: (N, C, *spatial), parameters (C,).
 
-    The user's code gets copies of x and dy, which it may spoil.
+    The user's code gets copies of x and dy, which it may spoil. What it returns is copied, since it may be a buffer
+    that it writes into again.
+
     What the user's code returned in a shape that does not fit is handed on as it came, for the checks to judge.
     """
 
@@ -238,6 +240,14 @@ class Saving(Protocol):
 
     def saved(self) -> list[SavedStatistic]:
         """Return those of the last forward."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A session that notes results which lie in the memory of arrays that were handed over."""
+
+    def shared(self) -> list[tuple[str, str]]:
+        """Return which result lay in the memory of which array: ("dbeta", "dy")."""
 
 
 @runtime_checkable

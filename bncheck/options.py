@@ -93,7 +93,10 @@ CASE_OPTIONS = (
     click.option("--seed", type=int, metavar="S", help=f"Seed of the random cases. [default: {DEFAULTS.seed}]"),
     click.option("--dtype", metavar="NAME", help=f"dtype of arrays: {', '.join(DTYPES)}. [default: {DEFAULTS.dtype}]"),
     click.option(
-        "--max-time", type=float, metavar="SECONDS", help="End the cases of a target then; those that ran decide."
+        "--max-time",
+        type=float,
+        metavar="SECONDS",
+        help="Run the cases of a target for so long; those that ran decide.",
     ),
 )
 # Of sweeps so long that they may be ended, or be too much for one machine.
@@ -102,13 +105,16 @@ SWEEP_OPTIONS = (
         "--journal",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Append what each case comes to, so that --resume can go on after an end.",
+        help="Append the result of each case to this file, so that a sweep that ended early can be resumed.",
     ),
-    click.option("--resume", is_flag=True, help="Go on behind the cases that the journal has."),
+    click.option(
+        "--resume", is_flag=True, help="Take the results that the journal has, and run the cases behind them."
+    ),
     click.option(
         "--dask",
         metavar="[ADDRESS|local]",
-        help="Share the cases among the workers of a Dask cluster: tcp://host:8786, or one made here. Extra: dask.",
+        help="Share the cases among the workers of a Dask cluster: the address of its scheduler, tcp://HOST:8786, or "
+        "local to begin one here (on one machine --jobs is quicker). Needs the extra dask.",
     ),
 )
 RUN_OPTIONS = (
@@ -127,7 +133,7 @@ RUN_OPTIONS = (
         "--memory",
         type=float,
         metavar="GIB",
-        help="Memory that each process may take. [default: that of the machine]",
+        help="GiB of memory that each process may take on top of what it starts with. [default: the machine's]",
     ),
     click.option("--strict/--no-strict", default=None, help="Whether warnings fail. [default: no-strict]"),
 )

@@ -21,6 +21,7 @@ from bncheck.model import UNDECLARED, CaseResult, Outcome, TargetCard, TargetSpe
 from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.settings import Settings
 from bncheck.sweep import Show, Sweep
+from bncheck.tally import Tally
 from bncheck.tasks import Begun, Diagnosed, Discovered, Event, Refused, Shown, Task, Written
 
 
@@ -192,9 +193,8 @@ class Job:
         if isinstance(answer, Discovered):
             return answer.cards
         if isinstance(answer, Refused):
-            return TargetReport(
-                self.spec.source, Verdict.ERROR, error=answer.message, stub=answer.stub, discovery=answer.trace
-            )
+            error = _with_limit(answer.message, self.settings)
+            return TargetReport(self.spec.source, Verdict.ERROR, error=error, stub=answer.stub, discovery=answer.trace)
         if isinstance(answer, Died) and tried:
             return TargetReport(self.spec.source, Verdict.FAIL, findings=(_fatal(answer.how),))
         if isinstance(answer, Died):
@@ -233,7 +233,7 @@ class Job:
         reasons: list[Event | Died | Abandoned] = []
         self.executor.run(Task("sweep", self.spec, self.settings, card.name), reasons.append)
         reason = next((r.message for r in reasons if isinstance(r, Refused)), "it cannot be run")
-        return _refused(card, reason)
+        return _refused(card, _with_limit(reason, self.settings))
 
     def _swept(self, card: TargetCard, cases: Iterator[str], planned: int, show: Show | None = None) -> Sweep:
         """Return the sweep of a target."""
@@ -264,9 +264,8 @@ class Job:
             except KeyboardInterrupt:  # what the sweep has shown is known
                 sweep.interrupted = True
         by_code = {show.code: show for show in shown}
-        found = tuple(_located(finding, by_code.get(finding.code), seen.kept) for finding in found)
-        if sweep.abandoned:
-            found = tuple(_with_abandoned(finding, sweep.abandoned) for finding in found)
+        found = tuple(_located(finding, by_code.get(finding.code), seen) for finding in found)
+        found = tuple(_limited(_with_abandoned(finding, sweep), self.settings) for finding in found)
         # What was seen before an interruption may say "wrong"; it cannot say "right".
         alone = card.conventions is not None and card.conventions.forward_only
         oracles = None if sweep.interrupted else verdict.oracle_table(told, forward_only=alone)
@@ -290,7 +289,9 @@ class Job:
             defined=card.defined,
             planned=sweep.planned,
             stopped=sweep.stopped,
-            digest="" if sweep.interrupted else seen.digest,
+            digest=seen.digest,
+            journal=str(self.journal.path) if self.journal is not None else "",
+            resumed=sweep.resumed,
         )
 
     def _diagnosed(self, card: TargetCard, found: Sequence[Finding], results: Sequence[CaseResult]) -> list[Diagnosed]:
@@ -323,15 +324,15 @@ def _exhibited(found: Sequence[Finding], results: Sequence[CaseResult]) -> dict[
     return wanted
 
 
-def _located(finding: Finding, shown: Shown | None, results: Sequence[CaseResult]) -> Finding:
+def _located(finding: Finding, shown: Shown | None, seen: Tally) -> Finding:
     """Return a finding with its smallest case, which cases it holds in, and which elements it concerns."""
     if shown is None or shown.judgement is None:
         return finding
     from bncheck.condition import condition_of, trend_of
 
     # A case of its own says nothing about others.
-    condition = condition_of(finding, results, shown.tried) if len(results) > 1 else None
-    trend = trend_of(finding, condition, results) if finding.outcome is Outcome.FAIL else None
+    condition = condition_of(finding, seen.kept, shown.tried, seen.cases) if seen.cases > 1 else None
+    trend = trend_of(finding, condition, seen.kept) if finding.outcome is Outcome.FAIL else None
     return replace(_with_exhibit(finding, shown), condition=condition, trend=trend)
 
 
@@ -364,10 +365,25 @@ def _with_exhibit(finding: Finding, shown: Shown) -> Finding:
     )
 
 
-def _with_abandoned(finding: Finding, cases: int) -> Finding:
-    if finding.code != "BN506":
+def _with_abandoned(finding: Finding, sweep: Sweep) -> Finding:
+    if finding.code != "BN506" or not sweep.abandoned:
         return finding
-    return replace(finding, message=f"{finding.message}; after several such ends {cases} cases were not run")
+    ends = "one such end" if sweep.ends == 1 else f"{sweep.ends} such ends"
+    return replace(finding, message=f"{finding.message}; after {ends} {sweep.abandoned} cases were not run")
+
+
+def _limited(finding: Finding, settings: Settings) -> Finding:
+    """Return a finding with the limit of memory, where it was too little for the code."""
+    if finding.outcome not in (Outcome.FAIL, Outcome.WARN):
+        return finding
+    return replace(finding, message=_with_limit(finding.message, settings))
+
+
+def _with_limit(said: str, settings: Settings) -> str:
+    """Return what was said of code, with the limit of memory where it is that there was not enough."""
+    if settings.memory is None or "MemoryError" not in said:
+        return said
+    return f"{said.removesuffix('.')}; --memory {settings.memory:g} (GiB) was the limit{'.' * said.endswith('.')}"
 
 
 def _fatal(how: str) -> Finding:

@@ -11,6 +11,8 @@ from bncheck.model import Conventions, Outcome
 from bncheck.model import SourceLine as SourceLine
 
 SCHEMA = "bncheck.report/1"
+# Why a sweep ended that cannot be resumed: its journal has results of other code.
+CHANGED = "the file was changed while its cases ran"
 
 
 class Verdict(StrEnum):
@@ -128,7 +130,8 @@ class Condition:
 
     `failing` of `having` cases that have it fail, and `failing_others` of `others` that have it not. Cases are counted
     where the check could decide, and where there was something to compute: `silent` is the number of cases in which the
-    tensor cancels to nothing, whatever the code does.
+    tensor cancels to nothing, whatever the code does. Of a sweep that was too long to be kept whole, these are the
+    `first` cases, and `later` of those behind them that fail; `first` is 0 where they are all cases.
     """
 
     words: str
@@ -137,13 +140,17 @@ class Condition:
     failing_others: int
     others: int
     silent: int = 0
+    first: int = 0
+    later: int = 0
 
     @property
     def sentence(self) -> str:
         """The condition and the counts in one phrase."""
         others = f", in {self.failing_others} of {self.others} others" if self.others else ""
         silent = f" ({self.silent} cannot show it)" if self.silent else ""
-        return f"{self.words}: in {self.failing} of {self.having} cases{others}{silent}"
+        later = f" and {self.later} later failures" if self.later else ""
+        which = f", of the first {self.first:,} cases{later}" if self.first else ""
+        return f"{self.words}: in {self.failing} of {self.having} cases{others}{silent}{which}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +243,8 @@ class TargetReport:
     `stub` marks code that is not written yet, `own_fault` an error of bncheck itself; `discovery` tells line by line
     what was bound, tried, kept and dropped; `defined` is where the target begins in the source, None where that is not
     known. Of `planned` cases `cases` were run, and `stopped` tells why these are fewer; `digest` is the SHA-256 of all
-    judgements of all cases, in their order: the same numbers give the same digest wherever they were computed.
+    judgements of these cases, in their order: the same numbers give the same digest wherever they were computed.
+    `journal` is the file that their results were appended to, "" without one; `resumed` of them were read from it.
     """
 
     name: str
@@ -258,6 +266,8 @@ class TargetReport:
     planned: int = 0
     stopped: str = ""
     digest: str = ""
+    journal: str = ""
+    resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -314,9 +324,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is, for whoever shows it: cases done of total, failures so far, for the named target."""
+    """How far a run is, for whoever shows it: cases done of total, failures so far, for the named target.
+
+    Of the cases done `read` were run before, and come from a journal.
+    """
 
     target: str
     done: int
     total: int
     failures: int
+    read: int = 0

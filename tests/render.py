@@ -97,8 +97,9 @@ def hostile() -> TargetReport:
     shown = Exhibit(HOSTILE, 1e-5, {HOSTILE: ArrayData((1,), (1.0,))}, (compare("dx", HOSTILE, (1,), (1.0,), (2.0,)),))
     diagnosis = Diagnosis("BUG01", "some-fault", HOSTILE, HOSTILE, "dx", 1.0, HOSTILE)
     return TargetReport(
-        HOSTILE, Verdict.FAIL, conventions, oracles, (found,), (diagnosis,), (shown,), 3, replay=HOSTILE
-    )
+        HOSTILE, Verdict.FAIL, conventions, oracles, (found,), (diagnosis,), (shown,), 3, replay=HOSTILE,
+        journal=HOSTILE, resumed=1,
+    )  # fmt: skip
 
 
 def not_finite() -> TargetReport:

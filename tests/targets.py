@@ -41,19 +41,34 @@ class _Session:
     def __init__(self, functions, setup):
         self._forward, self._backward = functions
         self._setup = setup
-        self._handed = {}
+        self._handed, self._shared = {}, []
 
     def forward(self, x, mode="train"):
         setup, given = self._setup, x.copy()
         self._handed |= {name: (a.copy(), a) for name, a in (("gamma", setup.gamma), ("beta", setup.beta))}
         self._handed["x"] = (x, given)
         y, self._cache = self._forward(given, setup.gamma, setup.beta, setup.eps)
-        return y
+        self._note({"y": y})
+        return np.array(y) if isinstance(y, np.ndarray) else y
 
     def backward(self, dy):
         given = dy.copy()
         self._handed["dy"] = (dy, given)
-        return self._backward(given, self._cache)
+        found = self._backward(given, self._cache)
+        self._note(found._asdict())
+        return found
+
+    def _note(self, results):
+        self._shared += [
+            (result, name)
+            for result, value in results.items()
+            if isinstance(value, np.ndarray)
+            for name, (_, now) in self._handed.items()
+            if np.may_share_memory(value, now)
+        ]
+
+    def shared(self):
+        return self._shared
 
     def handed_over(self):
         return self._handed

@@ -15,6 +15,7 @@ from bncheck.case import CaseSpec
 from bncheck.condition import MOST_POINTS, Seen, condition_of, separating, trend_of
 from bncheck.model import CaseResult, Gradients, Judgement, Outcome
 from bncheck.report import Condition, Finding
+from bncheck.tally import WHOLE
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -212,6 +213,25 @@ def test_cases_in_which_nothing_can_be_wrong_are_counted_apart():
     assert condition_of(found, results, []).sentence == "N odd: in 30 of 30 cases, in 0 of 30 others"
     told = condition_of(found, [*results, judged(1, Outcome.PASS)], [])  # of one value dx is 0, whatever the code does
     assert told.sentence == "N odd: in 30 of 30 cases, in 0 of 30 others (1 cannot show it)"
+
+
+def judged(seed, n, outcome):
+    return CaseResult(CaseSpec(seed=seed, n=n, c=3).id, {"BN101": Judgement(outcome, "", "y", 0.0, 1e-12)})
+
+
+def test_a_condition_of_a_long_sweep_is_that_of_its_first_cases_and_of_later_failures():
+    """A case behind them that passes was kept since it fails elsewhere: it is no counterexample of any weight."""
+    found = Finding("BN101", "y-matches-reference", Outcome.FAIL, "error", "off", "y")
+    results = [judged(i, 3 + i % 60, Outcome.FAIL if i % 2 == 0 else Outcome.PASS) for i in range(WHOLE)]
+    later = [judged(i, 5, Outcome.FAIL) for i in range(WHOLE, WHOLE + 7)]
+    beside = [judged(WHOLE + 50, 7, Outcome.PASS)]
+    told = condition_of(found, [*results, *later, *beside], [], 5000)
+    counts = "in 507 of 507 cases, in 0 of 500 others"
+    assert told.sentence == f"N odd: {counts}, of the first 1,000 cases and 7 later failures"
+    assert condition_of(found, results, [], 5000).sentence == (
+        "N odd: in 500 of 500 cases, in 0 of 500 others, of the first 1,000 cases"
+    )
+    assert condition_of(found, results, [], WHOLE).sentence == "N odd: in 500 of 500 cases, in 0 of 500 others"
 
 
 def test_chance_patterns_have_no_condition():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -14,13 +15,14 @@ from zlib import crc32
 
 import pytest
 
-from bncheck import pipeline
+from bncheck import pipeline, sweep
 from bncheck.errors import UsageError
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated
 from bncheck.journal import Journal, sum_of
 from bncheck.model import Declared, TargetSpec
 from bncheck.report import Verdict
+from bncheck.reporters.parts import of_journal
 from bncheck.settings import Settings
 
 RIGHT = Path(__file__).parent.parent / "fixtures" / "correct" / "cs231n_staged.py"
@@ -104,7 +106,7 @@ def test_more_cases_are_those_before_and_some_behind(source, path):
 def test_a_journal_is_not_written_over(source, path):
     run(source, path)
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is there already: --resume goes on with it"):
+    with pytest.raises(UsageError, match="is there already: --resume goes on behind it"):
         run(source, path)
     assert path.read_bytes() == before
 
@@ -181,7 +183,7 @@ def test_other_code_is_refused(source, path):
 )
 def test_what_is_no_journal_of_this_bncheck_is_refused(source, path, record):
     path.write_bytes(line(record) + line({}))
-    with pytest.raises(UsageError, match="cannot be gone on with"):
+    with pytest.raises(UsageError, match="cannot be resumed"):
         run(source, path, resume=True)
 
 
@@ -196,8 +198,94 @@ def test_results_of_other_cases_are_refused(source, path):
     run(source, path)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
-    with pytest.raises(UsageError, match="has other cases than it was begun with"):
+    cases = [json.loads(whole)[1][0] for whole in lines[2:]]
+    said = rf"run\.jsonl, line 3 is case {cases[1]}, expected {cases[0]}: a line is missing or doubled"
+    with pytest.raises(UsageError, match=said):
         run(source, path, resume=True)
+
+
+def doubled(lines):
+    return [*lines[:9], lines[8], *lines[9:]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "number"),
+    [
+        (doubled, 10),
+        (lambda lines: [*lines[:9], *lines[10:]], 10),
+        (lambda lines: [*lines[:5], b"\n", *lines[5:]], 6),
+        (lambda lines: [lines[0], b"\n", *lines[1:]], 2),
+    ],
+    ids=["doubled", "missing", "damaged", "damaged at once"],
+)
+def test_the_way_out_of_a_damaged_journal_that_is_told_leads_out(source, path, spoil, number):
+    whole, _ = run(source, path)
+    path.write_bytes(b"".join(spoil(path.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(UsageError, match=rf"line {number}\b") as refused:
+        run(source, path, resume=True)
+    told = re.search(r"What is before it can be kept: (head -n .*) > GOOD\.jsonl, and resume", str(refused.value))
+    path.with_name("GOOD.jsonl").write_bytes(subprocess.run(told[1], shell=True, capture_output=True).stdout)
+    again, ran = run(source, path.with_name("GOOD.jsonl"), resume=True)
+    assert (again.digest, ran) == (whole.digest, SETTINGS.cases - max(0, number - 3))
+
+
+def test_a_last_line_that_is_whole_and_wrong_is_run_again(source, path):
+    whole, _ = run(source, path)
+    *lines, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines, last.replace(b'"p"', b'"f"', 1)]))
+    again, ran = run(source, path, resume=True)
+    assert (again.digest, ran) == (whole.digest, 1)
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 2])
+def test_a_report_and_its_journal_have_the_same_cases_when_time_is_over(source, path, jobs):
+    settings = replace(SETTINGS, cases=100_000, max_time=0.7)
+    with Journal(path, settings, False) as journal:
+        place = Isolated(20.0, jobs) if jobs else InProcess()
+        (report,) = pipeline.run([TargetSpec(str(source))], settings, None, place, journal).targets
+    assert report.stopped == "--max-time 0.7 was over"
+    assert 0 < report.cases == lines_of(path) - 2
+
+
+def test_a_report_tells_what_was_read_from_its_journal_and_how_to_go_on(source, path):
+    partial, _ = run(source, path, show=stop_at(8))
+    assert (partial.journal, partial.resumed) == (str(path), 0)
+    assert of_journal(partial) == f"The same command with --resume goes on where {path} ends."
+    again, _ = run(source, path, resume=True)
+    assert again.resumed == 8
+    assert of_journal(again) == f"8 of 20 cases were read from {path}."
+
+
+def test_a_sweep_whose_file_was_changed_is_not_to_be_resumed(monkeypatch, source, path):
+    monkeypatch.setattr(sweep, "PART", 10)
+
+    def save(progress):
+        if progress.done == 5:
+            source.write_text(RIGHT.read_text() + "\n# mended\n")
+
+    report, _ = run(source, path, show=save)
+    assert (report.verdict, report.cases) == (Verdict.INTERRUPTED, 10)
+    assert of_journal(report) == ""
+
+
+def test_progress_tells_what_was_read(source, path):
+    run(source, path, show=stop_at(8))
+    seen = []
+    run(source, path, resume=True, show=lambda progress: seen.append((progress.done, progress.read)))
+    assert seen == [(n, min(n, 8)) for n in range(1, 21)]
+
+
+def test_a_target_that_a_journal_does_not_know_is_said_to_begin(source, path, capsys):
+    other = source.with_name("other.py")
+    other.write_text(RIGHT.read_text())
+    run(source, path)
+    run(source, path, resume=True)
+    assert capsys.readouterr().err == ""
+    run(other, path, resume=True)
+    told = f"bncheck: {path} has no cases of other.py::batchnorm_forward; they begin here\n"
+    assert capsys.readouterr().err == told
+    run(other, path, resume=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_two_runs_do_not_write_one_journal(path):
@@ -220,7 +308,8 @@ def test_a_full_disk_ends_the_sweep_with_what_is_known(source, path):
                 journal._file = FileIO("/dev/full", "a")
 
         (report,) = pipeline.run([TargetSpec(str(source))], SETTINGS, fill, InProcess(), journal).targets
-    assert (report.verdict, report.cases) == (Verdict.INTERRUPTED, 7)
+    assert (report.verdict, report.cases) == (Verdict.INTERRUPTED, 6)
+    assert lines_of(path) == 2 + 6
     assert report.stopped == f"the journal {path}: No space left on device"
     assert run(source, path, resume=True)[0].cases == 20
 
@@ -264,7 +353,7 @@ def test_an_interrupt_in_the_middle_of_writing_leaves_no_gap(source, path):
 
         journal.add = interrupted
         (partial,) = pipeline.run([TargetSpec(str(source))], settings, None, Isolated(20.0, 2), journal).targets
-    assert (partial.verdict, lines_of(path)) == (Verdict.INTERRUPTED, 62)
+    assert (partial.verdict, partial.cases, lines_of(path)) == (Verdict.INTERRUPTED, 60, 62)
     assert run(source, path, settings, resume=True)[1] == 340
 
 
@@ -328,12 +417,25 @@ def test_an_interrupted_run_leaves_a_whole_journal(source, path, number):
         process.send_signal(number)
         out, _ = process.communicate()
     assert process.returncode == 130
-    assert "INTERRUPTED" in out
     count = lines_of(path) - 2
+    assert re.search(rf"^INTERRUPTED bn\.py::batchnorm_forward: .* on {count:,} cases", out)
     settings = Settings(cases=count + 50, select=("BN101",))
     report, ran = run(source, path, settings, resume=True)
     assert ran == 50
     assert report.digest == run(source, path.with_name("o"), settings)[0].digest
+
+
+def test_an_interrupted_run_with_a_file_for_its_report_says_how_to_go_on(source, path):
+    line = [sys.executable, "-m", "bncheck", "verify", str(source), "--journal", str(path), "--cases", "100000"]
+    line += ["--select", "BN101", "-o", str(path.with_name("r.json"))]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while lines_of(path) < 50:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == f"bncheck: the same command with --resume goes on where {path} ends"
 
 
 def test_no_room_for_the_journal_is_said_in_the_report(source, path):
@@ -349,11 +451,11 @@ def test_no_room_for_the_journal_is_said_in_the_report(source, path):
     with command(source, path, "--cases", "60", "--resume") as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert err == f"bncheck: the last line of {path} was cut off; its case is run again\n"
+    assert err == f"bncheck: the last line of {path} was torn or damaged; its case is run again\n"
 
 
 def test_resume_wants_a_journal(source):
     line = [sys.executable, "-m", "bncheck", "verify", str(source), "--resume"]
     done = subprocess.run(line, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "bncheck: --resume goes on with a journal: say which one, --journal FILE\n"
+    assert done.stderr == "bncheck: --resume goes on behind a journal: say which one, --journal FILE\n"

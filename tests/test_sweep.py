@@ -1,8 +1,8 @@
 """Sweeps that end before their time, and sweeps in parts."""
 
+import signal
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +12,9 @@ from bncheck.executors.isolated import Isolated
 from bncheck.model import TargetSpec
 from bncheck.report import Verdict
 from bncheck.reporters import REPORTERS, Style
+from bncheck.reporters.parts import ended
 from bncheck.settings import Settings
+from bncheck.tally import Tally
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 RIGHT, WRONG = FIXTURES / "correct" / "cs231n_staged.py", FIXTURES / "buggy" / "dx_gamma_lost.py"
@@ -67,7 +69,22 @@ def test_what_is_given_up_is_all_that_is_left(monkeypatch, tmp_path):
     source.write_text(text.replace(head, f"{head}    if x.shape[0] == 16:\n        __import__('os')._exit(3)\n", 1))
     (target,) = verify(source, cases=1000).targets
     died = next(finding for finding in target.findings if finding.code == "BN506")
-    assert f"after several such ends {1000 - target.cases} cases were not run" in died.message
+    ends = died.counts["fail"]
+    assert ends >= 3
+    assert f"after {ends} such ends {1000 - target.cases} cases were not run" in died.message
+    assert ended(target) == f"{target.cases:,} of 1,000 cases were run: its process ended {ends} times."
+
+
+def test_code_that_raises_is_no_end_of_its_process(tmp_path):
+    source = tmp_path / "bn.py"
+    text = RIGHT.read_text()
+    head = next(line for line in text.splitlines(True) if line.startswith("def "))
+    inside = "    if x.shape[0] == 63: raise MemoryError\n    if x.shape[0] == 16: __import__('os')._exit(3)\n"
+    source.write_text(text.replace(head, head + inside, 1))
+    (target,) = verify(source, cases=300, select=("BN506",)).targets
+    died = next(finding for finding in target.findings if finding.code == "BN506")
+    assert died.counts["fail"] > 3
+    assert target.stopped == "its process ended 3 times"
 
 
 def test_a_file_that_can_be_imported_once_decides_no_case_that_did_not_run(monkeypatch, tmp_path):
@@ -85,7 +102,7 @@ def test_a_file_that_can_be_imported_once_decides_no_case_that_did_not_run(monke
     died = next(finding for finding in target.findings if finding.code == "BN506")
     assert died.counts["fail"] == 2  # the case that ended it, and the import behind
     assert target.cases < 60
-    assert f"{300 - target.cases} cases were not run" in died.message
+    assert f"after 2 such ends {300 - target.cases} cases were not run" in died.message
 
 
 def test_a_file_that_is_saved_while_it_runs_is_not_mixed(monkeypatch, tmp_path):
@@ -115,18 +132,44 @@ def test_ctrl_c_while_failures_are_shown_keeps_what_was_found():
     assert any(finding.code == "BN211" for finding in report.targets[0].findings)
 
 
-def test_time_that_is_over_does_not_hide_ctrl_c(monkeypatch):
-    """What is known is told after an interrupt, and the clock may have run out meanwhile."""
-    clock = [0.0]
-    monkeypatch.setattr(sweep, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-
+@pytest.mark.parametrize("jobs", [0, 1, 2])
+def test_the_digest_of_an_interrupted_sweep_is_that_of_the_cases_that_ran(jobs):
     def interrupt(progress):
-        if progress.done == 60:
-            time.sleep(1.0)  # the other process goes on
-            clock[0] = 1000.0
+        if progress.done == 30:
+            time.sleep(0.5)  # other processes go on
             raise KeyboardInterrupt
 
-    settings = Settings(cases=4000, max_time=500.0)
-    report = pipeline.run([TargetSpec(str(RIGHT))], settings, interrupt, Isolated(20.0, 2))
-    assert report.verdict is Verdict.INTERRUPTED
-    assert report.targets[0].cases >= 60
+    place = Isolated(20.0, jobs) if jobs else InProcess()
+    (target,) = pipeline.run([TargetSpec(str(RIGHT))], Settings(cases=200), interrupt, place).targets
+    assert (target.verdict, target.cases) == (Verdict.INTERRUPTED, 30)
+    assert target.digest == verify(RIGHT, InProcess(), cases=30).targets[0].digest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_a_result_is_counted_waits_until_it_is(monkeypatch, number):
+    """A tally that was left in the middle would be of no case, or of half of one."""
+    add = Tally.add
+
+    def interrupted(tally, result):
+        if tally.cases == 7:
+            signal.raise_signal(number)
+        add(tally, result)
+
+    monkeypatch.setattr(Tally, "add", interrupted)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        (target,) = verify(RIGHT, InProcess(), cases=20).targets
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert (target.verdict, target.cases) == (Verdict.INTERRUPTED, 8)
+
+
+def test_a_second_ctrl_c_does_not_wait(monkeypatch):
+    def stuck(tally, result):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it went on")
+
+    monkeypatch.setattr(Tally, "add", stuck)
+    assert verify(RIGHT, InProcess(), cases=20).verdict is Verdict.INTERRUPTED

@@ -12,7 +12,7 @@ import numpy as np
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
 from bncheck.adapters.protocol import Clearing, Differentiating, Parameters, Reading, Results, Run
 from bncheck.core.precision import kind
-from bncheck.model import Conventions, Gradients, SavedStatistic, Saving, Setup
+from bncheck.model import GRADIENTS, Conventions, Gradients, SavedStatistic, Saving, Setup
 
 if TYPE_CHECKING:
     from bncheck.case import Array
@@ -93,12 +93,13 @@ _NO_GRADIENTS = Gradients(None, None, None)
 class FoundSession:
     """One fresh layer or cache; the user's constructor runs at the first forward, when the number of axes is known."""
 
-    __slots__ = ("_given", "_hints", "_reading", "_run", "_setup", "_way", "_ways")
+    __slots__ = ("_given", "_hints", "_reading", "_run", "_setup", "_shared", "_way", "_ways")
 
     def __init__(self, reading: Reading, ways: Mapping[int, Way], setup: Setup, hints: Hints) -> None:
         self._reading, self._ways, self._setup, self._hints = reading, ways, setup, hints
         self._run: Run | None = None
         self._given: dict[str, tuple[Any, Any]] = {}
+        self._shared: list[tuple[str, str]] = []
 
     def forward(self, x: Array, mode: str = "train") -> Any:
         """Run the user's forward; return y in the canonical layout, or what came if its shape does not fit."""
@@ -109,7 +110,9 @@ class FoundSession:
         place = self._way.layout
         given = in_memory(place.user(x), self._setup.memory)
         self._given["x"] = (x, given)
-        return canonical(run.forward(given, mode == "train"), place, given.shape)
+        y = run.forward(given, mode == "train")
+        self._note("y", y)
+        return canonical(y, place, given.shape)
 
     def backward(self, dy: Array) -> Gradients:
         """Run the user's backward; return dx in the canonical layout and the parameters' gradients as (C,)."""
@@ -133,11 +136,28 @@ class FoundSession:
     def _gradients(self, run: Run, dy: Array, found: Results) -> Gradients:
         """Return what a backward handed over in the canonical layout."""
         dx, dgamma, dbeta = found
+        for name, gradient in zip(GRADIENTS, found, strict=True):
+            self._note(name, gradient)
         place, size = self._way.layout, self._setup.gamma.size
         misfit = grown("gamma", run.gamma, dgamma, size) or grown("beta", run.beta, dbeta, size)
         scale = dy.size // size if self._hints.averaged else 1
         dgamma, dbeta = (summed(per_channel(gradient, size), scale) for gradient in (dgamma, dbeta))
         return Gradients(canonical(dx, place, place.user(dy).shape), dgamma, dbeta, misfit)
+
+    def _note(self, name: str, result: Any) -> None:
+        """Note in the memory of which array that was handed over a result lies; what is returned is a copy."""
+        if isinstance(result, np.ndarray) and self._run is not None:
+            given = {**{key: now for key, (_, now) in self._given.items()}, "gamma": self._run.gamma}
+            given["beta"] = self._run.beta
+            self._shared += [
+                (name, key)
+                for key, now in given.items()
+                if isinstance(now, np.ndarray) and np.may_share_memory(result, now)
+            ]
+
+    def shared(self) -> list[tuple[str, str]]:
+        """Return which results lay in the memory of which array that was handed over."""
+        return self._shared
 
     def second(self, dy: Array, v: Array) -> Any:
         """Return the gradient of ``sum(v * dx)`` with respect to x, after a forward; None if none is offered."""

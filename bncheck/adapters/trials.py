@@ -348,8 +348,8 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
         "ones. Is the layout another one? Then give it (--layout)."
     )
     said = f"{type(error).__name__}: {guard.one_line(error)}{place}."
-    # A name that is not defined is not for want of another layout.
+    # A name that is not defined, or memory that is not there, is not for want of another layout.
     return TargetError(
         f"{candidate.forward_name} raised in every way it was tried: {said}"
-        + advice * (not isinstance(error, NameError | SystemExit))
+        + advice * (not isinstance(error, NameError | SystemExit | MemoryError))
     )

@@ -78,18 +78,30 @@ def forward(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, eps: float, axes: A
     """
     rows = Rows(x, axes)
     g, b = rows.parameter("gamma", gamma), rows.parameter("beta", beta)
-    x0 = rows.data[:, :1]
-    shifted = rows.data - x0
-    mu_shifted = shifted.mean(axis=1, keepdims=True)
-    xc = shifted - mu_shifted
-    var = (xc * xc).mean(axis=1, keepdims=True)
+    mu, xc, var = _centred(rows)
     inv_std = 1.0 / np.sqrt(var + eps)
     xhat = xc * inv_std
     y = g * xhat + b
     per_channel = rows.per_channel
-    return Forward(
-        rows.back(y), rows.back(xhat), per_channel(x0 + mu_shifted), per_channel(var), per_channel(inv_std), rows.m
-    )
+    return Forward(rows.back(y), rows.back(xhat), per_channel(mu), per_channel(var), per_channel(inv_std), rows.m)
+
+
+def variance(x: ArrayLike, axes: Axes = (0,)) -> Array:
+    """Return the biased variance of every channel, in the parameters' shape: :func:`forward`'s, without the rest.
+
+    `x`, `axes` and errors are those of :func:`forward`.
+    """
+    rows = Rows(x, axes)
+    return rows.per_channel(_centred(rows)[2])
+
+
+def _centred(rows: Rows) -> tuple[Array, Array, Array]:
+    """Return mean, deviations and biased variance of each row."""
+    x0 = rows.data[:, :1]
+    xc = rows.data - x0
+    mu_shifted = xc.mean(axis=1, keepdims=True)
+    xc -= mu_shifted
+    return x0 + mu_shifted, xc, np.square(xc).mean(axis=1, keepdims=True)
 
 
 def backward(dy: ArrayLike, fwd: Forward, gamma: ArrayLike, axes: Axes = (0,)) -> Gradients:

@@ -30,7 +30,8 @@ Hear = Callable[[Event | Died | Abandoned], None]
 class Executor(Protocol):
     """Performs tasks. A case that kills its worker is told as Died and left out; the sweep goes on behind it.
 
-    After several deaths the rest is told as Abandoned. What `hear` raises ends a task, not the executor.
+    After several deaths the rest is told as Abandoned. What `hear` raises ends a task, not the executor. Of a task that
+    ends so, or by an interrupt, nothing more is told: what is known of cases further on would leave a gap before them.
     """
 
     def run(self, task: Task, hear: Hear) -> None:

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -102,19 +102,13 @@ class Isolated:
     def _share(self, task: Task, hear: Hear) -> None:
         """Perform a sweep in all workers, and tell what happens in the order of its cases, as one alone would."""
         sweep = _SharedSweep(task, self._places)
-        try:
-            while (answer := sweep.next()) is not None:
-                hear(answer)
-                if isinstance(answer, Died) and sweep.deaths == DEATHS:
-                    hear(Abandoned())
-                    self.close()
-                    return
-            sweep.wait_for_first()
-        except KeyboardInterrupt:
-            with suppress(Exception):  # that the time is over, or the disk full, is nothing beside it
-                for answer in sweep.known():
-                    hear(answer)
-            raise
+        while (answer := sweep.next()) is not None:
+            hear(answer)
+            if isinstance(answer, Died) and sweep.deaths == DEATHS:
+                hear(Abandoned())
+                self.close()
+                return
+        sweep.wait_for_first()
 
     def __enter__(self) -> Self:
         # The worker loads its libraries while the caller does its own.
@@ -167,10 +161,6 @@ class _SharedSweep:
         answer = self._answers.pop(self.left.pop(0))
         self.deaths += isinstance(answer, Died)
         return answer
-
-    def known(self) -> list[Answer]:
-        """Return the answers that were not told yet, for cases further on."""
-        return [self._answers[case] for case in self.left if case in self._answers]
 
     def _take(self, told: _Told) -> Answer | None:
         """Keep what was told; return it if nothing can follow it."""

@@ -97,7 +97,7 @@ class OnDask:
         except Exception as error:  # whatever Dask raises where there is nobody, or no way to reach him
             if self._address == "local":
                 raise UsageError(f"no Dask cluster can be made here: {type(error).__name__}: {error}") from error
-            raise UsageError(f"no Dask scheduler answers at {self._address}: {type(error).__name__}") from error
+            raise UsageError(f"no Dask scheduler answered at {self._address} within {_ANSWER:g} seconds") from error
 
     def _check(self) -> None:
         """Refuse a cluster whose workers have another bncheck, or do not see the files of this machine."""
@@ -120,10 +120,9 @@ class OnDask:
             return
         chunks = [replace(task, cases=task.cases[at : at + _CHUNK]) for at in range(0, len(task.cases), _CHUNK)]
         futures = [self._submitted(chunk) for chunk in chunks]
-        deaths, untold = 0, list(futures)
+        deaths = 0
         try:
             for chunk, future in zip(chunks, futures, strict=True):
-                del untold[0]
                 for answer in self._answers(chunk, future):
                     hear(answer)
                     deaths += isinstance(answer, Died)
@@ -132,12 +131,6 @@ class OnDask:
                     if deaths == DEATHS:
                         hear(Abandoned())
                         return
-        except KeyboardInterrupt:
-            with suppress(Exception):  # that the time is over, or the disk full, is nothing beside it
-                for future in untold:
-                    for line in future.result() if future is not None and future.status == "finished" else ():
-                        hear(read_event(line))
-            raise
         finally:
             with suppress(Exception):  # nobody is there to be told
                 self._client.cancel([future for future in futures if future is not None])

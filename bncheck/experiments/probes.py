@@ -14,6 +14,7 @@ distance 1/sqrt(b) >= 1 from 0 whatever the case: what the line probe's radii ar
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -242,35 +243,49 @@ class _Inputs(NamedTuple):
 def _moved(case: Case, line: _Line, steps: Float) -> _Inputs:
     """Return x, gamma and beta at each step."""
     dtype = case.x.dtype
-    xs = steps.reshape(-1, *[1] * (case.x.ndim - 1)) * line.vx[:, None]
-    xs += case.x[:, None]
+    xs = np.empty((len(case.x), len(steps), *case.x.shape[1:]))
+    t = steps.reshape(-1, *[1] * (case.x.ndim - 1))
+    for rows in _rows(xs):
+        np.multiply(t, line.vx[rows, None], out=xs[rows])
+        xs[rows] += case.x[rows, None]
     gammas = case.gamma + steps[:, None] * line.vgamma
     betas = case.beta + steps[:, None] * line.vbeta
     return _Inputs(xs.astype(dtype, copy=False), gammas.astype(dtype, copy=False), betas.astype(dtype, copy=False))
 
 
-def _claimed(case: Case, line: _Line, inputs: _Inputs, claims: Evidence | None) -> Float:
-    """Return how much phi changes for each step if the claimed gradients are right, shape (steps, C)."""
-    change = np.zeros(inputs.gammas.shape)
-    if claims is not None:
-        known = claims.arrays
-        if "dx" in known and line.vx.any():
-            change += _per_channel(np.subtract(inputs.xs, case.x[:, None], dtype=np.float64), known["dx"])
-        if "dgamma" in known:
-            change += np.subtract(inputs.gammas, case.gamma, dtype=np.float64) * known["dgamma"]
-        if "dbeta" in known:
-            change += np.subtract(inputs.betas, case.beta, dtype=np.float64) * known["dbeta"]
-    return change
+def _rows(xs: Array) -> Iterator[slice]:
+    """Yield what has so many elements that three arrays of it stay in the second cache."""
+    step = max(1, _CACHED // max(1, xs.size // len(xs)))
+    yield from (slice(i, i + step) for i in range(0, len(xs), step))
+
+
+_CACHED = 2**15
+
+
+def _residual(case: Case, ys: Array, inputs: _Inputs, claims: Evidence | None) -> Float:
+    """Return phi at each step less what it changes by if the claimed gradients are right, shape (steps, C)."""
+    known = {} if claims is None else claims.arrays
+    phi = np.zeros(inputs.gammas.shape)
+    for rows in _rows(ys):
+        phi += _per_channel(ys[rows], case.dy[rows])
+        if "dx" in known:
+            phi -= _per_channel(np.subtract(inputs.xs[rows], case.x[rows, None], dtype=np.float64), known["dx"][rows])
+    if "dgamma" in known:
+        phi -= np.subtract(inputs.gammas, case.gamma, dtype=np.float64) * known["dgamma"]
+    if "dbeta" in known:
+        phi -= np.subtract(inputs.betas, case.beta, dtype=np.float64) * known["dbeta"]
+    return phi
 
 
 def _one_by_one(target: Target, case: Case, line: _Line, steps: Float, claims: Evidence | None) -> Float:
     """Return phi less what the claims make of it, (steps, C), from one call for each step."""
     inputs = _moved(case, line, steps)
-    phi = [
-        _per_channel(_forward(target, case, x, gamma, beta)[:, None], case.dy)
-        for x, gamma, beta in zip(np.moveaxis(inputs.xs, 1, 0), inputs.gammas, inputs.betas, strict=True)
-    ]
-    return np.concatenate(phi) - _claimed(case, line, inputs, claims)
+    phi = []
+    for i in range(len(steps)):
+        one = _Inputs(inputs.xs[:, i : i + 1], inputs.gammas[i : i + 1], inputs.betas[i : i + 1])
+        y = _forward(target, case, one.xs[:, 0], one.gammas[0], one.betas[0])
+        phi.append(_residual(case, y[:, None], one, claims))
+    return np.concatenate(phi)
 
 
 def _side_by_side(
@@ -302,7 +317,7 @@ def _side_by_side(
         differs = np.abs(np.subtract(ys[:, half], own, dtype=np.float64)) > 2 * allowances(case).y
         if differs.any() or not np.isfinite(ys[:, half]).all():
             return None
-    phi = _per_channel(ys, case.dy) - _claimed(case, line, inputs, claims)
+    phi = _residual(case, ys, inputs, claims)
     return np.concatenate([phi[:half], phi[half + guests :]])
 
 

@@ -15,7 +15,7 @@ from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.guard import changes_noted, class_name, faults_of, printing_counted
-from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, SavedStatistic, Saving, Session, Setup, Target
+from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, SavedStatistic, Saving, Setup, Sharing, Target
 
 
 @experiment("training")
@@ -123,9 +123,6 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
             raw["y"] = session.forward(case.x)
             saved = session.saved() if isinstance(session, Saving) else []
         if not faults:
-            # A forward that hands out its own buffer may overwrite it later: keep the value that it returned.
-            aliased = _aliased(raw, session)
-            raw["y"] = _copied(raw["y"])
             if not target.conventions.forward_only:
                 with faults_of("backward", faults):
                     if beside:
@@ -133,7 +130,7 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
                     *gradients, misfit = session.backward(case.dy)
                     raw.update(zip(GRADIENTS, gradients, strict=True))
             changed = [k for k, (before, now) in session.handed_over().items() if not _same(before, now)]
-            aliased += _aliased(raw, session)
+            aliased = session.shared() if isinstance(session, Sharing) else []
     facts = {
         "shapes": {
             k: np.shape(v) if isinstance(v, np.ndarray | np.generic | float | int) else None for k, v in raw.items()
@@ -161,28 +158,9 @@ def _spelled(dtype: np.dtype[Any]) -> str:
     return str(dtype)
 
 
-def _aliased(raw: dict[str, Any], session: Session) -> list[tuple[str, str]]:
-    """Return which results lie in the memory of which array that was handed over."""
-    given = {name: now for name, (_, now) in session.handed_over().items() if isinstance(now, np.ndarray)}
-    return [
-        (result, name)
-        for result, value in raw.items()
-        if isinstance(value, np.ndarray)
-        for name, now in given.items()
-        if np.may_share_memory(value, now)
-    ]
-
-
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) and value.size <= _LARGEST else value
-
-
-# No result has more elements: broadcast from one element, an array can have more than memory has room for.
-_LARGEST = 1 << 28
-
-
 def _same(before: Any, now: Any) -> bool:
-    return bool(np.array_equal(before, now, equal_nan=True))
+    # Nearly always they are the same, and without NaN: looking for NaN takes longer than all the rest.
+    return bool(np.array_equal(before, now)) or bool(np.array_equal(before, now, equal_nan=True))
 
 
 def is_tensor(value: Any, shape: tuple[int, ...]) -> bool:

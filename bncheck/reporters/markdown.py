@@ -9,7 +9,7 @@ from bncheck.report import Comparison, Diagnosis, Exhibit, Finding, Report, Targ
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.markup import cell, code, fenced, prose, words
 from bncheck.reporters.matrices import inline, ratio
-from bncheck.reporters.parts import ended, is_expected, meaning, roots
+from bncheck.reporters.parts import ended, is_expected, meaning, of_journal, roots
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     ORACLES,
@@ -55,6 +55,7 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[str]
         yield words(target.oracles.conclusion)
     yield words(ended(target))
     yield from (prose(sentence) for sentence in meaning(target, report))
+    yield words(of_journal(target))
     for diagnosis in target.diagnoses:
         yield from _diagnosis(target, diagnosis)
     loud = roots(target, *_LOUD)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bncheck.model import Outcome
-from bncheck.report import Diagnosis, Finding, Report, SourceLine, TargetReport, Verdict
+from bncheck.report import CHANGED, Diagnosis, Finding, Report, SourceLine, TargetReport, Verdict
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import count
 
@@ -39,12 +39,26 @@ def meaning(target: TargetReport, report: Report) -> Iterator[str]:
     elif target.stub and not target.error:
         yield "It returns nothing or raises NotImplementedError. Fill it in, then verify it again."
     elif target.verdict is Verdict.ERROR and target.discovery and not target.stub and not target.own_fault:
+        if "MemoryError" in target.error:
+            return  # however it is called
         yield "An adapter of a few lines tells how to call it: bncheck init --adapter."
 
 
 def ended(target: TargetReport) -> str:
     """Return why not all cases were run, in a sentence that names files of the user's; "" where they were."""
     return f"{target.cases:,} of {count(target.planned, 'case')} were run: {target.stopped}." if target.stopped else ""
+
+
+def of_journal(target: TargetReport) -> str:
+    """Return which cases come from a journal and how to go on, in sentences that name the file; "" without one."""
+    sentences = []
+    if target.resumed:
+        were = "was" if target.resumed == 1 else "were"
+        sentences.append(f"{target.resumed:,} of {count(target.cases, 'case')} {were} read from {target.journal}.")
+    ended_early = target.verdict is Verdict.INTERRUPTED or target.cases < target.planned
+    if target.journal and ended_early and target.stopped != CHANGED:
+        sentences.append(f"The same command with --resume goes on where {target.journal} ends.")
+    return " ".join(sentences)
 
 
 def _why_undecided(target: TargetReport, report: Report) -> str:

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bncheck.report import Progress
 from bncheck.reporters.wording import clean
+
+if TYPE_CHECKING:
+    from rich.console import OverflowMethod
 
 Show = Callable[[Progress], None]
 # Below these columns there is no room for a bar beside numbers and a name, or for anything beside the numbers.
@@ -31,7 +34,8 @@ def on_terminal(quiet: bool) -> Iterator[Show | None]:
 
     console = Console(stderr=True)
     # The rest of the line is for the name; a bar and the time that has gone give way on a narrow screen.
-    name = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="crop"))
+    cut: OverflowMethod = "crop" if console.options.ascii_only else "ellipsis"
+    name = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow=cut))
     failing = TextColumn("{task.fields[failing]}", table_column=Column(no_wrap=True))
     wide = (BarColumn(bar_width=12), TimeElapsedColumn()) if console.width >= _ROOMY else ()
     times = (TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True)) if console.width >= _NARROW else ()
@@ -40,8 +44,9 @@ def on_terminal(quiet: bool) -> Iterator[Show | None]:
         task = bar.add_task("starting", total=None, rate="", failing="")
 
         def show(progress: Progress) -> None:
-            if progress.done == 1:
-                bar.reset(task)  # of another target: rates and times begin anew
+            if progress.done == 1 or progress.done == progress.read:
+                # Another target, or what a journal has, which is read faster than it runs: rates begin anew.
+                bar.reset(task, completed=progress.done)
             speed = bar.tasks[0].speed
             rate = f"{speed:.0f} cases/s, left:" if speed else ""
             bar.update(

@@ -15,7 +15,7 @@ from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
 from bncheck.reporters.findings import show_findings
-from bncheck.reporters.parts import ended, meaning, tally
+from bncheck.reporters.parts import ended, meaning, of_journal, tally
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     DASH,
@@ -96,6 +96,8 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
     said: list[RenderableType] = [
         indented(Text(sentence, style="dim" * bool(target.error))) for sentence in meaning(target, report)
     ]
+    if journal := of_journal(target):
+        said.append(indented(Text(clean(journal, style.ascii, longest=len(journal)))))
     if target.verdict is not Verdict.INCONCLUSIVE:
         yield from said
     for diagnosis in target.diagnoses:

@@ -8,7 +8,8 @@ import pytest
 import targets
 from judging import SPEC, complaints, judged, roots
 
-from bncheck.model import Outcome
+from bncheck.adapters import resolve
+from bncheck.model import Outcome, TargetSpec
 
 CODES = ["BN511", "BN512", "BN513", "BN514"]
 
@@ -179,6 +180,34 @@ def test_a_result_in_the_memory_of_what_was_handed_over_fails_alone():
     assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, "dbeta")
     assert judgement.message == "dbeta lies in the memory of dy: who changes one changes both"
     assert roots(target, one) == {"BN504"}
+    assert judged("BN504", target).outcome is Outcome.PASS
+
+
+VIEW = """
+import numpy as np
+
+
+def batchnorm_forward(x, gamma, beta, eps=1e-5):
+    mu, var = x.mean(0), x.var(0)
+    xhat = (x - mu) / np.sqrt(var + eps)
+    return gamma * xhat + beta, (xhat, gamma, var, eps)
+
+
+def batchnorm_backward(dout, cache):
+    xhat, gamma, var, eps = cache
+    dxhat = dout * gamma
+    dx = (dxhat - dxhat.mean(0) - xhat * (dxhat * xhat).mean(0)) / np.sqrt(var + eps)
+    return dx, (dout * xhat).sum(0), dout[0] if len(dout) == 1 else dout.sum(0)
+"""
+
+
+def test_the_memory_of_results_is_looked_at_before_they_are_copied(tmp_path):
+    path = tmp_path / "view.py"
+    path.write_text(VIEW, encoding="utf-8")
+    spec = TargetSpec(str(path))
+    target = resolve.target(spec, resolve.cards(spec)[0].name)
+    judgement = judged("BN504", target, replace(SPEC, n=1))
+    assert judgement.message == "dbeta lies in the memory of dy: who changes one changes both"
     assert judged("BN504", target).outcome is Outcome.PASS
 
 

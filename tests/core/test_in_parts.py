@@ -40,7 +40,6 @@ def test_statistics_are_those_of_the_whole(case):
     fwd, found = truth(case).forward, statistics(case)
     np.testing.assert_array_equal(found.var, fwd.var)
     np.testing.assert_array_equal(found.inv_std, fwd.inv_std)
-    assert found.m == fwd.m
 
 
 @pytest.mark.parametrize("tensor", TENSORS)

@@ -10,7 +10,9 @@ from bncheck import driver, pipeline
 from bncheck.errors import UsageError
 from bncheck.executors.in_process import InProcess
 from bncheck.model import TargetSpec
+from bncheck.pipeline import put_together
 from bncheck.report import Verdict
+from bncheck.reporters import REPORTERS, Style
 from bncheck.settings import Settings
 from bncheck.tasks import Task
 
@@ -30,8 +32,24 @@ def hungry(tmp_path):
 def test_more_memory_than_allowed_is_a_finding(hungry):
     (target,) = pipeline.run([TargetSpec(str(hungry))], Settings(cases=4, memory=1.0)).targets
     assert target.verdict is not Verdict.PASS
-    assert "MemoryError" in f"{target.error} {[finding.message for finding in target.findings]}"
+    assert "MemoryError" in target.error
+    assert target.error.endswith("; --memory 1 (GiB) was the limit.")
+    said = REPORTERS.get("plain")(put_together([target], Settings()), Style(200))
+    assert "layout" not in target.error
+    assert "An adapter of a few lines" not in said
     assert pipeline.run([TargetSpec(str(hungry))], Settings(cases=4, memory=16.0)).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("memory", [1.0, None])
+def test_a_case_that_asks_for_more_memory_names_the_limit_if_one_was_given(tmp_path, memory):
+    path = tmp_path / "bn.py"
+    head = next(line for line in RIGHT.read_text().splitlines(True) if line.startswith("def "))
+    inside = "    if len(x) == 63: np.empty(2**50)\n"
+    path.write_text(RIGHT.read_text().replace(head, head + inside, 1))
+    (target,) = pipeline.run([TargetSpec(str(path))], Settings(cases=60, memory=memory, select=("BN506",))).targets
+    (found,) = target.findings
+    assert "forward raised MemoryError" in found.message
+    assert found.message.endswith("; --memory 1 (GiB) was the limit") is (memory is not None)
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.01, -1.0, 1e11, float("inf"), float("nan")])

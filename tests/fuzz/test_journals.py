@@ -54,7 +54,7 @@ def results_or_refused(file, content):
     file.write_bytes(content)
     try:
         with Journal(file, SETTINGS, resume=True) as journal:
-            return list(journal.results(TARGET, SPEC))
+            return [result for _, result in journal.results(TARGET, SPEC)]
     except UsageError as error:
         said = str(error)
     assert 0 < len(said) < 400 + len(str(file))

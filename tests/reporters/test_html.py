@@ -180,6 +180,7 @@ def test_both_oracles_are_explained_where_both_are_asked():
 
 STRICT = dataclasses.replace(REPORTS["warn"].targets[0], verdict=Verdict.FAIL)
 UNREAD = dataclasses.replace(REPORTS["error"].targets[0], discovery=("nothing fits",))
+RESUMED = dataclasses.replace(REPORTS["interrupted"].targets[0], journal="k.jsonl", resumed=8)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,7 @@ UNREAD = dataclasses.replace(REPORTS["error"].targets[0], discovery=("nothing fi
         (report(STRICT), "Nothing is wrong, but --strict asks that nothing is warned of either."),
         (report(UNREAD), "An adapter of a few lines tells how to call it: bncheck init --adapter."),
         (REPORTS["interrupted"], "Stopped after 34 cases; nothing is known about the others."),
+        (report(RESUMED), "8 of 34 cases were read from k.jsonl. The same command with --resume goes on where"),
         (REPORTS["inconclusive"], "What may help: --dtype float64 makes rounding smaller; --cases makes more cases"),
         (REPORTS["contradiction"], "the two oracles contradict each other."),
     ],

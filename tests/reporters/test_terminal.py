@@ -8,7 +8,7 @@ import pytest
 from render import HOSTILE, REPORTS, broken, finding, hostile, inconclusive, misprinted, report, right, stub, warned
 
 from bncheck.model import Outcome
-from bncheck.report import TargetReport, Verdict
+from bncheck.report import CHANGED, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.specimen import CASE, specimen
 
@@ -36,6 +36,22 @@ def test_no_line_is_longer_than_the_screen_but_the_replay_command(name, width):
 @pytest.mark.parametrize("name", sorted(set(REPORTS) - {"several", "hostile"}))
 def test_a_target_fits_one_screen(name, width):
     assert plain(REPORTS[name], width=width).count("\n") <= 40
+
+
+@pytest.mark.parametrize("form", ["rich", "plain", "markdown"])
+def test_what_a_journal_has_to_do_with_a_report_is_said(form):
+    def told(**facts):
+        known = {"cases": 1200, "planned": 1200, "journal": "k2.jsonl", "resumed": 425}
+        target = replace(right(), **{**known, **facts})
+        return " ".join(REPORTERS.get(form)(report(target), Style(100)).split())
+
+    assert "425 of 1,200 cases were read from k2.jsonl." in told()
+    assert "--resume" not in told()
+    on = "The same command with --resume goes on where k2.jsonl ends."
+    assert on in told(verdict=Verdict.INTERRUPTED)
+    assert on in told(planned=2000, stopped="--max-time 6 was over", resumed=0)
+    assert "--resume" not in told(verdict=Verdict.INTERRUPTED, stopped=CHANGED)
+    assert "--resume" not in told(verdict=Verdict.INTERRUPTED, journal="", resumed=0)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

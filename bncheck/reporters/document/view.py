@@ -11,7 +11,7 @@ from bncheck.report import Comparison, Diagnosis, Exhibit, Finding, Report, Targ
 from bncheck.reporters.document import formulas, tiles
 from bncheck.reporters.manual import typical_causes
 from bncheck.reporters.matrices import Pane, how_many_differ, inline, panes
-from bncheck.reporters.parts import ended, meaning, tally
+from bncheck.reporters.parts import ended, meaning, of_journal, tally
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import (
     DASH,
@@ -86,7 +86,7 @@ def target_view(target: TargetReport, report: Report, place: int) -> dict[str, A
         "word": verdict_in_words(target),
         "role": ROLES.get(target.verdict, "warn"),
         "why": in_one_line(target),
-        "meaning": [*filter(None, (ended(target),)), *meaning(target, report)],
+        "meaning": list(filter(None, (ended(target), *meaning(target, report), of_journal(target)))),
         "facts": list(_facts(target, report)),
         "conventions": conventions_in_words(conventions) if conventions is not None else [],
         "notes": conventions.notes if conventions is not None else (),
