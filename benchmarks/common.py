@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ CORRECT, BUGGY = ROOT / "fixtures" / "correct", ROOT / "fixtures" / "buggy"
 ORACLES = ("BN101", "BN201", "BN202", "BN203", "BN211", "BN212", "BN213")
 
 
+@cache
 def target_of(source: str | Path, name: str = "") -> Target:
     """Return a target of a source: the one of that name, or the first."""
     spec = TargetSpec(str(source))

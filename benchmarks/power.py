@@ -80,17 +80,33 @@ def _is_there(spec: CaseSpec, tensor: str) -> bool:
 
 def seen(job: Job) -> tuple[Job, list[tuple[bool, dict[float, bool]]]]:
     """Return for each of its cases whether it is an ordinary one, and at which sizes the error is seen."""
-    target, checks = target_of(TARGET), selected(ORACLES, ())
-    found = []
     with quiet():
-        for spec in cases(job):
-            sizes = {}
-            for size in sizes_for(job.dtype):
-                wrong = Planted(target, job.tensor, grown(size, job.place))
-                judgements = judge(wrong, spec, checks)[0].judgements.values()
-                sizes[size] = any(judgement.outcome is Outcome.FAIL for judgement in judgements)
-            found.append((ordinary(spec), sizes))
-    return job, found
+        return job, [(ordinary(spec), seen_on(spec, job)) for spec in cases(job)]
+
+
+def seen_on(spec: CaseSpec, job: Job) -> dict[float, bool]:
+    """Return at which sizes the error is seen on a case.
+
+    The edge is found by halving. Every size within two steps of it is tried, smaller ones count as not seen, larger
+    ones as seen.
+    """
+    target, checks = target_of(TARGET), selected(ORACLES, ())
+    sizes = sizes_for(job.dtype)
+    tried: dict[int, bool] = {}
+
+    def is_seen(at: int) -> bool:
+        if at not in tried:
+            wrong = Planted(target, job.tensor, grown(sizes[at], job.place))
+            judgements = judge(wrong, spec, checks)[0].judgements.values()
+            tried[at] = any(judgement.outcome is Outcome.FAIL for judgement in judgements)
+        return tried[at]
+
+    low, high = 0, len(sizes)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_seen(middle) else (middle + 1, high)
+    near = range(max(0, low - 2), min(len(sizes), low + 2))
+    return {size: is_seen(at) if at in near else at >= low for at, size in enumerate(sizes)}
 
 
 def ordinary(spec: CaseSpec) -> bool:

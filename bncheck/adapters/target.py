@@ -103,16 +103,28 @@ class FoundSession:
 
     def forward(self, x: Array, mode: str = "train") -> Any:
         """Run the user's forward; return y in the canonical layout, or what came if its shape does not fit."""
-        run = self._run
-        if run is None:
-            self._way = self._ways[x.ndim]
-            run = self._run = start(self._reading, self._way, self._setup)
+        run = self._started(x)
         place = self._way.layout
         given = in_memory(place.user(x), self._setup.memory)
         self._given["x"] = (x, given)
         y = run.forward(given, mode == "train")
         self._note("y", y)
         return canonical(y, place, given.shape)
+
+    def evaluate(self, x: Array) -> Any:
+        """Do the same for who needs neither x nor y for long: x may be spoiled, and y is no copy."""
+        run = self._started(x)
+        place = self._way.layout
+        given = place.user(x)
+        if self._setup.memory != "C" or not given.flags.c_contiguous:
+            given = in_memory(given, self._setup.memory)
+        return canonical(run.forward(given, True), place, given.shape, copy=False)
+
+    def _started(self, x: Array) -> Run:
+        if self._run is None:
+            self._way = self._ways[x.ndim]
+            self._run = start(self._reading, self._way, self._setup)
+        return self._run
 
     def backward(self, dy: Array) -> Gradients:
         """Run the user's backward; return dx in the canonical layout and the parameters' gradients as (C,)."""
@@ -216,19 +228,16 @@ def start(reading: Reading, way: Way, setup: Setup) -> Run:
     return reading.start(Parameters(gamma, beta, setup.eps, setup.momentum))
 
 
-def canonical(value: Any, place: Layout, shape: tuple[int, ...]) -> Any:
+def canonical(value: Any, place: Layout, shape: tuple[int, ...], *, copy: bool = True) -> Any:
     """Return a copy of a result in the canonical layout if it is like an array of that shape, else what came.
 
-    A copy, because some code hands out the same buffer at each call.
+    A copy, because some code hands out the same buffer at each call; without `copy` it is one where that is needed.
     """
-    if not isinstance(value, np.ndarray):
-        array = as_array(value)
-        if array is None or array.shape != shape:
-            return value
-        return np.array(place.canonical(array), order="C")
-    if value.shape != shape:
+    array = value if isinstance(value, np.ndarray) else as_array(value)
+    if array is None or array.shape != shape:
         return value
-    return np.array(place.canonical(value), order="C")
+    found = place.canonical(array)
+    return np.array(found, order="C") if copy else np.ascontiguousarray(found)
 
 
 def per_channel(value: Any, size: int) -> Any:

@@ -92,7 +92,7 @@ def rounding_bounds(
     rows = Rows(x, axes)
     fwd = forward(x, gamma, beta, eps, axes) if fwd is None else fwd
     g_, b_ = np.abs(rows.parameter("gamma", gamma)), np.abs(rows.parameter("beta", beta))
-    mu, var, inv_std = (rows.parameter("statistics", p) for p in (fwd.mu, fwd.var, fwd.inv_std))
+    mu, var, inv_std = (rows.parameter("statistics", p) for p in (np.abs(fwd.mu), fwd.var, fwd.inv_std))
     xhat, x_abs = np.abs(Rows(fwd.xhat, axes).data), np.abs(rows.data)
     if np.shape(dy) != np.shape(x):
         raise ShapeError(f"dy has shape {np.shape(dy)}, but x has shape {np.shape(x)}")
@@ -104,21 +104,34 @@ def rounding_bounds(
     d_var = d_var + tiny
     q = d_var * inv_std**2
     r = np.where(q < 0.5, 1 / np.sqrt(1 - np.minimum(q, 0.5)) - 1, UNBOUNDED) + 3 * u
-    d_xhat = d_mu * inv_std + xhat * (r + 2 * u)
-    d_y = g_ * d_xhat + 3 * u * g_ * inv_std * (x_abs + np.abs(mu)) + 2 * u * (g_ * xhat + b_) + 2 * tiny * (1 + g_)
-
+    # d_xhat is s + t |xhat| with a constant s and t for each channel, and so are its means; with them all bounds are
+    # sums of a few multiples of |xhat|, |x| and |dy|.
+    s, t = d_mu * inv_std, r + 2 * u
     mean_dy = dy_abs.mean(axis=1, keepdims=True)
     mean_dy_xhat = (dy_abs * xhat).mean(axis=1, keepdims=True)
-    mean_dy_d_xhat = (dy_abs * d_xhat).mean(axis=1, keepdims=True)
-    d_dbeta = m * g * mean_dy
-    d_dgamma = m * (g * mean_dy_xhat + mean_dy_d_xhat)
-    d_bracket = g * mean_dy + (d_xhat + d_mu * inv_std) * mean_dy_xhat + xhat * (g * mean_dy_xhat + mean_dy_d_xhat)
-    d_dx = g_ * inv_std * (d_bracket + (3 * r + 4 * u) * (dy_abs + mean_dy + xhat * mean_dy_xhat))
-    d_dbeta, d_dgamma = d_dbeta + m * tiny, d_dgamma + m * tiny * (1 + inv_std)
-    d_dx = d_dx + 2 * tiny * (1 + g_) * (1 + inv_std) ** 2 * (1 + xhat * (1 + inv_std))
-    return Bounds(
-        rows.back(2 * d_y), rows.back(2 * d_dx), rows.per_channel(2 * d_dgamma), rows.per_channel(2 * d_dbeta)
+    mean_dy_d_xhat = s * mean_dy + t * mean_dy_xhat
+    d_y = _sum(
+        g_ * s + 3 * u * g_ * inv_std * mu + 2 * u * b_ + 2 * tiny * (1 + g_),
+        (g_ * t + 2 * u * g_, xhat),
+        (3 * u * g_ * inv_std, x_abs),
     )
+    d_dbeta = m * g * mean_dy + m * tiny
+    d_dgamma = m * (g * mean_dy_xhat + mean_dy_d_xhat) + m * tiny * (1 + inv_std)
+    outer, common, spoilt = g_ * inv_std, 3 * r + 4 * u, 2 * tiny * (1 + g_) * (1 + inv_std) ** 2
+    d_dx = _sum(
+        outer * (g * mean_dy + 2 * s * mean_dy_xhat + common * mean_dy) + spoilt,
+        (outer * ((t + g + common) * mean_dy_xhat + mean_dy_d_xhat) + spoilt * (1 + inv_std), xhat),
+        (outer * common, dy_abs),
+    )
+    return Bounds(rows.back(d_y), rows.back(d_dx), rows.per_channel(2 * d_dgamma), rows.per_channel(2 * d_dbeta))
+
+
+def _sum(constant: Array, *terms: tuple[Array, Array]) -> Array:
+    """Return twice the sum of a constant and of multiples of arrays; factors are columns, one entry for each row."""
+    result = 2 * constant
+    for factor, rows in terms:
+        result = result + (2 * factor) * rows
+    return result
 
 
 class StatisticsBounds(NamedTuple):

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 Float = NDArray[np.float64]
 
-# As many nodes are evaluated side by side as have this many elements, and at least one: arrays of 1 MiB stay in the
+# As many nodes are evaluated side by side as have this many elements, and at least one: half a MiB stays in the
 # second cache, and a probe never holds more than a few tensors of the input's size.
-_BLOCK_ELEMENTS = 2**17
+_BLOCK_ELEMENTS = 2**16
 
 
 @experiment("joint-probe", needs=("training",))
@@ -163,15 +163,12 @@ class _Line:
 
 def _draw(bits: np.random.PCG64, count: int) -> Float:
     """Return numbers in ±[1/2, 1), dyadic with 11 bits, from raw bits (the same on every machine)."""
-    raw: NDArray[np.uint64] = bits.random_raw(count)
-    numbers = (raw >> np.uint64(54)).astype(np.float64)
+    # A word has 64 bits, little-endian on every machine: four numbers.
+    raw = bits.random_raw(-(-count // 4)).astype("<u8", copy=False).view("<u2")[:count]
+    numbers = (raw >> 6).astype(np.float64)
     numbers += 1024.0
     numbers *= 1 / 2048
-    signs = (raw & np.uint64(1)).astype(np.float64)
-    signs *= 2.0
-    signs -= 1.0
-    numbers *= signs
-    return numbers
+    return np.negative(numbers, out=numbers, where=(raw & 1).astype(bool))
 
 
 def _spread(case: Case) -> Float:
@@ -254,38 +251,41 @@ def _moved(case: Case, line: _Line, steps: Float) -> _Inputs:
 
 
 def _rows(xs: Array) -> Iterator[slice]:
-    """Yield what has so many elements that three arrays of it stay in the second cache."""
+    """Yield rows of so many elements that they stay in the second cache."""
     step = max(1, _CACHED // max(1, xs.size // len(xs)))
     yield from (slice(i, i + step) for i in range(0, len(xs), step))
 
 
-_CACHED = 2**15
+_CACHED = 2**17
 
 
-def _residual(case: Case, ys: Array, inputs: _Inputs, claims: Evidence | None) -> Float:
-    """Return phi at each step less what it changes by if the claimed gradients are right, shape (steps, C)."""
+def _claimed(case: Case, inputs: _Inputs, claims: Evidence | None) -> Float:
+    """Return how much phi changes for each step if the claimed gradients are right, shape (steps, C).
+
+    To be asked for before user code gets x: it may write into it.
+    """
     known = {} if claims is None else claims.arrays
-    phi = np.zeros(inputs.gammas.shape)
-    for rows in _rows(ys):
-        phi += _per_channel(ys[rows], case.dy[rows])
-        if "dx" in known:
-            phi -= _per_channel(np.subtract(inputs.xs[rows], case.x[rows, None], dtype=np.float64), known["dx"][rows])
+    change = np.zeros(inputs.gammas.shape)
+    if "dx" in known:
+        for rows in _rows(inputs.xs):
+            taken = np.subtract(inputs.xs[rows], case.x[rows, None], dtype=np.float64)
+            change += _per_channel(taken, known["dx"][rows])
     if "dgamma" in known:
-        phi -= np.subtract(inputs.gammas, case.gamma, dtype=np.float64) * known["dgamma"]
+        change += np.subtract(inputs.gammas, case.gamma, dtype=np.float64) * known["dgamma"]
     if "dbeta" in known:
-        phi -= np.subtract(inputs.betas, case.beta, dtype=np.float64) * known["dbeta"]
-    return phi
+        change += np.subtract(inputs.betas, case.beta, dtype=np.float64) * known["dbeta"]
+    return change
 
 
 def _one_by_one(target: Target, case: Case, line: _Line, steps: Float, claims: Evidence | None) -> Float:
     """Return phi less what the claims make of it, (steps, C), from one call for each step."""
     inputs = _moved(case, line, steps)
+    claimed = _claimed(case, inputs, claims)
     phi = []
     for i in range(len(steps)):
-        one = _Inputs(inputs.xs[:, i : i + 1], inputs.gammas[i : i + 1], inputs.betas[i : i + 1])
-        y = _forward(target, case, one.xs[:, 0], one.gammas[0], one.betas[0])
-        phi.append(_residual(case, y[:, None], one, claims))
-    return np.concatenate(phi)
+        y = _forward(target, case, inputs.xs[:, i], inputs.gammas[i], inputs.betas[i])
+        phi.append(_per_channel(y[:, None], case.dy))
+    return np.concatenate(phi) - claimed
 
 
 def _side_by_side(
@@ -307,6 +307,7 @@ def _side_by_side(
                 (moved[:, half + 1] if moved is inputs.xs else moved[half + 1])[...] = -2 * given[::-1]
     n, k, c = inputs.xs.shape[:3]
     merged = inputs.xs.reshape(n, k * c, *inputs.xs.shape[3:])
+    claimed = _claimed(case, inputs, claims)
     faults: list[Fault] = []
     with faults_of("forward", faults):
         y = _forward(target, case, merged, inputs.gammas.reshape(-1), inputs.betas.reshape(-1))
@@ -317,13 +318,15 @@ def _side_by_side(
         differs = np.abs(np.subtract(ys[:, half], own, dtype=np.float64)) > 2 * allowances(case).y
         if differs.any() or not np.isfinite(ys[:, half]).all():
             return None
-    phi = _residual(case, ys, inputs, claims)
+    phi = _per_channel(ys, case.dy) - claimed
     return np.concatenate([phi[:half], phi[half + guests :]])
 
 
 def _forward(target: Target, case: Case, x: Array, gamma: Array, beta: Array) -> Any:
+    """Return y of a fresh session, which may be the code's own buffer; it is given x itself where it can be."""
     spec = case.spec
-    return target.open(Setup(gamma, beta, spec.eps, spec.momentum, spec.memory)).forward(x)
+    session = target.open(Setup(gamma, beta, spec.eps, spec.momentum, spec.memory))
+    return getattr(session, "evaluate", session.forward)(x)
 
 
 def _per_channel(many: Array, one: Array) -> Float:
