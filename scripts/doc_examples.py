@@ -99,7 +99,13 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 def steady(text: str) -> list[str]:
     """Return the words of a page without what differs from run to run: times, sizes of errors, room between words."""
-    for varying in (r"\d+(?:\.\d+)? ?s\b", r"\d(?:\.\d+)?e[+-]?\d+", r"(?<=reaches )[\d.]+", r"(?<=bound )[\d.]+"):
+    for varying in (
+        r"\d+(?:\.\d+)? ?s\b",
+        r"\d(?:\.\d+)?e[+-]?\d+",
+        r"(?<=reaches )[\d.]+",
+        r"(?<=bound )[\d.]+",
+        r"(?<=error )[\d.]+(?= × )",
+    ):
         text = re.sub(varying, "#", text)
     return text.split()
 
