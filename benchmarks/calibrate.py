@@ -58,6 +58,7 @@ CASES = {
 DTYPES = ("float64", "float32", "float16")
 # Ratios are counted by the quarter of a power of two: within 19% of each other.
 QUARTERS = 4
+ZERO = "zero"
 
 
 def counted(job: Job) -> list[Line]:
@@ -86,7 +87,7 @@ def counted(job: Job) -> list[Line]:
             numeric = result.judgements["BN201"]
             if numeric.error is not None and numeric.allowed:
                 ratio = K * numeric.ratio
-                ratios[str(math.floor(QUARTERS * math.log2(ratio)) if ratio else "0")] += 1
+                ratios[str(math.floor(QUARTERS * math.log2(ratio))) if ratio else ZERO] += 1
                 largest = max(largest, ratio)
     return [
         {
@@ -172,7 +173,7 @@ def grouped(lines: Sequence[Line], *keys: str) -> Iterable[tuple[tuple[str, ...]
 
 def quantile(ratios: Counter[str], share: float) -> float:
     """Return the upper end of the quarter below which that share of the ratios lies."""
-    steps = sorted((-math.inf if step == "0" else int(step), count) for step, count in ratios.items())
+    steps = sorted((-math.inf if step == ZERO else int(step), count) for step, count in ratios.items())
     seen, least = 0, share * sum(ratios.values())
     for step, count in steps:
         seen += count
@@ -184,7 +185,8 @@ def quantile(ratios: Counter[str], share: float) -> float:
 def _figures(group: Sequence[Line]) -> str:
     cases_, alarms_ = sum(map(_size, group)), sum(len(line["failed"]) for line in group)
     well, decided = (sum(line["counts"].get(key, 0) for line in group) for key in ("well", "decided"))
-    return f"{_spaced(cases_)} | {alarms_} | {_spaced(well)} | {decided / max(1, well):.3%}"
+    share = f"{decided / well:.3%}" if well else "-"
+    return f"{_spaced(cases_)} | {alarms_} | {_spaced(well)} | {share}"
 
 
 def _size(line: Line) -> int:

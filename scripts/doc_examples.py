@@ -97,15 +97,18 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
 
 
+_VARYING = (
+    r"\d+(?:\.\d+)? ?s\b",
+    r"\d(?:\.\d+)?e[+-]?\d+",
+    r"(?<=reaches )[\d.]+",
+    r"(?<=bound )[\d.]+",
+    r"(?<=error )[\d.]+(?= × )",
+)
+
+
 def steady(text: str) -> list[str]:
     """Return the words of a page without what differs from run to run: times, sizes of errors, room between words."""
-    for varying in (
-        r"\d+(?:\.\d+)? ?s\b",
-        r"\d(?:\.\d+)?e[+-]?\d+",
-        r"(?<=reaches )[\d.]+",
-        r"(?<=bound )[\d.]+",
-        r"(?<=error )[\d.]+(?= × )",
-    ):
+    for varying in _VARYING:
         text = re.sub(varying, "#", text)
     return text.split()
 
