@@ -158,14 +158,17 @@ class FoundSession:
 
     def _note(self, name: str, result: Any) -> None:
         """Note in the memory of which array that was handed over a result lies; what is returned is a copy."""
-        if isinstance(result, np.ndarray) and self._run is not None:
-            given = {**{key: now for key, (_, now) in self._given.items()}, "gamma": self._run.gamma}
-            given["beta"] = self._run.beta
-            self._shared += [
-                (name, key)
-                for key, now in given.items()
-                if isinstance(now, np.ndarray) and np.may_share_memory(result, now)
-            ]
+        run = self._run
+        if not isinstance(result, np.ndarray) or run is None:
+            return
+        given = [(key, now) for key, (_, now) in self._given.items()] + [("gamma", run.gamma), ("beta", run.beta)]
+        # Of an array with memory of its own, which most have, it is enough to know whether it is one of them.
+        own = result.flags.owndata
+        self._shared += [
+            (name, key)
+            for key, now in given
+            if (now is result if own else isinstance(now, np.ndarray) and np.may_share_memory(now, result))
+        ]
 
     def shared(self) -> list[tuple[str, str]]:
         """Return which results lay in the memory of which array that was handed over."""
