@@ -125,9 +125,9 @@ class Journal:
         """Note that what follows is about this target."""
         self._write(json.dumps({"target": target, "source": spec.source, "sum": sum_of(spec)}))
 
-    def add(self, result: CaseResult) -> None:
-        """Append a result; raise OSError where there is no room for it."""
-        self._write(result_text(result))
+    def add(self, result: CaseResult, text: str = "") -> None:
+        """Append a result; `text` is what `result_text` makes of it, where that is known. OSError: there is no room."""
+        self._write(text or result_text(result))
 
     def _write(self, text: str) -> None:
         line = b'["%08x",%s]\n' % (crc32(text.encode()), text.encode())

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from bncheck.case import CaseSpec
+from bncheck.compact import result_text
 from bncheck.errors import UsageError
 from bncheck.executors.base import Abandoned, Died, Executor
 from bncheck.journal import Journal, sum_of
@@ -125,22 +126,22 @@ class Sweep:
                 self._count(_died(self._left[-1], event))
             self._abandon()
         elif isinstance(event, Judged):
-            self._take(event.result)
+            self._take(event.result, event.text)
         if self.seen.cases < self.planned and time.monotonic() >= self._until:
             raise _EndError(f"--max-time {self.settings.max_time:g} was over")
 
-    def _take(self, result: CaseResult) -> None:
+    def _take(self, result: CaseResult, text: str = "") -> None:
         """Put the result of the next case into the journal and into the tally: both have it, or neither."""
-        journal = self._journal
+        journal, text = self._journal, text or result_text(result)
         with self._interrupts.put_off():
             if journal is not None:
-                self._keep(lambda: journal.add(result))
-            self._count(result)
+                self._keep(lambda: journal.add(result, text))
+            self._count(result, text)
         del self._left[-1:]
         self._tell()
 
-    def _count(self, result: CaseResult) -> None:
-        self.seen.add(result)
+    def _count(self, result: CaseResult, text: str = "") -> None:
+        self.seen.add(result, text)
         self.ends += _is_end(result)
 
     def _abandon(self) -> None:

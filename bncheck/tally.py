@@ -65,11 +65,11 @@ class Tally:
         """The SHA-256 of every judgement of every case so far, in their order, as 64 hexadecimal digits."""
         return self._sum.hexdigest()
 
-    def add(self, result: CaseResult) -> None:
-        """Take the result of one more case in."""
+    def add(self, result: CaseResult, text: str = "") -> None:
+        """Take the result of one more case in; `text` is what `result_text` makes of it, where that is known."""
         self.cases += 1
         self.evaluations += result.evaluations
-        self._sum.update(result_text(result).encode() + b"\n")
+        self._sum.update((text or result_text(result)).encode() + b"\n")
         size = size_of(result.case)
         bad = []
         for code, found in result.judgements.items():

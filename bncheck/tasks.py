@@ -59,9 +59,10 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A case is done."""
+    """A case is done. `text` is the result as it crossed from another process, "" where it did not."""
 
     result: CaseResult
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -345,7 +345,7 @@ def test_an_interrupt_in_the_middle_of_writing_leaves_no_gap(source, path):
     with Journal(path, settings, False) as journal:
         add = journal.add
 
-        def interrupted(result):
+        def interrupted(result, text):
             if lines_of(path) == 62:
                 time.sleep(1.0)  # the other process goes on
                 raise KeyboardInterrupt

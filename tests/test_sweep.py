@@ -150,7 +150,7 @@ def test_ctrl_c_while_a_result_is_counted_waits_until_it_is(monkeypatch, number)
     """A tally that was left in the middle would be of no case, or of half of one."""
     add = Tally.add
 
-    def interrupted(tally, result):
+    def interrupted(tally, result, text):
         if tally.cases == 7:
             signal.raise_signal(number)
         add(tally, result)
@@ -166,7 +166,7 @@ def test_ctrl_c_while_a_result_is_counted_waits_until_it_is(monkeypatch, number)
 
 
 def test_a_second_ctrl_c_does_not_wait(monkeypatch):
-    def stuck(tally, result):
+    def stuck(tally, result, text):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         pytest.fail("it went on")

@@ -16,6 +16,7 @@ DONE = b"done\n"
 _TYPES: tuple[type[Event | Died | Abandoned], ...] = (
     Discovered, Refused, Begun, Judged, Shown, Diagnosed, Written, Broken, Died, Abandoned,
 )  # fmt: skip
+_JUDGED, _END = b'["Judged",', b"]\n"
 _EVENTS = {cls.__name__: cls for cls in _TYPES}
 
 
@@ -32,7 +33,7 @@ def read_task(line: bytes) -> Task:
 def event_line(event: Event | Died | Abandoned) -> bytes:
     """Return the line that carries an event."""
     if isinstance(event, Judged):  # there is one for every case, and one of the next for each
-        return b'["Judged",' + result_text(event.result).encode() + b"]\n"
+        return _JUDGED + result_text(event.result).encode() + _END
     if isinstance(event, Begun):
         return b'["Begun",' + json.dumps(event.case).encode() + b"]\n"
     return json.dumps([type(event).__name__, encode(event)], allow_nan=False).encode() + b"\n"
@@ -43,7 +44,7 @@ def read_event(line: bytes) -> Event | Died | Abandoned:
     try:
         name, data = json.loads(line)
         if name == "Judged":
-            return Judged(read_result(data))
+            return Judged(read_result(data), line[len(_JUDGED) : -len(_END)].decode())
         if name == "Begun" and isinstance(data, str):
             return Begun(data)
         return decode(_EVENTS[name], data)
