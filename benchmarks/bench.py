@@ -64,8 +64,8 @@ def main() -> None:
 
 _HEAD = """# Benchmarks
 
-Measured by `make bench`, each section in one run; ratios are of figures of the same run. What misses its goal is named
-in [the notes](#notes) at the end of `benchmarks/NOTES.md`."""
+Measured by `make bench`, each section in one run; ratios are of figures of the same run. What misses its
+goal says so."""
 
 
 if __name__ == "__main__":

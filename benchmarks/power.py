@@ -19,7 +19,7 @@ from datetime import date
 from itertools import count, islice
 from typing import NamedTuple
 
-from common import CORRECT, ORACLES, ROOT, Planted, grown, target_of
+from common import CORRECT, ORACLES, ROOT, Planted, grown, reached, target_of
 
 import numpy as np  # isort: skip
 
@@ -167,6 +167,8 @@ GOALS = {"float64": 1e-9, "float32": 1e-4}
 def at_share(curve: Curve, share: float) -> float | None:
     """Return the smallest size from which on an error is seen on that share of the cases."""
     enough = None
+    if not curve.cases:
+        return None
     for size in sorted(curve.seen, reverse=True):
         if curve.seen[size] < share * curve.cases:
             break
@@ -213,13 +215,19 @@ def page(found: Mapping[Job, Curves], cases: int) -> Iterator[str]:
         "",
         "![Share of cases on which an error is seen, against its size](power.svg)",
         "",
-        "| dtype | planted in | seen on half of the cases | on 99.9% | on 99.9% of the ordinary ones | goal |",
+        "The edge of each case is found by halving: every size within two steps of it was tried, smaller ones count as",
+        "not seen, larger ones as seen.",
+        "",
+        "| dtype | planted in | seen on half of the cases | on 99.9% | goal | on 99.9% of the ordinary ones |",
         "|---|---|---|---|---|---|",
     )
     for job, (curve, ordinary) in found.items():
-        figures = at_share(curve, 0.5), at_share(curve, ALWAYS), at_share(ordinary, ALWAYS), GOALS.get(job.dtype)
-        sizes = (f"{size:.1e}" if size else "-" for size in figures)
-        yield f"| {job.dtype} | {job.tensor}, {job.place} | " + " | ".join(sizes) + " |"
+        figures = at_share(curve, 0.5), at_share(curve, ALWAYS), at_share(ordinary, ALWAYS)
+        middle, always, usual = (f"{size:.1e}" if size else "-" for size in figures)
+        goal = GOALS.get(job.dtype)
+        met = "" if goal is None else f"{goal:.0e}, {reached(figures[1] is not None and figures[1] <= goal)}"
+        said = f"{usual} ({ordinary.cases})" if ordinary.cases else "-"
+        yield f"| {job.dtype} | {job.tensor}, {job.place} | {middle} | {always} | {met} | {said} |"
     yield ""
 
 

@@ -33,6 +33,8 @@ PART = 4000
 class Sweep:
     """What is heard while cases are run. The tally and the journal have the same cases, whatever ends it.
 
+    But for one: where the source cannot even be loaded any more, the next case stands for that in the tally alone.
+
     Attributes
     ----------
     seen : Tally
@@ -106,8 +108,9 @@ class Sweep:
                     f"{journal.path}, line {number} is case {result.case:.200}, expected {case}: a line is missing or "
                     f"doubled, or what {target} imports has changed. {journal.before(number)}"
                 )
-            self._count(result)
-            self.resumed += 1
+            with self._interrupts.put_off():
+                self._count(result)
+                self.resumed += 1
             self._tell()
         if not self.resumed and not journal.is_new:
             sys.stderr.write(f"bncheck: {journal.path} has no cases of {target}; they begin here\n")

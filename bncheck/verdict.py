@@ -157,13 +157,12 @@ def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bo
         return Verdict.FAIL
     # An oracle that was asked and could not answer leaves the question open.
     passed = {finding.code for finding in found if finding.outcome is Outcome.PASS}
-    deciding = _DECIDING
-    if oracles is not None and oracles.backward_is_own_derivative == ABSENT:
-        deciding = _DECIDING - _DERIVATIVE
+    absent = oracles is not None and oracles.backward_is_own_derivative == ABSENT
+    deciding = _DECIDING - _DERIVATIVE if absent else _DECIDING
     undecided = any(f.outcome is Outcome.INCONCLUSIVE and not _settled(f, passed, deciding) for f in found)
     # So does one that was skipped on every case: its forward raised, say, wherever it was probed.
-    asked = any(f.code in _DERIVATIVE for f in found)
-    undecided |= asked and oracles is not None and oracles.backward_is_own_derivative == "unknown"
+    derivative = {f.outcome for f in found if f.code in _DERIVATIVE}
+    undecided |= derivative == {Outcome.SKIP} and not absent
     if undecided or Outcome.PASS not in outcomes or (oracles and oracles.conclusion.startswith("Contradiction")):
         return Verdict.INCONCLUSIVE
     return Verdict.PASS

@@ -212,9 +212,9 @@ def commands() -> str:
     """Return the page of the command line, and of what pytest gets."""
     own = [p for p in cli.params if isinstance(p, click.Option)]
     parts = ["# Commands", "`bncheck COMMAND --help` shows the same on the terminal.", prose(EXIT_HELP)]
-    parts.append("\n".join(option(p, click.Context(cli)) for p in own))
+    parts.append("\n".join(option(p, reference_types.of(cli)) for p in own))
     for name, command in cli.commands.items():
-        context = click.Context(command, info_name=f"bncheck {name}")
+        context = reference_types.of(command, f"bncheck {name}")
         says, _, examples = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         parts += [f"## bncheck {name}", fenced(usage), prose(_joined(says))]

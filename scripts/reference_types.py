@@ -22,6 +22,11 @@ from bncheck.reporters.schema import schema
 from bncheck.settings import Settings
 
 
+def of(command: click.Command, name: str | None = None) -> click.Context:
+    """Return a context for a command, like the command line's own: the option for help is made once, by the first."""
+    return click.Context(command, info_name=name, **cli.context_settings)
+
+
 def settings(option: Callable[[click.Option, click.Context], str]) -> str:
     """Return the page of ``[tool.bncheck]``; `option` makes the line of an option."""
     says = (
@@ -31,7 +36,7 @@ def settings(option: Callable[[click.Option, click.Context], str]) -> str:
     told = {**_attributes(model.Declared), **_attributes(Settings)}
     hints = typing.get_type_hints(Settings)
     options = {p.name: p for p in cli.commands["verify"].params if isinstance(p, click.Option)}
-    context = click.Context(cli.commands["verify"])
+    context = of(cli.commands["verify"])
     parts = ["# Settings", says]
     for field in sorted(dataclasses.fields(Settings), key=lambda field: field.name not in ("targets", "expected")):
         at = options.get(field.name)

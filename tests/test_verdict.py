@@ -80,6 +80,9 @@ def test_a_derivative_that_was_never_measured_leaves_the_question_open():
     """So it is with a forward that raises wherever it is probed: the check is skipped on every case."""
     found = [finding("BN101", P, "y"), finding("BN201", S, "dx"), finding("BN211", P, "dx")]
     assert verdict.verdict(found, verdict.oracle_table(found), strict=False) is Verdict.INCONCLUSIVE
+    alone = [found[1], finding("BN501", P)]
+    assert verdict.oracle_table(alone) is None
+    assert verdict.verdict(alone, None, strict=False) is Verdict.INCONCLUSIVE
     not_asked = [found[0], found[2]]
     assert verdict.verdict(not_asked, verdict.oracle_table(not_asked), strict=False) is Verdict.PASS
 

@@ -162,6 +162,7 @@ class FoundSession:
         if not isinstance(result, np.ndarray) or run is None:
             return
         given = [(key, now) for key, (_, now) in self._given.items()] + [("gamma", run.gamma), ("beta", run.beta)]
+        result = np.asarray(result)  # of a class with methods of its own nothing is asked
         # Of an array with memory of its own, which most have, it is enough to know whether it is one of them.
         own = result.flags.owndata
         self._shared += [

@@ -44,7 +44,9 @@ def read_event(line: bytes) -> Event | Died | Abandoned:
     try:
         name, data = json.loads(line)
         if name == "Judged":
-            return Judged(read_result(data), line[len(_JUDGED) : -len(_END)].decode())
+            # Only a line as it is written above has the result's own text in it.
+            text = line[len(_JUDGED) : -len(_END)] if line.startswith(_JUDGED) and line.endswith(_END) else b""
+            return Judged(read_result(data), text.decode())
         if name == "Begun" and isinstance(data, str):
             return Begun(data)
         return decode(_EVENTS[name], data)

@@ -5,28 +5,22 @@ A probe moves x, gamma and beta along one random line, ``x + t vx, gamma + t vga
 ``phi_c(t) - sum(dx * (x_t - x)) - dgamma * (gamma_t - gamma) - dbeta * (beta_t - beta)`` has derivative 0 at t = 0,
 where x_t is the input after rounding to the dtype. The derivative that is left is the error of the gradients along the
 line.
-
-Each channel of x moves by its own ``sqrt(var + eps)`` times numbers r in ±[1/2, 1]. Along that line
-``var + eps`` is ``s**2 (1 + 2 a t + b t**2)`` with b = var(r) <= 1, so that the forward's poles, its roots, lie at
-distance 1/sqrt(b) >= 1 from 0 whatever the case: what the line probe's radii are chosen for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bncheck.case import Case
 from bncheck.core import line_probe
-from bncheck.core.tolerance import UNIT_ROUNDOFF, K, decide
-from bncheck.core.truth import allowances, forward_of, in_parts, statistics
+from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, decide
+from bncheck.core.truth import allowances, forward_of, in_parts
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
+from bncheck.experiments.moves import Float, Line, claimed, moved, per_channel
 from bncheck.experiments.training import is_tensor
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, Setup, Target
@@ -36,8 +30,6 @@ if TYPE_CHECKING:
     from bncheck.case import Array
     from bncheck.core.reference import Forward
 
-Float = NDArray[np.float64]
-
 # As many nodes are evaluated side by side as have this many elements, and at least one: half a MiB stays in the
 # second cache, and a probe never holds more than a few tensors of the input's size.
 _BLOCK_ELEMENTS = 2**16
@@ -46,7 +38,7 @@ _BLOCK_ELEMENTS = 2**16
 @experiment("joint-probe", needs=("training",))
 def joint_probe(target: Target, case: Case, seen: Seen) -> Evidence:
     """Move everything whose gradient is there at once: one probe vouches for dx, dgamma and dbeta together."""
-    line = _Line.random(case, tuple(name for name in GRADIENTS if name in seen["training"].arrays), salt=1)
+    line = Line.random(case, tuple(name for name in GRADIENTS if name in seen["training"].arrays), salt=1)
     return _probe("joint-probe", target, case, line, seen["training"], together=_takes_many(target, case))
 
 
@@ -71,13 +63,13 @@ def lone_probes(target: Target, case: Case, seen: Seen) -> Evidence:
     for tensor in GRADIENTS:
         if tensor not in seen["training"].arrays:
             continue
-        found = _probe(tensor, target, case, _Line.random(case, (tensor,), salt=2), seen["training"])
+        found = _probe(tensor, target, case, Line.random(case, (tensor,), salt=2), seen["training"])
         evaluations += found.facts["evaluations"]
         channel = 0
         if found.fault is None:
             outcome, channel = decide(np.abs(found.arrays["residual"]), found.arrays["bar"], found.arrays["scale"])
             if outcome is Outcome.FAIL:
-                line = _Line.random(case, (tensor,), salt=3).only(channel)
+                line = Line.random(case, (tensor,), salt=3).only(channel)
                 found = _probe(tensor, target, case, line, seen["training"])
                 evaluations += found.facts["evaluations"]
         if found.fault is not None:
@@ -95,7 +87,7 @@ def element_probes(target: Target, case: Case, seen: Seen) -> Evidence:
     for tensor, shape in (("dx", case.x.shape), ("dgamma", case.gamma.shape), ("dbeta", case.beta.shape)):
         numeric, bar = np.zeros(shape), np.zeros(shape)
         for index in np.ndindex(*shape):
-            line = _Line.unit(case, tensor, index)
+            line = Line.unit(case, tensor, index)
             found = _probe(tensor, target, case, line, None)
             evaluations += found.facts["evaluations"]
             if found.fault is not None:
@@ -124,70 +116,41 @@ def probed(evidence: Evidence | None) -> Probed | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A direction in (x, gamma, beta); x's in the canonical layout, all float64."""
-
-    vx: Float
-    vgamma: Float
-    vbeta: Float
-
-    @classmethod
-    def random(cls, case: Case, moving: tuple[str, ...], salt: int) -> _Line:
-        shapes = {"dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.beta.shape}
-        sizes = [math.prod(shape) if name in moving else 0 for name, shape in shapes.items()]
-        bits = np.random.PCG64(np.random.SeedSequence([case.spec.seed, salt]))
-        drawn = np.split(_draw(bits, sum(sizes)), np.cumsum(sizes)[:-1])
-        # gamma and beta are of order 1; steps of order 1 make dx, dgamma and dbeta weigh alike in the probe.
-        vx, vgamma, vbeta = (
-            part.reshape(shape) if part.size else np.zeros(shape)
-            for part, shape in zip(drawn, shapes.values(), strict=True)
-        )
-        vx *= _wide(_spread(case), case)
-        return cls(vx, vgamma, vbeta)
-
-    @classmethod
-    def unit(cls, case: Case, tensor: str, index: tuple[int, ...]) -> _Line:
-        line = cls(np.zeros(case.x.shape), np.zeros(case.gamma.shape), np.zeros(case.beta.shape))
-        line.part(tensor)[index] = _spread(case)[index[1]] if tensor == "dx" else 1.0
-        return line
-
-    def part(self, tensor: str) -> Float:
-        return {"dx": self.vx, "dgamma": self.vgamma, "dbeta": self.vbeta}[tensor]
-
-    def only(self, channel: int) -> _Line:
-        keep = np.zeros(self.vgamma.shape)
-        keep[channel] = 1.0
-        return _Line(self.vx * keep.reshape(-1, *[1] * (self.vx.ndim - 2)), self.vgamma * keep, self.vbeta * keep)
-
-
-def _draw(bits: np.random.PCG64, count: int) -> Float:
-    """Return numbers in ±[1/2, 1), dyadic with 11 bits, from raw bits (the same on every machine)."""
-    # A word has 64 bits, little-endian on every machine: four numbers.
-    raw = bits.random_raw(-(-count // 4)).astype("<u8", copy=False).view("<u2")[:count]
-    numbers = (raw >> 6).astype(np.float64)
-    numbers += 1024.0
-    numbers *= 1 / 2048
-    return np.negative(numbers, out=numbers, where=(raw & 1).astype(bool))
-
-
-def _spread(case: Case) -> Float:
-    spread: Float = 1.0 / statistics(case).inv_std
-    # A constant channel without eps has no scale of its own.
-    return np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
-
-
-def _wide(per_channel: Float, case: Case) -> Float:
-    """Return a (C,) array broadcast over the shape of x."""
-    return np.broadcast_to(per_channel.reshape(-1, *[1] * (case.x.ndim - 2)), case.x.shape)
-
-
 def _probe(
-    name: str, target: Target, case: Case, line: _Line, claims: Evidence | None, *, together: bool = False
+    name: str, target: Target, case: Case, line: Line, claims: Evidence | None, *, together: bool = False
 ) -> Evidence:
     """Probe along a line; with `claims` the residual of the claimed gradients, without them the derivative itself.
 
     With `together` the nodes of a small case are evaluated in few calls where that gives the same.
+    """
+    noise, scale = _noise_and_scale(case, line)
+    calls, found, fault = _followed(target, case, line, claims, noise, together=together)
+    if together and fault is None and _blinded(found, scale):
+        more, found, fault = _followed(target, case, line, claims, noise, together=False)
+        calls += more
+    facts = {"evaluations": calls, "radius": line_probe.RADIUS[case.spec.dtype]}
+    if fault is not None:
+        return Evidence(name, {}, facts, fault)
+    arrays = {
+        "residual": found.value[:-1],
+        "bar": found.bar[:-1],
+        "plateau": found.plateau[:-1],
+        "coefficients": found.coefficients[:, :-1],
+        "level": found.level[:-1],
+        "scale": scale,
+        "total": found.value[-1],
+        "total_bar": found.bar[-1],
+        "total_scale": scale.sum(),
+    }
+    return Evidence(name, arrays, facts)
+
+
+def _followed(
+    target: Target, case: Case, line: Line, claims: Evidence | None, noise: Float, *, together: bool
+) -> tuple[int, line_probe.Slope, Fault | None]:
+    """Follow phi along a line; return the calls it took, the slope per channel and of their total, and what was raised.
+
+    The total needs no independence of channels; its errors add up like independent ones.
     """
     faults: list[Fault] = []
     radius = line_probe.RADIUS[case.spec.dtype]
@@ -203,25 +166,20 @@ def _probe(
             calls += tried + (phi is None) * len(steps)
             together, own = phi is not None, None  # what did not do once is not tried again; once is enough
             values[block] = _one_by_one(target, case, line, steps, claims) if phi is None else phi
-    facts = {"evaluations": calls, "radius": radius}
-    if faults:
-        return Evidence(name, {}, facts, faults[0])
-    noise, scale = _noise_and_scale(case, line)
-    # The total over channels needs no independence of channels; its errors add up like independent ones.
-    totals = values.sum(axis=1, keepdims=True), [np.sqrt((noise**2).sum())]
-    found = line_probe.slope(np.append(values, totals[0], axis=1), radius, np.append(noise, totals[1]))
-    arrays = {
-        "residual": found.value[:-1],
-        "bar": found.bar[:-1],
-        "plateau": found.plateau[:-1],
-        "coefficients": found.coefficients[:, :-1],
-        "level": found.level[:-1],
-        "scale": scale,
-        "total": found.value[-1],
-        "total_bar": found.bar[-1],
-        "total_scale": scale.sum(),
-    }
-    return Evidence(name, arrays, facts)
+    total, its_noise = values.sum(axis=1, keepdims=True), [np.sqrt((noise**2).sum())]
+    found = line_probe.slope(np.append(values, total, axis=1), radius, np.append(noise, its_noise))
+    return calls, found, faults[0] if faults else None
+
+
+def _blinded(found: line_probe.Slope, scale: Float) -> bool:
+    """Tell whether a slope decides nothing for another reason than rounding as it is known beforehand.
+
+    So it is where code is right for as many channels as the case has, and not for those of all nodes side by side.
+    """
+    if not np.isfinite(found.value).all():
+        return True
+    bar, floor = found.bar[:-1], found.floor[:-1]
+    return not (K * bar <= DECIDABLE * scale).any() and bool((K * floor <= DECIDABLE * scale).any())
 
 
 def _blocks(case: Case) -> list[slice]:
@@ -229,67 +187,19 @@ def _blocks(case: Case) -> list[slice]:
     return [slice(i, min(i + step, line_probe.NODES)) for i in range(0, line_probe.NODES, step)]
 
 
-class _Inputs(NamedTuple):
-    """Moved inputs, rounded to the dtype: xs (N, steps, C, *spatial), gammas and betas (steps, C)."""
-
-    xs: Array
-    gammas: Array
-    betas: Array
-
-
-def _moved(case: Case, line: _Line, steps: Float) -> _Inputs:
-    """Return x, gamma and beta at each step."""
-    dtype = case.x.dtype
-    xs = np.empty((len(case.x), len(steps), *case.x.shape[1:]))
-    t = steps.reshape(-1, *[1] * (case.x.ndim - 1))
-    for rows in _rows(xs):
-        np.multiply(t, line.vx[rows, None], out=xs[rows])
-        xs[rows] += case.x[rows, None]
-    gammas = case.gamma + steps[:, None] * line.vgamma
-    betas = case.beta + steps[:, None] * line.vbeta
-    return _Inputs(xs.astype(dtype, copy=False), gammas.astype(dtype, copy=False), betas.astype(dtype, copy=False))
-
-
-def _rows(xs: Array) -> Iterator[slice]:
-    """Yield rows of so many elements that they stay in the second cache."""
-    step = max(1, _CACHED // max(1, xs.size // len(xs)))
-    yield from (slice(i, i + step) for i in range(0, len(xs), step))
-
-
-_CACHED = 2**17
-
-
-def _claimed(case: Case, inputs: _Inputs, claims: Evidence | None) -> Float:
-    """Return how much phi changes for each step if the claimed gradients are right, shape (steps, C).
-
-    To be asked for before user code gets x: it may write into it.
-    """
-    known = {} if claims is None else claims.arrays
-    change = np.zeros(inputs.gammas.shape)
-    if "dx" in known:
-        for rows in _rows(inputs.xs):
-            taken = np.subtract(inputs.xs[rows], case.x[rows, None], dtype=np.float64)
-            change += _per_channel(taken, known["dx"][rows])
-    if "dgamma" in known:
-        change += np.subtract(inputs.gammas, case.gamma, dtype=np.float64) * known["dgamma"]
-    if "dbeta" in known:
-        change += np.subtract(inputs.betas, case.beta, dtype=np.float64) * known["dbeta"]
-    return change
-
-
-def _one_by_one(target: Target, case: Case, line: _Line, steps: Float, claims: Evidence | None) -> Float:
+def _one_by_one(target: Target, case: Case, line: Line, steps: Float, claims: Evidence | None) -> Float:
     """Return phi less what the claims make of it, (steps, C), from one call for each step."""
-    inputs = _moved(case, line, steps)
-    claimed = _claimed(case, inputs, claims)
+    inputs = moved(case, line, steps)
+    change = claimed(case, inputs, claims)
     phi = []
     for i in range(len(steps)):
         y = _forward(target, case, inputs.xs[:, i], inputs.gammas[i], inputs.betas[i])
-        phi.append(_per_channel(y[:, None], case.dy))
-    return np.concatenate(phi) - claimed
+        phi.append(per_channel(y[:, None], case.dy))
+    return np.concatenate(phi) - change
 
 
 def _side_by_side(
-    target: Target, case: Case, line: _Line, steps: Float, claims: Evidence | None, own: Array | None
+    target: Target, case: Case, line: Line, steps: Float, claims: Evidence | None, own: Array | None
 ) -> Float | None:
     """Return the same from one call with the steps side by side as channels; None where that is not the same.
 
@@ -300,14 +210,15 @@ def _side_by_side(
     `own` nothing is looked at.
     """
     half, guests = len(steps) // 2, 0 if own is None else 2
-    inputs = _moved(case, line, np.concatenate([steps[:half], guests * (0.0,), steps[half:]]))
+    inputs = moved(case, line, np.concatenate([steps[:half], guests * (0.0,), steps[half:]]))
     if guests:
         with np.errstate(over="ignore"):
-            for moved, given in zip(inputs, (case.x, case.gamma, case.beta), strict=True):
-                (moved[:, half + 1] if moved is inputs.xs else moved[half + 1])[...] = -2 * given[::-1]
+            inputs.xs[:, half + 1] = -2 * case.x[::-1]
+            inputs.gammas[half + 1] = -2 * case.gamma[::-1]
+            inputs.betas[half + 1] = -2 * case.beta[::-1]
     n, k, c = inputs.xs.shape[:3]
     merged = inputs.xs.reshape(n, k * c, *inputs.xs.shape[3:])
-    claimed = _claimed(case, inputs, claims)
+    change = claimed(case, inputs, claims)
     faults: list[Fault] = []
     with faults_of("forward", faults):
         y = _forward(target, case, merged, inputs.gammas.reshape(-1), inputs.betas.reshape(-1))
@@ -318,7 +229,7 @@ def _side_by_side(
         differs = np.abs(np.subtract(ys[:, half], own, dtype=np.float64)) > 2 * allowances(case).y
         if differs.any() or not np.isfinite(ys[:, half]).all():
             return None
-    phi = _per_channel(ys, case.dy) - claimed
+    phi = per_channel(ys, case.dy) - change
     return np.concatenate([phi[:half], phi[half + guests :]])
 
 
@@ -329,15 +240,7 @@ def _forward(target: Target, case: Case, x: Array, gamma: Array, beta: Array) ->
     return getattr(session, "evaluate", session.forward)(x)
 
 
-def _per_channel(many: Array, one: Array) -> Float:
-    """Sum ``many * one`` over all but the steps and the channels: (N, steps, C, ...) and (N, C, ...) to (steps, C)."""
-    n, k, c = many.shape[:3]
-    values = many.reshape(n, k, c, -1), one.reshape(n, c, -1)
-    result: Float = np.einsum("nkci,nci->kc", *(v.astype(np.float64, copy=False) for v in values))
-    return result
-
-
-def _noise_and_scale(case: Case, line: _Line) -> tuple[Float, Float]:
+def _noise_and_scale(case: Case, line: Line) -> tuple[Float, Float]:
     """Return, per channel, the rounding error of one phi as known beforehand, and the absolute terms of the slope."""
     found = [
         _of_part(part, forward_of(case, part), line.vx[:, at], line.vgamma[at], line.vbeta[at])

@@ -8,7 +8,7 @@ from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.core import line_probe
 from bncheck.core.tolerance import K
-from bncheck.experiments import probes
+from bncheck.experiments import moves
 from bncheck.experiments.probes import element_probes, joint_probe, lone_probes, probed
 from bncheck.experiments.training import training_step
 from bncheck.model import GRADIENTS
@@ -132,10 +132,21 @@ def of_one_size(x, gamma, beta, eps):
     return targets.forward(x, gamma, beta, eps)
 
 
+def short(rest):
+    """Right for as many channels as there are at the case, and the guests among the nodes."""
+
+    def forward(x, gamma, beta, eps):
+        y, cache = targets.forward(x, gamma, beta, eps)
+        y[:, 32:] = rest
+        return y, cache
+
+    return forward
+
+
 @pytest.mark.parametrize(
     "forward",
-    [mixing, counting, at_one_end(0), at_one_end(-1), of_one_size],
-    ids=["mix", "count", "first", "last", "raise"],
+    [mixing, counting, at_one_end(0), at_one_end(-1), of_one_size, short(np.nan), short(0.0)],
+    ids=["mix", "count", "first", "last", "raise", "NaN", "zero"],
 )
 def test_a_forward_that_is_another_beside_other_channels_is_evaluated_by_itself(forward):
     spec = CaseSpec(n=6, c=3)
@@ -143,7 +154,7 @@ def test_a_forward_that_is_another_beside_other_channels_is_evaluated_by_itself(
     assert evaluations(target, spec) == 1 + line_probe.NODES
     found, case = probe(target, spec), build(spec)
     # By itself: the derivative is that of the function which the case is given to.
-    line = probes._Line.random(case, GRADIENTS, salt=1)
+    line = moves.Line.random(case, GRADIENTS, salt=1)
 
     def phi(t):
         moved = (a + t * v for a, v in ((case.x, line.vx), (case.gamma, line.vgamma), (case.beta, line.vbeta)))
