@@ -62,7 +62,7 @@ class Judged:
     """A case is done. `text` is the result as it crossed from another process, "" where it did not."""
 
     result: CaseResult
-    text: str = field(default="", compare=False)
+    text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
