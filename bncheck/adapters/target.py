@@ -157,9 +157,12 @@ class FoundSession:
         return Gradients(canonical(dx, place, place.user(dy).shape), dgamma, dbeta, misfit)
 
     def _note(self, name: str, result: Any) -> None:
-        """Note in the memory of which array that was handed over a result lies; what is returned is a copy."""
+        """Note in the memory of which array that was handed over a result lies; what is returned is a copy.
+
+        Of NumPy code alone: what a library differentiates shares memory as the library likes (a sum of one term, say).
+        """
         run = self._run
-        if not isinstance(result, np.ndarray) or run is None:
+        if not isinstance(result, np.ndarray) or run is None or self._reading.framework.name != "numpy":
             return
         given = [(key, now) for key, (_, now) in self._given.items()] + [("gamma", run.gamma), ("beta", run.beta)]
         result = np.asarray(result)  # of a class with methods of its own nothing is asked
