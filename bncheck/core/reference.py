@@ -269,11 +269,7 @@ class Rows:
 
     def back(self, rows: Array) -> Array:
         """Return rows in the shape of the array that was taken apart."""
-        return np.ascontiguousarray(self.view(rows))
-
-    def view(self, rows: Array) -> Array:
-        """Return the same without a copy, which is soon taken apart again."""
-        return rows.reshape(self._moved_shape).transpose(self._inverse)
+        return np.ascontiguousarray(rows.reshape(self._moved_shape).transpose(self._inverse))
 
     def per_channel(self, column: Array) -> Array:
         """Return a column, one entry per row, in the shape of the parameters."""
