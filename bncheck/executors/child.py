@@ -24,6 +24,11 @@ _XLA = "--xla_cpu_multi_thread_eigen=false"
 _KEPT = 4000
 # Bytes that any pipe takes at once.
 _PIPE = 4096
+# Bytes read at once: what a pipe holds on most systems.
+_CHUNK = 65536
+# Each time that this process wakes, a busy worker loses its core and its caches: so lines are taken up some at a time.
+# No run is longer for it by more than this share, no line is late by more than these seconds.
+_SHARE, _LATE = 0.01, 0.02
 
 
 class Child:
@@ -42,7 +47,8 @@ class Child:
             cwd=folder,
             start_new_session=True,
         )
-        self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._read: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._lines: list[bytes] = []  # the next one last
         self._stderr = b""
         self._readers = [
             threading.Thread(target=self._read_events, args=(self._process.stdout,), daemon=True),
@@ -68,10 +74,13 @@ class Child:
     def next(self, seconds: float) -> bytes | None:
         """Return the next line of the worker, or None when it ended or stayed silent for that long."""
         self._waited = seconds
-        try:
-            return self._lines.get(timeout=seconds)
-        except queue.Empty:
-            return None
+        if not self._lines:
+            try:
+                lines = self._read.get(timeout=seconds)
+            except queue.Empty:
+                return None
+            self._lines = lines[::-1] if lines is not None else []
+        return self._lines.pop() if self._lines else None
 
     @property
     def alive(self) -> bool:
@@ -108,9 +117,16 @@ class Child:
                 stream.close()
 
     def _read_events(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._lines.put(line)
-        self._lines.put(None)
+        start, parts = time.monotonic(), [b""]
+        while chunk := os.read(stream.fileno(), _CHUNK):
+            whole, end, rest = chunk.rpartition(b"\n")
+            if end:
+                self._read.put(b"".join([*parts, whole, end]).splitlines(keepends=True))
+                parts = []
+                if len(chunk) < _CHUNK:
+                    time.sleep(min(_LATE, _SHARE * (time.monotonic() - start)))
+            parts.append(rest)
+        self._read.put(None)
 
     def _read_stderr(self, stream: IO[bytes]) -> None:
         while chunk := os.read(stream.fileno(), 65536):
