@@ -39,7 +39,8 @@ from bncheck.checks.catalogue import CHECKS, selected
 from bncheck.driver import judge
 from bncheck.errors import BncheckError
 from bncheck.guard import quiet
-from bncheck.model import Outcome, Target, TargetSpec
+from bncheck.model import Outcome, TargetSpec
+from bncheck.session import Target
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "calibration.md"

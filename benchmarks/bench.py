@@ -16,8 +16,8 @@ from datetime import date
 
 import common
 import costs
-import peers
 import probe_truth
+import seen
 import start
 import sweeps
 
@@ -27,7 +27,7 @@ PAGE = common.ROOT / "benchmarks" / "RESULTS.md"
 SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "start": ("Start-up and the default verify", start.section),
     "costs": ("Cost of one case", costs.section),
-    "peers": ("What is seen", peers.section),
+    "peers": ("What is seen", seen.section),
     "probe": ("The line probe beside other derivatives", probe_truth.section),
     "sweeps": ("Long sweeps", sweeps.section),
 }

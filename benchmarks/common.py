@@ -14,7 +14,8 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 import numpy as np
 
 from bncheck.adapters import resolve
-from bncheck.model import GRADIENTS, Setup, Target, TargetSpec
+from bncheck.model import GRADIENTS, TargetSpec
+from bncheck.session import Setup, Target
 
 ROOT = Path(__file__).resolve().parent.parent
 CORRECT, BUGGY = ROOT / "fixtures" / "correct", ROOT / "fixtures" / "buggy"

@@ -25,7 +25,8 @@ from bncheck.checks.catalogue import selected
 from bncheck.driver import judge
 from bncheck.experiments.training import setup
 from bncheck.guard import quiet
-from bncheck.model import Declared, Target, TargetSpec
+from bncheck.model import Declared, TargetSpec
+from bncheck.session import Target
 
 SHAPES = {"cuda": (32, 256, 56, 56), "cpu": (4, 8, 16, 16)}
 DTYPES = ("float32", "bfloat16", "float16")

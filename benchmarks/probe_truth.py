@@ -19,7 +19,7 @@ from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.core import line_probe
 from bncheck.core.tolerance import UNIT_ROUNDOFF, K
-from bncheck.model import Setup
+from bncheck.session import Setup
 
 DIGITS = 60
 CASES = {

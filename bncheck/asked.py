@@ -10,7 +10,7 @@ from bncheck.cases.arrays import build
 from bncheck.cases.telling import telling
 from bncheck.checks.catalogue import CHECKS
 from bncheck.experiments.observation import observed
-from bncheck.model import Target
+from bncheck.session import Target
 
 # Is told of each case before user code runs on it.
 Begin = Callable[[str], object]

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -23,10 +21,10 @@ from bncheck.bugs.fits import fits_of
 from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.pairs import alike_on, close_pairs
-from bncheck.bugs.steps import FORWARD, Step, Steps
+from bncheck.bugs.steps import FORWARD, Step
 from bncheck.bugs.terms import readings
+from bncheck.bugs.versions import fits_all, own_gradient, steps_with, value_of
 from bncheck.bugs.words import RIGHT, in_words, unnamed
-from bncheck.case import Case
 from bncheck.model import TENSORS
 from bncheck.report import Diagnosis
 
@@ -107,7 +105,7 @@ def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Dia
 def _unnamed(tensor: str, search: _Search) -> Diagnosis:
     """Return what can be said of a tensor that no known bug explains."""
     wrong = search.wrong(tensor)
-    samples = [Sample(_steps(o, search.own), dict(o.found)) for o in wrong]
+    samples = [Sample(steps_with(o, search.own), dict(o.found)) for o in wrong]
     said = in_words(tensor, samples, Factors([sample.steps for sample in samples]))
     return unnamed(tensor, said, RIGHT[tensor], len(wrong))
 
@@ -219,7 +217,7 @@ class _Search:
     ) -> Iterator[tuple[Replaced, tuple[Version, ...]]]:
         """Yield sets of bugs and the forms that they are in: one bug in any form first, then what the terms tell."""
         concerned = [bug for bug in self.bugs if _concerns(tensor, bug.steps)]
-        samples = [[Sample(_steps(o, form), dict(o.found)) for o in wrong] for form in forms]
+        samples = [[Sample(steps_with(o, form), dict(o.found)) for o in wrong] for form in forms]
         factors = Factors([sample.steps for sample in samples[0]])
         fits = list(fits_of(samples[0])) if tensor == "dx" else []
         alike = twins([seen[-1].steps for seen in samples])
@@ -256,7 +254,7 @@ class _Search:
             begun = [version for version in known if version.bug.steps[0].startswith("back_")]
             for form in forms[:_FORMS_OF_PAIRS]:
                 for version in begun:
-                    seen = [Sample(_steps(o, {**form, **version.replaced}), dict(o.found)) for o in wrong]
+                    seen = [Sample(steps_with(o, {**form, **version.replaced}), dict(o.found)) for o in wrong]
                     yield from ((form, (version, *other)) for other in readings(seen, fits, factors, single=True))
 
 
@@ -267,10 +265,10 @@ def _as_known(samples: Sequence[Sample], versions: Sequence[Version], known: Seq
     for place, version in enumerate(versions):
         if version.bug.code in _PUT_TOGETHER:
             (step,) = version.bug.steps
-            value = _value(first.also(version.replaced), step)
+            value = value_of(first.also(version.replaced), step)
             for other in known:
                 if other.bug.steps == version.bug.steps:
-                    same = _value(first.also(other.replaced), step)
+                    same = value_of(first.also(other.replaced), step)
                     if same is not None and np.allclose(same, value, rtol=1e-6, atol=0):
                         found[place] = other
                         break
@@ -306,50 +304,3 @@ _OF_NO_STEP = (_OTHER_MODE, "BUG501")
 
 # Pairs are tried with the first of these alone: they are many.
 _FORMS_OF_PAIRS = 2
-
-
-def own_gradient(observed: Observed, replaced: Replaced, tensor: str) -> Any:
-    """Return a gradient of sum(dy * y) for a wrong version of the forward, by complex steps; None where it has none.
-
-    For an analytic f, Im f(x + ih) / h is its derivative without cancellation (Squire & Trapp 1998, SIAM Review 40).
-    """
-    steps = _steps(observed, replaced)
-    name = {"dx": "x", "dgamma": "gamma", "dbeta": "beta"}[tensor]
-    start = getattr(steps, name)
-    found = np.empty(start.shape)
-    with np.errstate(all="ignore"):
-        for at in np.ndindex(start.shape):
-            moved = _steps(observed, replaced)
-            values = start.astype(complex)
-            values[at] += 1e-30j
-            setattr(moved, name, values)
-            y = _value(moved, "y")
-            if y is None or np.shape(y) != moved.dy.shape:
-                return None
-            found[at] = (moved.dy * y).sum().imag / 1e-30
-    return found
-
-
-def _steps(observed: Observed, replaced: Replaced) -> Steps:
-    steps = _plain(observed.case).also(replaced)
-    steps.returned = dict(observed.found)
-    return steps
-
-
-@lru_cache(maxsize=64)  # the cases of one target
-def _plain(case: Case) -> Steps:
-    return Steps(case)
-
-
-def _value(steps: Steps, tensor: str) -> Any:
-    """Return a tensor of a wrong version; None where it cannot be computed."""
-    with np.errstate(all="ignore"):
-        try:
-            return getattr(steps, tensor)
-        except (ValueError, TypeError, ZeroDivisionError):
-            return None
-
-
-def fits_all(seen: Sequence[Observed], tensor: str, replaced: Replaced) -> bool:
-    """Tell whether a wrong version gives every value of a tensor on every case."""
-    return all(tensor in o.found and fits(o, tensor, _value(_steps(o, replaced), tensor)) for o in seen)

@@ -10,32 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from bncheck import guard, location
 from bncheck.adapters import resolve
 from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.checks.catalogue import CHECKS, DIVIDED_BY_ZERO, Check, selected
-from bncheck.core.tolerance import K
-from bncheck.core.truth import allowances, statistics, truth
+from bncheck.core.truth import statistics
 from bncheck.errors import BncheckError, StubError, TargetError
+from bncheck.exhibit import at_worst_element, exhibit
 from bncheck.experiments.catalogue import in_order
 from bncheck.experiments.observation import observed
-from bncheck.experiments.probes import probed
-from bncheck.model import (
-    GRADIENTS,
-    TENSORS,
-    CaseResult,
-    Evidence,
-    Judgement,
-    Outcome,
-    Session,
-    Setup,
-    Target,
-    TargetCard,
-)
-from bncheck.report import ArrayData, Comparison, Diagnosis, Exhibit, Worked
+from bncheck.model import TENSORS, CaseResult, Evidence, Judgement, Outcome, TargetCard
+from bncheck.report import Diagnosis, Exhibit
+from bncheck.session import Session, Setup, Target
 from bncheck.tasks import Begun, Diagnosed, Discovered, Judged, Refused, Shown, Task, Tell, Written
 
 # What is needed only once something is wrong is imported there: most runs end well, and start sooner for it.
@@ -243,10 +230,17 @@ def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ())
         shown = next((candidate for candidate in by_hand(shrunk.spec) if fails(candidate)), shrunk.spec)
         again, case, seen = judged(replace(shown, recipe="shrunk"))
         original = again if again.outcome is original.outcome else original
-    exhibit = _exhibit(target, case, seen, check)
-    if exhibit.comparisons:
-        original = _at_worst_element(original, exhibit.comparisons[0])
-    return Shown(code, exhibit, original, boundary, evaluations, tuple(tried.items()), where)
+    shown_case = _exhibit(target, case, seen, check)
+    if shown_case.comparisons:
+        original = at_worst_element(original, shown_case.comparisons[0])
+    return Shown(code, shown_case, original, boundary, evaluations, tuple(tried.items()), where)
+
+
+def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check | None) -> Exhibit:
+    """Return what is shown of a case; of a small one the derivative is measured, element by element."""
+    if check is not None and check.oracle == "numeric" and case.x.size <= _MEASURED_ELEMENTS:
+        _gather(target, case, ("element-probes",), seen)
+    return exhibit(case, seen, check, forward_only=target.conventions.forward_only)
 
 
 def _telling(result: CaseResult, case: Case, seen: dict[str, Evidence]) -> Check | None:
@@ -308,78 +302,3 @@ def _of_memory(target: Target, task: Task, own: Mapping[str, Any] | None) -> tup
         line = None if place is None else pointed_in_course(target, *place, task.spec.source)
         diagnoses.append(replace(said(named), line=line))
     return (*diagnoses, *search.unnamed(task.codes, bugs))
-
-
-def _at_worst_element(judgement: Judgement, shown: Comparison) -> Judgement:
-    """Let the judgement of an exhibited case point at the worst element of what is shown."""
-    at, _ = _worst(shown)
-    expected, found = shown.expected.values[at], shown.found.values[at]
-    index = tuple(int(i) for i in np.unravel_index(at, shown.expected.shape))
-    error, allowed, tensor = abs(found - expected), shown.allowed.values[at], judgement.tensor or shown.tensor
-    return replace(judgement, tensor=tensor, index=index, error=error, allowed=allowed, got=found, want=expected)
-
-
-def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check | None) -> Exhibit:
-    """Return the case's arrays beside expected and found values of the check's tensor (of all tensors without one)."""
-    from bncheck.memory.exhibit import shown
-
-    tensors = TENSORS if check is None else (check.tensor,) if check.tensor else ()
-    found = seen["training"].arrays if "training" in seen else {}
-    comparisons = []
-    for tensor in tensors:
-        if tensor not in found:
-            continue
-        expected, allowed, oracle = truth(case).tensor(tensor), getattr(allowances(case), tensor), "reference"
-        if check is not None and check.oracle == "numeric" and case.x.size <= _MEASURED_ELEMENTS:
-            _gather(target, case, ("element-probes",), seen)
-            measured = seen["element-probes"].arrays
-            if tensor in measured:
-                expected, allowed, oracle = measured[tensor], K * measured[f"{tensor}.bar"], "numeric"
-        comparisons.append(Comparison(tensor, oracle, _data(expected), _data(found[tensor]), _data(allowed)))
-    inputs = {"x": case.x, "gamma": case.gamma, "beta": case.beta, "dy": case.dy}
-    if target.conventions.forward_only or (check is not None and check.tensor not in GRADIENTS):
-        del inputs["dy"]
-    printed = seen["training"].facts.get("printed_text", "") if "training" in seen else ""
-    if case.x.size > _EXHIBITED_ELEMENTS:
-        return Exhibit(case.spec.id, case.spec.eps, {}, (), printed=printed)
-    if check is not None and (own := shown(check.code, case, seen)):
-        return Exhibit(case.spec.id, case.spec.eps, *own, printed=printed)
-    arrays = {name: _data(array) for name, array in inputs.items()}
-    worked = _worked(case, comparisons, found)
-    probe = probed(seen.get("joint-probe")) if check is None or check.oracle == "numeric" else None
-    return Exhibit(case.spec.id, case.spec.eps, arrays, tuple(comparisons), worked, printed, probe)
-
-
-def _worked(case: Case, comparisons: list[Comparison], found: Mapping[str, Any]) -> Worked | None:
-    """Return the formula worked out for the tensor that is furthest off, in its worst channel."""
-
-    def worst(shown: Comparison) -> tuple[float, int]:
-        at, ratio = _worst(shown)
-        return ratio, at
-
-    fitting = [shown for shown in comparisons if shown.expected.shape == shown.found.shape]
-    if not fitting:
-        return None
-    shown = max(fitting, key=lambda shown: worst(shown)[0])
-    index = np.unravel_index(worst(shown)[1], shown.expected.shape)
-    return location.worked(case, shown.tensor, int(index[len(index) > 1]), found[shown.tensor])
-
-
-def _worst(shown: Comparison) -> tuple[int, float]:
-    """Return the worst element of what is shown, as a flat index, and its error over the allowed one."""
-    expected, found, allowed = (np.asarray(a.values) for a in (shown.expected, shown.found, shown.allowed))
-    error = np.abs(found - expected)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(error == 0, 0.0, error / allowed)
-    ratio = np.where(np.isnan(ratio), np.inf, ratio)
-    at = int(np.argmax(ratio))
-    return at, float(ratio[at])
-
-
-# Larger cases than this are not carried in reports; their replay id gives them back.
-_EXHIBITED_ELEMENTS = 4096
-
-
-def _data(array: np.ndarray) -> ArrayData:
-    flat = np.asarray(array, dtype=np.float64)
-    return ArrayData(tuple(flat.shape), tuple(flat.ravel().tolist()))

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 import bncheck
-from bncheck.checks.catalogue import named, selected
+from bncheck.checks.catalogue import named
 from bncheck.codec import decode, encode
-from bncheck.errors import BncheckError, UsageError
-from bncheck.executors.isolated import Isolated, WorkerError
-from bncheck.model import Outcome, TargetCard, TargetSpec
-from bncheck.pipeline import Job, put_together
-from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
-from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.destination import width
+from bncheck.errors import UsageError
+from bncheck.executors.isolated import Isolated
+from bncheck.job import Job
+from bncheck.model import TargetSpec
+from bncheck.pipeline import put_together
+from bncheck.pytest_nodes import CheckItem, ModuleSource, Source, bug_in_words, items_of
+from bncheck.report import Report, TargetReport, Verdict
 from bncheck.reporters.outputs import STANDARD_OUTPUT, Output, outputs, writing
-from bncheck.reporters.parts import named as named_bugs
-from bncheck.reporters.parts import narrowed
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import clean, conventions_in_words, count, verdict_in_words
 from bncheck.settings import Settings, is_file, read_pyproject
-
-
-class BncheckWarning(UserWarning):
-    """A check of bncheck that warns."""
 
 
 class Items:
@@ -140,7 +134,7 @@ class Items:
                 )
             else:
                 source = ModuleSource.from_parent(session, name=target, plugin=self, specs=[self._spec(target)])
-            items += _items_of(source)
+            items += items_of(source)
 
     # ---------------------------------------------------------------------------------------------------------- running
 
@@ -208,7 +202,7 @@ class Items:
             if target.conventions is not None:
                 terminalreporter.write_line(f"  {', '.join(conventions_in_words(target.conventions))}")
             for diagnosis in target.diagnoses[:1]:
-                terminalreporter.write_line(f"  {_bug(diagnosis)}")
+                terminalreporter.write_line(f"  {bug_in_words(diagnosis)}")
 
 
 def _outputs(config: pytest.Config) -> list[Output]:
@@ -245,191 +239,6 @@ class _as_usage_error:  # noqa: N801 - reads as the statement that it is
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: object) -> None:
         if isinstance(error, UsageError):
             raise pytest.UsageError(str(error)) from None
-
-
-# ----------------------------------------------------------------------------------------------------------- collectors
-
-
-class _Sources(pytest.Collector):
-    """Where targets are: a file, or a module."""
-
-    plugin: Items
-    specs: list[TargetSpec]
-
-    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
-        """Yield the targets. What cannot be verified is an item that fails: an error here would stop the session."""
-        seen: set[str] = set()
-        self.plugin.collected.update(spec.source for spec in self.specs)
-        for spec in self.specs:
-            for card in self._cards(spec):
-                if isinstance(card, TargetReport):
-                    yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", report=card)
-                    seen.add(spec.source)
-                    continue
-                name = card.name.rpartition("::")[2] or card.name
-                if name in seen:
-                    again = _unusable(card.name, f"{card.name} is among the targets twice")
-                    yield Unusable.from_parent(self, name=f"{name}-again{len(seen)}", report=again)
-                else:
-                    yield TargetItems.from_parent(self, name=name, plugin=self.plugin, spec=spec, card=card)
-                seen.add(name)
-
-    def _cards(self, spec: TargetSpec) -> list[TargetCard | TargetReport]:
-        """Return the targets of a source, or the report that there is none."""
-        try:
-            found = self.plugin.job(spec).discover()
-        except (UsageError, WorkerError) as error:
-            return [_unusable(spec.source, str(error))]
-        return [found] if isinstance(found, TargetReport) else list(found)
-
-
-class Source(_Sources, pytest.File):
-    """A file with targets."""
-
-    def __init__(self, *, plugin: Items, specs: list[TargetSpec], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plugin, self.specs = plugin, specs
-
-
-class ModuleSource(_Sources):
-    """A module with targets."""
-
-    def __init__(self, *, plugin: Items, specs: list[TargetSpec], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plugin, self.specs = plugin, specs
-
-
-class TargetItems(pytest.Collector):
-    """One target: its checks, and the evidence for them, which is gathered once."""
-
-    def __init__(self, *, plugin: Items, spec: TargetSpec, card: TargetCard, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.plugin, self.spec, self.card = plugin, spec, card
-        self._report: TargetReport | None = None
-        self._told = False
-
-    def collect(self) -> Iterator[pytest.Item]:
-        """Yield an item per check."""
-        try:
-            checks = selected(self.plugin.settings.select, self.plugin.settings.ignore)
-        except UsageError as error:
-            yield Unusable.from_parent(self, name="unusable", report=_unusable(self.card.name, str(error)))
-            return
-        for check in checks:
-            yield CheckItem.from_parent(self, name=f"{check.code}-{check.name}", code=check.code, target=self)
-
-    def report(self) -> TargetReport:
-        """Return what the checks that are to run say; verify the target if that is not known yet."""
-        if self._report is None:
-            codes = [item.code for item in self.session.items if isinstance(item, CheckItem) and item.target is self]
-            # What follows from an expected failure is expected with it.
-            expected = (named(known.check).code for known in self.plugin.settings.expected)
-            codes = list(dict.fromkeys((*codes, *expected)))
-            self._report = self.plugin.job(self.spec, codes).verify(self.card, None)
-        if self._report.verdict is Verdict.INTERRUPTED:
-            raise KeyboardInterrupt
-        return self._report
-
-    def news(self) -> TargetReport | None:
-        """Return the report if it was not asked for yet."""
-        told, self._told = self._told, self._report is not None
-        return None if told else self._report
-
-
-def _items_of(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
-    if isinstance(node, pytest.Item):
-        yield node
-    else:
-        for child in node.collect():
-            yield from _items_of(child)
-
-
-# ---------------------------------------------------------------------------------------------------------------- items
-
-
-class Unusable(pytest.Item):
-    """Something among the targets that cannot be verified."""
-
-    def __init__(self, *, report: TargetReport, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.report = report
-        self.add_marker("bncheck")
-
-    def runtest(self) -> None:
-        """Say why."""
-        pytest.fail(_first_reason(self.report), pytrace=False)
-
-    def reportinfo(self) -> tuple[Path, int, str]:
-        """Return what stands above the failure."""
-        return self.path, 0, f"bncheck: {self.name}"
-
-
-class CheckItem(pytest.Item):
-    """One check of one target."""
-
-    def __init__(self, *, code: str, target: TargetItems, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.code, self.target = code, target
-        self.add_marker("bncheck")
-
-    def runtest(self) -> None:
-        """Let the check's finding be the test's outcome."""
-        try:
-            report = self.target.report()
-        except (BncheckError, WorkerError) as error:
-            pytest.fail(str(error), pytrace=False)
-        finding = next((finding for finding in report.findings if finding.code == self.code), None)
-        if finding is None:
-            pytest.fail(_first_reason(report) if report.error else _not_judged(report), pytrace=False)
-        if finding.expected and finding.outcome is Outcome.WARN:
-            pytest.xfail(finding.expected)
-        if finding.outcome is Outcome.SKIP:
-            pytest.skip(finding.message)
-        if finding.outcome is Outcome.INCONCLUSIVE and report.verdict is Verdict.PASS:
-            pytest.skip(f"could not be decided, and follows from what was: {finding.message}")
-        if finding.outcome is Outcome.WARN and not self.target.plugin.settings.strict:
-            self.warn(BncheckWarning(f"{finding.code} {finding.name}: {finding.message}"))
-        elif finding.outcome is not Outcome.PASS:
-            self._fail(report, finding)
-
-    def _fail(self, report: TargetReport, finding: Finding) -> NoReturn:
-        """Fail with one line that says what is wrong, and the report of this check."""
-        if finding.follows_from is not None:
-            pytest.fail(f"follows from {finding.follows_from}: {finding.message}", pytrace=False)
-        bugs = named_bugs(report, finding)
-        first = "; ".join(map(_bug, bugs)) or f"{finding.outcome.value}: {finding.message}"
-        alone = narrowed(report, finding)
-        whole = put_together([alone], self.target.plugin.settings)
-        pytest.fail(f"{first}\n{in_full(whole, self.config)}", pytrace=False)
-
-    def reportinfo(self) -> tuple[Path, int, str]:
-        """Return what stands above the failure."""
-        return self.path, 0, f"{self.target.card.name}: {self.name}"
-
-
-def _bug(diagnosis: Diagnosis) -> str:
-    return f"{diagnosis.code} {diagnosis.name}: {diagnosis.title}"
-
-
-def _unusable(name: str, reason: str) -> TargetReport:
-    return TargetReport(name, Verdict.ERROR, error=reason)
-
-
-def _first_reason(report: TargetReport) -> str:
-    """Return why a target cannot be verified; code that stopped its process has a finding instead of an error."""
-    return report.error or "; ".join(finding.message for finding in report.findings)
-
-
-def _not_judged(report: TargetReport) -> str:
-    ends = [f"{f.code} {f.name}: {f.message}" for f in report.findings if f.outcome is Outcome.FAIL]
-    return f"could not be judged; {'; '.join(ends) or 'no case was run'}"
-
-
-def in_full(report: Report, config: pytest.Config) -> str:
-    """Return the report for people; in colour where pytest writes in colour to a terminal, and to nothing else."""
-    writer = config.get_terminal_writer() if config.pluginmanager.hasplugin("terminalreporter") else None
-    color = writer is not None and writer.hasmarkup and not getattr(config.option, "xmlpath", None)
-    return REPORTERS.get("rich")(report, Style(width=width(), color=color))
 
 
 class Package:

@@ -86,7 +86,7 @@ def pytest_runtest_makereport(
     """Show what the fixture reported beside the failure of the test."""
     told = yield
     if told.failed and item.stash.get(GIVEN, None):
-        from bncheck.pytest_items import in_full
+        from bncheck.pytest_nodes import in_full
 
         told.sections += [("bncheck", in_full(report, item.config)) for report in item.stash[GIVEN] if not report]
     return told

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import targets
 
-from bncheck.model import Conventions, Gradients
+from bncheck.model import Conventions
+from bncheck.session import Gradients
 
 
 def wide(values, x):

@@ -7,7 +7,8 @@ import numpy as np
 from bncheck.bugs.memory import INFERENCE, LATER, UPDATE, Past, Remembering, Rule
 from bncheck.case import Case, CaseSpec
 from bncheck.memory.values import KEPT
-from bncheck.model import GRADIENTS, Conventions, Gradients
+from bncheck.model import GRADIENTS, Conventions
+from bncheck.session import Gradients
 
 
 class Planted:

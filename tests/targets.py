@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bncheck.model import Conventions, Gradients
+from bncheck.model import Conventions
+from bncheck.session import Gradients
 
 
 def forward(x, gamma, beta, eps):

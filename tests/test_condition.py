@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from targets import backward, forward
 
-from bncheck import pipeline
+from bncheck import job
 from bncheck.api import verify
 from bncheck.case import CaseSpec
 from bncheck.condition import MOST_POINTS, Seen, condition_of, separating, trend_of
-from bncheck.model import CaseResult, Gradients, Judgement, Outcome
+from bncheck.model import CaseResult, Judgement, Outcome
 from bncheck.report import Condition, Finding
+from bncheck.session import Gradients
 from bncheck.tally import WHOLE
 
 
@@ -22,7 +23,7 @@ from bncheck.tally import WHOLE
 def without_names():
     """Leave the search for the bug's name out: it is no part of this, and takes its time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.Job, "_diagnosed", lambda *_: [])
+        patch.setattr(job.Job, "_diagnosed", lambda *_: [])
         yield
 
 

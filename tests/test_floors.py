@@ -9,16 +9,16 @@ ROOT = Path(__file__).parent.parent / "bncheck"
 
 # Floor by module or package below bncheck; ARCHITECTURE.md tells what lives on each.
 FLOORS = {
-    "errors": 0, "registry": 0, "model": 0, "case": 0, "report": 0, "codec": 0, "compact": 0,
+    "errors": 0, "registry": 0, "model": 0, "session": 0, "case": 0, "report": 0, "codec": 0, "compact": 0,
     "settings": 1, "tally": 1, "scaffold": 1, "guard": 1, "core": 1, "pages": 1, "reporters": 1,
     "cases": 2, "adapters": 2, "experiments": 2, "checks": 2, "bugs": 2,
     "asked": 3, "condition": 3, "diagnose": 3, "lines": 3, "location": 3, "memory": 3, "verdict": 3, "tasks": 3,
-    "driver": 4,
-    "executors": 5,
-    "sweep": 6, "pipeline": 7,
+    "exhibit": 4, "driver": 5,
+    "executors": 6,
+    "sweep": 7, "job": 8, "pipeline": 9,
     "options": 2, "watch": 2, "journal": 2,
-    "api": 8, "cli_explain": 8, "cli_project": 8, "cli_report": 8, "pytest_items": 8,
-    "cli": 9, "pytest_plugin": 9, "__main__": 10, "__init__": 9,
+    "api": 10, "cli_explain": 10, "cli_project": 10, "cli_report": 10, "pytest_nodes": 10,
+    "pytest_items": 11, "cli": 11, "__init__": 11, "pytest_plugin": 12, "__main__": 12,
 }  # fmt: skip
 SAMPLES = "samples"
 
@@ -89,7 +89,7 @@ def test_heavy_libraries_stay_where_they_belong(unit, path):
     atop = {name.split(".")[0] for node in tree.body for name in _imported(node)}
     assert not atop & frameworks, "a framework is imported by the functions that need it"
     assert not roots & frameworks or path.name.endswith("_code.py"), "frameworks only inside their adapter"
-    assert "pytest" not in roots or unit in ("pytest_plugin", "pytest_items")
+    assert "pytest" not in roots or unit in ("pytest_plugin", "pytest_items", "pytest_nodes")
     assert not roots & {"rich", "rich_click"} or unit == "options" or unit.split("_")[0] in ("reporters", "cli")
     # On floor 3 these compare arrays, where user code runs.
     computes = FLOORS[unit] in (1, 2, 4) or unit in ("diagnose", "lines", "location", "memory")
@@ -108,6 +108,31 @@ def test_heavy_libraries_stay_where_they_belong(unit, path):
 )
 def test_a_planted_breach_is_seen(unit, source):
     assert breaches(unit, source)
+
+
+# A module longer than this is two; a function longer than this, without its docstring, does two things.
+LONGEST_MODULE, LONGEST_FUNCTION = 350, 50
+
+
+def too_long(source: str) -> list[str]:
+    """Return what is too long in a module: "the module", or names of functions."""
+    functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = ["the module"] if source.count("\n") > LONGEST_MODULE else []
+    for function in functions:
+        first = function.body[ast.get_docstring(function) is not None :]
+        if first and function.end_lineno - first[0].lineno + 1 > LONGEST_FUNCTION:
+            found.append(function.name)
+    return found
+
+
+def test_nothing_is_long():
+    repository = ROOT.parent
+    paths = [*ROOT.rglob("*.py"), *(repository / "benchmarks").glob("*.py"), *(repository / "scripts").glob("*.py")]
+    found = {str(path.relative_to(repository)): too_long(path.read_text(encoding="utf-8")) for path in paths}
+    assert {name: long for name, long in found.items() if long} == {}
+    assert too_long("x = 1\n" * 351) == ["the module"]
+    assert too_long("def f():\n    '''Say.'''\n" + "    x = 1\n" * 51) == ["f"]
+    assert too_long("def f():\n    '''Say.'''\n" + "    x = 1\n" * 50) == []
 
 
 def test_samples_and_fixtures_never_import_bncheck():

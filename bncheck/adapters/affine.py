@@ -17,7 +17,7 @@ from bncheck.adapters.modes import Remembers, Turning
 from bncheck.adapters.protocol import Parameters, Results, Run, Starting
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 from bncheck.core.precision import limits
-from bncheck.model import SavedStatistic, Saving
+from bncheck.session import SavedStatistic, Saving
 
 _CLEAR = 3  # how clearly "dgamma" says whose gradient it is, unlike "dw"
 # What may be missing from code that is understood all the same.

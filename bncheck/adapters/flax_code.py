@@ -11,7 +11,7 @@ from typing import Any
 
 from bncheck.adapters.frameworks import FRAMEWORKS, Framework
 from bncheck.adapters.jax_code import Jax
-from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace, Parameters
+from bncheck.adapters.protocol import ADAPTERS, ByThing, Candidate, Parameters
 from bncheck.adapters.pure_layers import Arrays, PureLayer, PureLayerClass, derives, given_to, switch_of
 from bncheck.model import Declared
 
@@ -90,19 +90,6 @@ def _named_leaves(jax: Any, tree: Any) -> tuple[list[str], list[Any], Any]:
     return names, [leaf for _, leaf in found], structure
 
 
-class _FlaxModules:
-    """Finds modules of Flax, of both kinds."""
-
-    def candidates(self, namespace: Namespace) -> list[Candidate]:
-        """Return those in a namespace."""
-        found = (_candidate(name, thing, namespace.declared) for name, thing in namespace.things.items())
-        return [candidate for candidate in found if candidate is not None]
-
-    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
-        """Return the one that a class is."""
-        return _candidate(name, objects[0], declared) if len(objects) == 1 else None
-
-
 def _candidate(name: str, thing: Any, declared: Declared) -> Candidate | None:
     for package, make in (("flax.linen", _linen), ("flax.nnx", _nnx)):
         if derives(thing, package, "Module") and callable(getattr(thing, "__call__", None)):  # noqa: B004
@@ -115,4 +102,4 @@ def _jax(device: str) -> Framework:
     return framework
 
 
-ADAPTERS.add(NAME, _FlaxModules())
+ADAPTERS.add(NAME, ByThing(_candidate))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bncheck.adapters.frameworks import FRAMEWORKS, Framework
-from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace, Parameters
+from bncheck.adapters.protocol import ADAPTERS, ByThing, Candidate, Parameters
 from bncheck.adapters.pure_layers import Arrays, PureLayer, PureLayerClass, derives, given_to, switch_of
 from bncheck.errors import TargetError
 from bncheck.model import Declared
@@ -129,19 +129,6 @@ def _speaking(keras: Any, dtype: str, device: str) -> Iterator[None]:
             table["float64"] = before[2]
 
 
-class _KerasLayers:
-    """Finds layers of Keras."""
-
-    def candidates(self, namespace: Namespace) -> list[Candidate]:
-        """Return those in a namespace."""
-        found = (_candidate(name, thing, namespace.declared) for name, thing in namespace.things.items())
-        return [candidate for candidate in found if candidate is not None]
-
-    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
-        """Return the one that a class is."""
-        return _candidate(name, objects[0], declared) if len(objects) == 1 else None
-
-
 def _candidate(name: str, thing: Any, declared: Declared) -> Candidate | None:
     if not derives(thing, "keras.", "Layer"):
         return None
@@ -149,4 +136,4 @@ def _candidate(name: str, thing: Any, declared: Declared) -> Candidate | None:
     return PureLayerClass(name, thing, "call", NAME, lambda: _framework(device), partial(_layer, device))
 
 
-ADAPTERS.add(NAME, _KerasLayers())
+ADAPTERS.add(NAME, ByThing(_candidate))

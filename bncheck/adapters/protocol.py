@@ -8,7 +8,7 @@ settled by :mod:`bncheck.adapters.trials` and :mod:`bncheck.adapters.epsilon`, f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -219,6 +219,22 @@ class Adapter(Protocol):
 
     def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
         """Return the candidate that these objects, handed over from Python, are; None if they are none of its kind."""
+
+
+@dataclass(frozen=True)
+class ByThing:
+    """An adapter that looks at one thing after another: `candidate` makes of a name and a thing what it is, or None."""
+
+    candidate: Callable[[str, Any, Declared], Candidate | None]
+
+    def candidates(self, namespace: Namespace) -> list[Candidate]:
+        """Return those in a namespace."""
+        found = (self.candidate(name, thing, namespace.declared) for name, thing in namespace.things.items())
+        return [candidate for candidate in found if candidate is not None]
+
+    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
+        """Return the one that a single object is."""
+        return self.candidate(name, objects[0], declared) if len(objects) == 1 else None
 
 
 ADAPTERS: Registry[Adapter] = Registry("adapter", "bncheck.adapters")

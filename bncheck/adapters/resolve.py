@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bncheck.adapters import adapter_file, exec_program
 from bncheck.adapters.activations import without_activations
 from bncheck.adapters.affine import note_of_absent
+from bncheck.adapters.chosen import chosen, live
 from bncheck.adapters.defined import defined
 from bncheck.adapters.differentiable import NAME as DIFFERENTIATED
 from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
 from bncheck.adapters.forward_only import confirm, note_of, standing_alone
 from bncheck.adapters.initial import find_initial
-from bncheck.adapters.loading import Source, load, parse
-from bncheck.adapters.near_misses import near_miss, nothing_found
-from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace, Reading
+from bncheck.adapters.loading import load, parse
+from bncheck.adapters.log import Log
+from bncheck.adapters.near_misses import nothing_found
+from bncheck.adapters.protocol import Candidate, Namespace, Reading
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
-from bncheck.adapters.standins import left_out
 from bncheck.adapters.target import FoundTarget, Hints
-from bncheck.adapters.trials import Found, Log, examine, score_of
-from bncheck.adapters.words import Kind, stem
+from bncheck.adapters.trials import Found, examine, score_of
+from bncheck.adapters.words import Kind
 from bncheck.errors import StubError, TargetError
-from bncheck.model import Conventions, Declared, Target, TargetCard, TargetSpec
+from bncheck.model import Conventions, Declared, TargetCard, TargetSpec
 from bncheck.registry import did_you_mean
+from bncheck.session import Target
 
 _cache: dict[tuple[TargetSpec, int], list[Entry]] = {}
 
@@ -195,7 +195,7 @@ def _candidates(spec: TargetSpec, namespace: Namespace) -> list[Candidate]:
         return [exec_program.candidate(spec.source, declared)]
     if declared.adapter_file:
         return [adapter_file.candidate(declared.adapter_file, namespace, _name_in(spec), declared)]
-    return [_live(spec)] if spec.live else _chosen(namespace, parse(spec.source))
+    return [live(spec)] if spec.live else chosen(namespace, parse(spec.source))
 
 
 def _name_in(spec: TargetSpec) -> str:
@@ -271,86 +271,3 @@ def _unused(declared: Declared, reading: Reading) -> list[str]:
     if declared.device != "cpu" and reading.framework.name == "numpy":
         unused.append(f"device {declared.device} is not used: the arrays are NumPy's")
     return unused
-
-
-# -------------------------------------------------------------------------------------------------- choosing candidates
-
-
-def _live(spec: TargetSpec) -> Candidate:
-    """Return the candidate that live objects are."""
-    for _, adapter in _adapters(spec.declared):
-        name = spec.source or str(getattr(spec.live[0], "__name__", "target"))
-        candidate = adapter.live(name, spec.live, spec.declared)
-        if candidate is not None:
-            return candidate
-    shown = ", ".join(_shown(thing) for thing in spec.live)
-    if len(spec.live) == 1 and inspect.isroutine(spec.live[0]):
-        raise TargetError(
-            f"{shown} alone is no pair: verify({shown}, backward) needs the backward function too. A forward that has "
-            f"none is verified by its place: verify('my_bn.py::{shown}')."
-        )
-    raise TargetError(
-        f"nothing to verify in ({shown}): give two callables, forward and backward; or one class with methods forward "
-        "and backward (the class itself, not a layer made from it); or one function or layer that PyTorch, JAX or "
-        "Keras differentiates."
-    )
-
-
-def _adapters(declared: Declared) -> list[tuple[str, Adapter]]:
-    """Return the adapters to ask: all, or the one that the user named."""
-    return [*ADAPTERS.items()] if declared.kind is None else [(declared.kind, ADAPTERS.get(declared.kind))]
-
-
-def _shown(thing: Any) -> str:
-    return thing.__name__ if hasattr(thing, "__name__") else f"an object of class {type(thing).__name__}"
-
-
-def _chosen(namespace: Namespace, source: Source) -> list[Candidate]:
-    """Return the candidates that a reference means: the one named, or all that read as batch norm, or the only one."""
-    adapters = _adapters(namespace.declared)
-    found = [candidate for _, adapter in adapters for candidate in adapter.candidates(namespace)]
-    order = list(namespace.things)
-    found.sort(key=lambda c: _place(c, order))
-    if source.name:
-        return _named(found, namespace, source.name)
-    certain = [c for c in found if c.kind is Kind.BN]
-    if certain:
-        return certain
-    others = [c for c in found if c.kind is Kind.UNKNOWN]
-    primary = [c for c in others if "." not in c.name]
-    if len(primary) == 1 or len({c.forward_name for c in others}) == 1:
-        return others
-    if alone := standing_alone(namespace):
-        return alone
-    raise nothing_found(namespace, found)
-
-
-def _place(candidate: Candidate, order: list[str]) -> int:
-    head = candidate.name.split(".")[0]
-    return order.index(head) if head in order else len(order)
-
-
-def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Candidate]:
-    chosen = [c for c in found if c.name == name] or [c for c in found if name in c.aliases]
-    chosen = chosen or standing_alone(namespace, name)
-    if chosen:
-        return chosen
-    label = namespace.label.rstrip(":")
-    if name in namespace.things:
-        needed = (
-            "methods forward and backward"
-            if inspect.isclass(namespace.things[name])
-            else ("a function beside it that is its other half, named alike (batchnorm_forward, batchnorm_backward)")
-        )
-        missed = near_miss(name, namespace.things[name])
-        why = f"{missed}." if missed.raised or missed.meant else f"it needs {needed}."
-        text = f"{label}: {name} is there, and cannot be verified: {why}"
-        raise TargetError(text, (str(missed),))
-    if story := left_out(getattr(namespace.module, name.split(".")[0], None)):
-        raise TargetError(f"{label}: {name} is not there: {story}.")
-    known = sorted({c.name for c in found}) or list(namespace.things)
-    if not known:
-        raise TargetError(f"{label} is empty.")
-    alike = [c.name for c in found if stem(c.name).words == stem(name).words]  # "bn" beside "batchnorm_forward"
-    hint = f"Did you mean {' or '.join(alike)}?" if alike else did_you_mean(name, known)
-    raise TargetError(f"{label} has no {name!r}. {hint}")

@@ -22,7 +22,7 @@ from bncheck.adapters.results import Order, describe_gradients, read_gradients, 
 from bncheck.adapters.returned_statistics import is_pair, statistics_inside
 from bncheck.adapters.saved import saved_among
 from bncheck.adapters.words import Role, argument_role
-from bncheck.model import SavedStatistic
+from bncheck.session import SavedStatistic
 
 _PAIR = "(running_mean,running_var)"
 _MODE_OPTION = [("mode", "mode:train")]

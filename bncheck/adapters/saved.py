@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bncheck.adapters.results import Names
 from bncheck.adapters.words import words
-from bncheck.model import SavedStatistic
+from bncheck.session import SavedStatistic
 
 if TYPE_CHECKING:
     from bncheck.adapters.runs import Calling

@@ -12,7 +12,8 @@ import numpy as np
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
 from bncheck.adapters.protocol import Clearing, Differentiating, Parameters, Reading, Results, Run
 from bncheck.core.precision import kind
-from bncheck.model import GRADIENTS, Conventions, Gradients, SavedStatistic, Saving, Setup
+from bncheck.model import GRADIENTS, Conventions
+from bncheck.session import Gradients, SavedStatistic, Saving, Setup
 
 if TYPE_CHECKING:
     from bncheck.case import Array

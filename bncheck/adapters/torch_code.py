@@ -14,7 +14,7 @@ import numpy as np
 from bncheck.adapters.affine import mentioned
 from bncheck.adapters.differentiable import DifferentiableFunction, FunctionRun, named_kind
 from bncheck.adapters.frameworks import FRAMEWORKS, Differential, Pull
-from bncheck.adapters.protocol import ADAPTERS, Candidate, Namespace, Parameters, Run
+from bncheck.adapters.protocol import ADAPTERS, ByThing, Candidate, Parameters, Run
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.torch_parts import own_bases, torch_base
 from bncheck.adapters.words import composite
@@ -176,19 +176,8 @@ class AutogradFunction(DifferentiableFunction):
         return mentioned(self._cls.forward, self._cls.backward)
 
 
-class _AutogradFunctions:
-    """Finds subclasses of torch.autograd.Function."""
-
-    def candidates(self, namespace: Namespace) -> list[Candidate]:
-        """Return those in a namespace."""
-        found = {name: thing for name, thing in namespace.things.items() if _is_function(thing)}
-        return [AutogradFunction(name, cls, namespace.declared) for name, cls in found.items()]
-
-    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
-        """Return the one that a class is."""
-        if len(objects) != 1 or not _is_function(objects[0]):
-            return None
-        return AutogradFunction(name, objects[0], declared)
+def _candidate(name: str, thing: Any, declared: Declared) -> Candidate | None:
+    return AutogradFunction(name, thing, declared) if _is_function(thing) else None
 
 
 def _is_function(thing: Any) -> bool:
@@ -198,4 +187,4 @@ def _is_function(thing: Any) -> bool:
     return {"forward", "backward"} <= own
 
 
-ADAPTERS.add(NAME, _AutogradFunctions())
+ADAPTERS.add(NAME, ByThing(_candidate))

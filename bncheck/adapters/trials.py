@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.affine import OPTIONAL
-from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes, spell_shape
+from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
+from bncheck.adapters.log import Log
 from bncheck.adapters.modes import find_memory, settle
-from bncheck.adapters.plans import UnfilledError
 from bncheck.adapters.probe import FULL, LACKING, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.target import Way, as_array
@@ -31,41 +31,6 @@ _MAX_READINGS = 48
 # What data of another number of axes must show to count beside (N, C).
 _BESIDE = frozenset({"y", "gamma", "dgamma"})
 _MIXED = "NCHW is assumed: data of four axes comes back in its shape, but gamma acts along none of its axes"
-
-
-@dataclass
-class Log:
-    """What went wrong in trials, for the message that says so when nothing works, and what was tried, for the trace."""
-
-    lines: list[str] = field(default_factory=list)
-    errors: list[BaseException] = field(default_factory=list)
-    of_unmade: list[BaseException] = field(default_factory=list)  # raised by objects made without their constructor
-    stubs: list[str] = field(default_factory=list)
-    shape: str | None = None  # the one parameter shape to try
-
-    def tried(self, place: Layout, shape: tuple[int, ...], outcome: str) -> None:
-        """Note how one layout with one parameter shape fared; shapes that fare alike share a line."""
-        head, tail = f"  {place.name} with gamma ", f": {outcome}"
-        last = self.lines[-1] if self.lines else ""
-        # Broadcasting names the sizes in its message: what differs in those alone is told once.
-        said, _, rest = last.removeprefix(head).partition(": ")
-        if last.startswith(head) and rest.partition(":")[0] == outcome.partition(":")[0]:
-            self.lines[-1] = f"{head}{said} or {spell_shape(shape, -1)}: {rest}"
-        else:
-            self.lines.append(f"{head}{spell_shape(shape, -1)}{tail}")
-
-    def add(self, error: BaseException, *, unmade: bool = False) -> None:
-        """Keep an exception; NotImplementedError says "stub"."""
-        if isinstance(error, NotImplementedError):
-            self.stubs.append("raises NotImplementedError")
-        (self.of_unmade if unmade else self.errors).append(error)
-
-    def telling(self) -> BaseException:
-        """Return the exception that tells most: one that is not about shapes, or else the one that got furthest."""
-        shapes = (ValueError, TypeError, IndexError, AssertionError)
-        errors = [e for e in self.errors if not isinstance(e, UnfilledError)] or self.errors or self.of_unmade
-        others = [e for e in errors if not isinstance(e, shapes)]
-        return max(others or errors, key=lambda e: max((line for _, line in guard.user_lines(e)), default=0))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from bncheck.adapters import resolve
 from bncheck.adapters.frameworks import FRAMEWORKS, NUMPY, is_array
 from bncheck.adapters.layouts import layout
 from bncheck.adapters.places import parts_of
-from bncheck.model import Conventions, Declared, Fault, Gradients, Session, Setup, Target, TargetSpec
+from bncheck.model import Conventions, Declared, Fault, TargetSpec
+from bncheck.session import Gradients, Session, Setup, Target
 
 # Values that nothing else has by accident: an argument with one of them is what it seems.
 EPS, MOMENTUM = 3.0517578125e-4, 0.8203125

@@ -1,1 +1,1 @@
-"""Wrong versions of the reference: the registry of bug signatures. None is registered yet."""
+"""Wrong versions of the reference: the registry of bug signatures."""

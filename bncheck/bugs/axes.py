@@ -1,10 +1,12 @@
-"""Faults of the forward: over which axes mean and variance are taken, and sums that are none."""
+"""Faults of the forward: over which axes mean and variance are taken, sums that are none, rows of mixed channels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
 from bncheck.bugs.quantities import axes_of, other_axes
@@ -211,3 +213,40 @@ def variance_not_summed(s: Steps, value: Any) -> Any:
     Ioffe & Szegedy 2015, Algorithm 1.
     """
     return value(s)
+
+
+_RESHAPES = [
+    Choice("reshape(-1, C)", lambda s, a: (a.reshape(-1, s.c), 0, (1, -1))),
+    Choice("reshape(C, -1)", lambda s, a: (a.reshape(s.c, -1), 1, (-1, 1))),
+]
+
+
+@bug(
+    "BUG146",
+    "reshape-mixes-channels",
+    "x.{} takes values of all channels for one: the axis of channels was not moved first",
+    step="y",
+    wrong="rows = x.{}; normalise the rows; reshape them back",
+    mend="move the axis of channels to the end before reshaping: x.transpose(0, 2, 3, 1).reshape(-1, C)",
+    choices=_RESHAPES,
+)
+def reshape_mixes_channels(s: Steps, value: Any) -> Any:
+    """Feature maps are reshaped into rows without a transposition.
+
+    Why it happens
+    --------------
+    The shapes fit, and numbers come out; the elements of a row are of one image, and not of one pixel.
+
+    By hand
+    -------
+    Multiply one channel of x by 10: the other channels of y must not change.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3.2.
+    """
+    rows, over, shape = value(s, s.x)
+    centred = rows - rows.mean(axis=over, keepdims=True)
+    var = (centred**2).mean(axis=over, keepdims=True)
+    found = s.gamma.reshape(shape) * centred / np.sqrt(var + s.eps) + s.beta.reshape(shape)
+    return found.reshape(s.x.shape)

@@ -13,7 +13,8 @@ from bncheck.core.precision import limits
 from bncheck.core.rounding import statistics_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.core.truth import truth
-from bncheck.model import Judgement, Outcome, SavedStatistic
+from bncheck.model import Judgement, Outcome
+from bncheck.session import SavedStatistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

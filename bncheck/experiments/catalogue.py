@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bncheck.case import Case
-from bncheck.model import Evidence, Target
+from bncheck.model import Evidence
 from bncheck.registry import Registry
+from bncheck.session import Target
 
 Seen = Mapping[str, Evidence]
 Script = Callable[[Target, Case, Seen], Evidence]

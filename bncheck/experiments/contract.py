@@ -12,7 +12,8 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import tries_more
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import class_name, faults_of
-from bncheck.model import GRADIENTS, TENSORS, Adding, Evidence, Fault, Gradients, Target
+from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault
+from bncheck.session import Adding, Gradients, Target
 
 
 @experiment("backward-twice", needs=("training",))

@@ -13,7 +13,8 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.long_run import tries_long_runs
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Differentiable, Evidence, Fault, Target
+from bncheck.model import Evidence, Fault
+from bncheck.session import Differentiable, Target
 
 
 @experiment("higher-order", needs=("training",))

@@ -16,7 +16,8 @@ from bncheck.case import Case
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault, Target
+from bncheck.model import GRADIENTS, TENSORS, Evidence, Fault
+from bncheck.session import Target
 
 Found = Mapping[str, Any]
 

@@ -15,7 +15,8 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.running import roundoff, take_in
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Evidence, Fault, Target
+from bncheck.model import Evidence, Fault
+from bncheck.session import Target
 
 _STEPS = 50
 _ELEMENTS = 64

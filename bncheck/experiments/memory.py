@@ -10,7 +10,8 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.experiments.training import is_numeric, setup
 from bncheck.guard import faults_of
-from bncheck.model import GRADIENTS, Fault, Session, Target
+from bncheck.model import GRADIENTS, Fault
+from bncheck.session import Session, Target
 
 Held = tuple[Any, Any] | None
 

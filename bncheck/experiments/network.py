@@ -13,7 +13,8 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import tries_more
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Evidence, Fault, Target
+from bncheck.model import Evidence, Fault
+from bncheck.session import Target
 
 # Inputs of the linear layer before the normalization.
 _INPUTS = 3

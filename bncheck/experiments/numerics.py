@@ -14,7 +14,8 @@ from bncheck.core.reference import forward
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Evidence, Fault, Target
+from bncheck.model import Evidence, Fault
+from bncheck.session import Target
 
 
 class _Edge(NamedTuple):

@@ -9,7 +9,8 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.experiments.training import is_numeric, setup
 from bncheck.guard import faults_of
-from bncheck.model import GRADIENTS, Fault, Target
+from bncheck.model import GRADIENTS, Fault
+from bncheck.session import Target
 
 
 def observed(target: Target, case: Case) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from bncheck.experiments.laws import interpreted
 from bncheck.experiments.moves import Float, Line, claimed, moved, per_channel
 from bncheck.experiments.training import is_tensor
 from bncheck.guard import faults_of
-from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, Setup, Target
+from bncheck.model import GRADIENTS, Evidence, Fault, Outcome
 from bncheck.report import Probed
+from bncheck.session import Setup, Target
 
 if TYPE_CHECKING:
     from bncheck.case import Array

@@ -12,7 +12,8 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
 from bncheck.experiments.training import has_its_turn, is_numeric, is_tensor, setup
 from bncheck.guard import class_name, faults_of
-from bncheck.model import GRADIENTS, Conventions, Evidence, Fault, Session, Target
+from bncheck.model import GRADIENTS, Conventions, Evidence, Fault
+from bncheck.session import Session, Target
 
 
 @experiment("running")

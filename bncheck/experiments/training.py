@@ -15,7 +15,8 @@ from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.guard import changes_noted, class_name, faults_of, printing_counted
-from bncheck.model import GRADIENTS, Evidence, Fault, Outcome, SavedStatistic, Saving, Setup, Sharing, Target
+from bncheck.model import GRADIENTS, Evidence, Fault, Outcome
+from bncheck.session import SavedStatistic, Saving, Setup, Sharing, Target
 
 
 @experiment("training")

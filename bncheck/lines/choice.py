@@ -97,12 +97,12 @@ class _Sets:
         self.right, self.wrong = Values(right), Values(wrong)
         tensors = [t for t in diagnosis.tensor.split(", ") if t in found and t in TENSORS]
         sound = {t: np.asarray(a, dtype=np.float64) for t, a in found.items() if is_right(case, t, a)}
-        self.returned = Values((_wide(found[t]) for t in tensors if t not in sound), parts=False)
-        self.certain = Values(map(_wide, (case.x, case.dy, case.gamma, case.beta, *sound.values())))
+        self.returned = Values((wide(found[t]) for t in tensors if t not in sound), parts=False)
+        self.certain = Values(map(wide, (case.x, case.dy, case.gamma, case.beta, *sound.values())))
         # Where all that is wrong is 0, the line may be one that does not run: a loop that stops too early.
         self.partial = any(_is_partial(case, t, found[t]) for t in tensors if t not in sound)
         # Only what is not right in any way tells by itself that it is wrong.
-        self.surely = all(a not in self.right for a in (_wide(found[t]) for t in tensors if t not in sound))
+        self.surely = all(a not in self.right for a in (wide(found[t]) for t in tensors if t not in sound))
 
         made = [(e, made_by(e)) for e in seen.executions]
         # What leads to something right is right, whatever else it might be; but a sum may hide what is wrong.
@@ -211,7 +211,8 @@ def is_blank(value: Array) -> bool:
     return bool((value == first).all()) and float(first).is_integer()
 
 
-def _wide(array: Any) -> Array:
+def wide(array: Any) -> Array:
+    """Return an array in float64, with axes of length 1 behind its own where it has fewer than two."""
     found: Array = np.asarray(array, dtype=np.float64)
     return found.reshape(*found.shape, *[1] * (2 - found.ndim)) if found.ndim < 2 else found
 

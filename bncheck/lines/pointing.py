@@ -17,8 +17,9 @@ from bncheck.experiments.observation import observed
 from bncheck.lines.choice import Seen, is_right, line_of
 from bncheck.lines.statements import Statement
 from bncheck.lines.trace import Trace, last_of_loops
-from bncheck.model import SourceLine, Target
+from bncheck.model import SourceLine
 from bncheck.report import Diagnosis
+from bncheck.session import Target
 
 Answers = Sequence[tuple[Case, Mapping[str, Any]]]
 Named = Sequence[tuple[Diagnosis, Version]]

@@ -16,12 +16,13 @@ from bncheck.adapters.words import Role, argument_role
 from bncheck.bugs.memory import STATISTICS, Remembering
 from bncheck.bugs.steps import Array, Steps
 from bncheck.experiments.memory import Moment, relived
-from bncheck.lines.choice import is_blank, key, made_by
+from bncheck.lines.choice import is_blank, key, made_by, wide
 from bncheck.lines.pointing import shown
 from bncheck.lines.quantities import Values, backward_quantities, forward_quantities, values_of
 from bncheck.lines.statements import Statement
 from bncheck.lines.trace import Execution, Trace, last_of_loops
-from bncheck.model import SourceLine, Target
+from bncheck.model import SourceLine
+from bncheck.session import Target
 
 # The names of statistics in the tables of steps: as a batch updates them, and as nothing else should.
 _OF_STATISTICS = (*STATISTICS, "held_mean", "held_var")
@@ -76,7 +77,7 @@ def _of_update(
     if not all(len({e.statement for e in makers}) == 1 for makers in ends):
         return None
     first = min((makers[0] for makers in ends), key=executions.index)
-    pairs = [(_wide(getattr(right, name)), _wide(getattr(wrong, name))) for name in ("mean_taken", "var_taken")]
+    pairs = [(wide(getattr(right, name)), wide(getattr(wrong, name))) for name in ("mean_taken", "var_taken")]
     taken = Values([b for a, b in pairs if a.shape != b.shape or not np.allclose(a, b)], parts=False)
     for path, a in first.reads.items():
         source = _made_for(first, path, executions)
@@ -100,7 +101,7 @@ def _setters(executions: Sequence[Execution], name: str, value: Any) -> list[Exe
     A statement that calls another function ends after what it calls: of those of several calls the first is meant.
     """
     role = Role.RUNNING_VAR if name.endswith("var") else Role.RUNNING_MEAN
-    wanted = Values([_wide(value)], parts=False)
+    wanted = Values([wide(value)], parts=False)
     called_so = [
         e for e in executions if any(a in wanted and argument_role(_last(path)) is role for path, a in e.makes.items())
     ]
@@ -127,7 +128,7 @@ def _reads_plainly(e: Execution, executions: Sequence[Execution], plain: Values,
 
 def _makers(executions: Sequence[Execution], values: Iterable[Any]) -> list[Execution]:
     """Return the statements that make one of some arrays, of other ones."""
-    wanted = Values([_wide(value) for value in values], parts=False)
+    wanted = Values([wide(value) for value in values], parts=False)
     return [e for e in executions if any(a in wanted for a in made_by(e))]
 
 
@@ -135,7 +136,7 @@ def _of_answer(
     executions: Sequence[Execution], right: Remembering, wrong: Remembering, found: Mapping[str, Any]
 ) -> Statement | None:
     """Return the statement that makes what only wrong code has in eval mode, of values that right code has."""
-    sound, spoiled = [*_known(right)], [_wide(value) for value in found.values()]
+    sound, spoiled = [*_known(right)], [wide(value) for value in found.values()]
     for quantities in (forward_quantities, backward_quantities):
         for a, b in zip_longest(values_of(quantities, right), values_of(quantities, wrong)):
             if a is not None:
@@ -143,7 +144,7 @@ def _of_answer(
             if b is not None and (a is None or not np.allclose(a, b, rtol=1e-9, atol=0.0)):
                 spoiled.append(b)
     sounds, wrongs = Values(sound), Values(spoiled)
-    returned = Values([_wide(value) for value in found.values()], parts=False)
+    returned = Values([wide(value) for value in found.values()], parts=False)
     follows: set[bytes] = set()
     culprits: dict[Statement, Execution] = {}
     for e in executions:
@@ -175,8 +176,3 @@ def _updates(s: Remembering) -> Iterator[Array]:
     yield from (value for value in values_of(forward_quantities, own) if value is not None)
     bessel = s.m / (s.m - 1) if s.m > 1 else 1.0
     yield from (own.var * bessel, np.sqrt(own.var * bessel), s.kept * s.old_mean, s.kept * s.old_var)
-
-
-def _wide(array: Any) -> Array:
-    found: Array = np.asarray(array, dtype=np.float64)
-    return found.reshape(*found.shape, *[1] * (2 - found.ndim)) if found.ndim < 2 else found

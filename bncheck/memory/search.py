@@ -24,8 +24,9 @@ from bncheck.memory.answers import IN_EVAL, Answers
 from bncheck.memory.averages import Averages, named_start
 from bncheck.memory.unnamed import of_answers, of_update
 from bncheck.memory.values import CONVENTIONS, FINE, KEPT, Batch, Named, all_fit, unit_of
-from bncheck.model import TENSORS, Conventions, Target
+from bncheck.model import TENSORS, Conventions
 from bncheck.report import Diagnosis
+from bncheck.session import Target
 
 # Which failing checks speak of what.
 OF_RULE = frozenset(("BN301", "BN309"))

@@ -9,7 +9,8 @@ import pytest
 
 from bncheck.adapters import resolve
 from bncheck.core import reference
-from bncheck.model import Conventions, Declared, Setup, Target, TargetSpec
+from bncheck.model import Conventions, Declared, TargetSpec
+from bncheck.session import Setup, Target
 
 SIZES = {2: (6, 4), 3: (3, 5, 2), 4: (3, 4, 2, 5), 5: (2, 3, 4, 5, 2)}
 

@@ -18,8 +18,9 @@ from bncheck.adapters import exec_process, exec_program, resolve
 from bncheck.errors import TargetError
 from bncheck.executors.in_process import InProcess
 from bncheck.executors.isolated import Isolated
-from bncheck.model import Declared, Outcome, Setup, TargetSpec
+from bncheck.model import Declared, Outcome, TargetSpec
 from bncheck.report import Verdict
+from bncheck.session import Setup
 from bncheck.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,9 @@ from bncheck import pipeline
 from bncheck.adapters import resolve
 from bncheck.adapters.pure_layers import bound, derives
 from bncheck.executors.in_process import InProcess
-from bncheck.model import Outcome, Setup, TargetSpec
+from bncheck.model import Outcome, TargetSpec
 from bncheck.report import Verdict
+from bncheck.session import Setup
 from bncheck.settings import Settings
 
 flax = pytest.importorskip("flax", reason="Flax is not installed")

@@ -10,8 +10,9 @@ from bncheck.adapters import resolve
 from bncheck.core import reference
 from bncheck.errors import TargetError
 from bncheck.executors.in_process import InProcess
-from bncheck.model import Outcome, Setup, TargetSpec
+from bncheck.model import Outcome, TargetSpec
 from bncheck.report import Verdict
+from bncheck.session import Setup
 from bncheck.settings import Settings
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")

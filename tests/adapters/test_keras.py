@@ -12,8 +12,9 @@ import pytest
 from bncheck import pipeline
 from bncheck.adapters import keras_code, resolve
 from bncheck.executors.in_process import InProcess
-from bncheck.model import Outcome, Setup, TargetSpec
+from bncheck.model import Outcome, TargetSpec
 from bncheck.report import Verdict
+from bncheck.session import Setup
 from bncheck.settings import Settings
 
 keras_code.prepare()

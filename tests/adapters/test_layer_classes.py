@@ -7,7 +7,7 @@ import pytest
 
 from bncheck.adapters import resolve
 from bncheck.errors import StubError
-from bncheck.model import Setup
+from bncheck.session import Setup
 
 LAYER = """
 class {name}({base}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bncheck.model import Setup
+from bncheck.session import Setup
 
 LAYER = """
 {before}

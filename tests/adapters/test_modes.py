@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bncheck.adapters import resolve
-from bncheck.model import Declared, Setup, TargetSpec
+from bncheck.model import Declared, TargetSpec
+from bncheck.session import Setup
 
 LAYER = """
 {before}

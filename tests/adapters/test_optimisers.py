@@ -9,7 +9,7 @@ import pytest
 
 from bncheck.adapters import resolve
 from bncheck.adapters.recording import Recorder, learning_rate
-from bncheck.model import Setup
+from bncheck.session import Setup
 
 LAYER = """
 class BatchNorm:

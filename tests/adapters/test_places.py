@@ -8,7 +8,7 @@ import pytest
 from bncheck.adapters import resolve
 from bncheck.adapters.places import parts_of
 from bncheck.errors import TargetError
-from bncheck.model import Setup
+from bncheck.session import Setup
 
 LAYER = """
 class Parameter:

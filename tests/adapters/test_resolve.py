@@ -9,7 +9,8 @@ import pytest
 
 from bncheck.adapters import resolve
 from bncheck.errors import StubError, TargetError
-from bncheck.model import Setup, TargetSpec
+from bncheck.model import TargetSpec
+from bncheck.session import Setup
 
 PAIR = """
 def {0}_forward{2}(x, gamma, beta, eps=1e-5):

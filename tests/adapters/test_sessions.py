@@ -8,7 +8,8 @@ import pytest
 from bncheck.adapters import resolve
 from bncheck.adapters.layouts import in_memory
 from bncheck.case import MEMORY
-from bncheck.model import Setup, TargetSpec
+from bncheck.model import TargetSpec
+from bncheck.session import Setup
 
 EPS = 1e-5
 

@@ -19,8 +19,9 @@ from bncheck.core import reference
 from bncheck.core.precision import dtype_of
 from bncheck.errors import TargetError
 from bncheck.executors.in_process import InProcess
-from bncheck.model import Declared, Outcome, Setup, TargetSpec
+from bncheck.model import Declared, Outcome, TargetSpec
 from bncheck.report import Verdict
+from bncheck.session import Setup
 from bncheck.settings import Settings
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing of it is tested")

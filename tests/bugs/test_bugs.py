@@ -10,16 +10,18 @@ import pytest
 
 from bncheck import pipeline
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
+from bncheck.bugs.evidence import Observed
 from bncheck.bugs.factors import Factor, Factors
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.parts import Part
 from bncheck.bugs.quantities import CUTS, Quantity, blocks_of
 from bncheck.bugs.steps import FORWARD, Steps
+from bncheck.bugs.versions import own_gradient
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.telling import telling
 from bncheck.core.truth import truth
-from bncheck.diagnose import Observed, diagnose, own_gradient
+from bncheck.diagnose import diagnose
 from bncheck.executors.in_process import InProcess
 from bncheck.model import GRADIENTS, TENSORS, TargetSpec
 from bncheck.settings import Settings

@@ -8,7 +8,8 @@ import targets
 from judging import SPEC, complaints, judged, roots
 from layers import Keeping, Session, eval_gradients, normalise, wide
 
-from bncheck.model import Gradients, Outcome
+from bncheck.model import Outcome
+from bncheck.session import Gradients
 
 EVAL = ["BN302", "BN304", "BN305", "BN306", "BN310"]
 SPACE = replace(SPEC, n=5, spatial=(2, 2))

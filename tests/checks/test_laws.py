@@ -7,7 +7,8 @@ import pytest
 import targets
 from judging import SPEC, complaints, judged, roots
 
-from bncheck.model import GRADIENTS, Gradients, Outcome
+from bncheck.model import GRADIENTS, Outcome
+from bncheck.session import Gradients
 
 SPACE = replace(SPEC, n=5, spatial=(2, 3))
 # Channels of a mean far from 0, so that what is not centred shows.

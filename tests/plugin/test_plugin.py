@@ -212,7 +212,7 @@ def test_what_cannot_be_decided_fails(project):
         """
         import dataclasses
         from bncheck.model import Outcome
-        from bncheck.pipeline import Job
+        from bncheck.job import Job
         from bncheck.report import Verdict
 
         whole = Job.verify
@@ -263,7 +263,7 @@ def test_the_first_failure_stops_where_asked(project):
 
 
 COUNTING = """
-from bncheck.pipeline import Job
+from bncheck.job import Job
 
 whole = Job.verify
 
