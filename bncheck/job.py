@@ -189,6 +189,9 @@ def _located(finding: Finding, shown: Shown | None, seen: Tally) -> Finding:
     # A case of its own says nothing about others.
     condition = condition_of(finding, seen.kept, shown.tried, seen.cases) if seen.cases > 1 else None
     trend = trend_of(finding, condition, seen.kept) if finding.outcome is Outcome.FAIL else None
+    if shown.judgement.outcome is not finding.outcome:  # code that does something else each time
+        finding = replace(finding, message=f"{finding.message}; when this case was run again, it was otherwise")
+        return replace(finding, condition=condition, trend=trend)
     return replace(_with_exhibit(finding, shown), condition=condition, trend=trend)
 
 

@@ -1,0 +1,45 @@
+"""What becomes of a target's findings once their cases were run again."""
+
+import numpy as np
+
+import bncheck
+from bncheck.model import Outcome
+from bncheck.report import Verdict
+
+
+class OnceWrong:
+    """A pair whose forward is wrong in one call alone, behind those of discovery."""
+
+    def __init__(self, wrong_in):
+        self.calls, self.wrong_in = 0, wrong_in
+
+    def batchnorm_forward(self, x, gamma, beta, eps):
+        """Return y and a cache."""
+        self.calls += 1
+        mu, var = x.mean(axis=0), x.var(axis=0)
+        inv_std = 1 / np.sqrt(var + eps)
+        xhat = (x - mu) * inv_std
+        return gamma * xhat + beta + (self.calls == self.wrong_in), (xhat, gamma, inv_std)
+
+    def batchnorm_backward(self, dy, cache):
+        """Return the gradients."""
+        xhat, gamma, inv_std = cache
+        dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        return gamma * inv_std * (dy - dbeta / len(dy) - xhat * dgamma / len(dy)), dgamma, dbeta
+
+
+def verified(wrong_in):
+    code = OnceWrong(wrong_in)
+    return code, bncheck.verify(code.batchnorm_forward, code.batchnorm_backward, cases=5, select="BN101")
+
+
+def test_a_failure_that_does_not_come_again_keeps_what_was_seen():
+    code, right = verified(0)
+    assert right.verdict is Verdict.PASS
+    _, report = verified(code.calls - 1)  # on one of the last cases: their number is that of the run before
+    (finding,) = (found for found in report.targets[0].findings if found.outcome is Outcome.FAIL)
+    assert report.verdict is Verdict.FAIL
+    assert finding.code == "BN101"
+    assert finding.message.endswith("; when this case was run again, it was otherwise")
+    assert finding.error > 0.1
+    assert finding.error > finding.allowed
