@@ -102,4 +102,8 @@ def _jax(device: str) -> Framework:
     return framework
 
 
-ADAPTERS.add(NAME, ByThing(_candidate))
+class _FlaxModules(ByThing):
+    """Finds modules of Flax, of both kinds."""
+
+
+ADAPTERS.add(NAME, _FlaxModules(_candidate))

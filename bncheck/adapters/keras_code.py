@@ -136,4 +136,8 @@ def _candidate(name: str, thing: Any, declared: Declared) -> Candidate | None:
     return PureLayerClass(name, thing, "call", NAME, lambda: _framework(device), partial(_layer, device))
 
 
-ADAPTERS.add(NAME, ByThing(_candidate))
+class _KerasLayers(ByThing):
+    """Finds layers of Keras."""
+
+
+ADAPTERS.add(NAME, _KerasLayers(_candidate))

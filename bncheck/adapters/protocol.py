@@ -223,7 +223,10 @@ class Adapter(Protocol):
 
 @dataclass(frozen=True)
 class ByThing:
-    """An adapter that looks at one thing after another: `candidate` makes of a name and a thing what it is, or None."""
+    """An adapter that looks at one thing after another: `candidate` makes of a name and a thing what it is, or None.
+
+    A subclass says in its docstring what it finds: `bncheck list adapters` shows that.
+    """
 
     candidate: Callable[[str, Any, Declared], Candidate | None]
 

@@ -187,4 +187,8 @@ def _is_function(thing: Any) -> bool:
     return {"forward", "backward"} <= own
 
 
-ADAPTERS.add(NAME, ByThing(_candidate))
+class _AutogradFunctions(ByThing):
+    """Finds subclasses of torch.autograd.Function."""
+
+
+ADAPTERS.add(NAME, _AutogradFunctions(_candidate))
