@@ -70,7 +70,7 @@ def cases(source: str, count: int, dtype: str, ranks: tuple[int, ...], eps: floa
     if source.startswith(COMPILED):
         specs = list(plan(count, SEED, dtype, ranks, eps))
         ahead = [specs[i - i % SHARING] for i in range(len(specs))]
-        shared = [_of_shape(spec, first, dtype, ranks, eps) for spec, first in zip(specs, ahead, strict=True)]
+        shared = [of_shape(spec, first, dtype, ranks, eps) for spec, first in zip(specs, ahead, strict=True)]
         return specs[:ORDINARY] + shared[ORDINARY:]
     if source.endswith(SLOW):
         specs = list(plan(2 * count, SEED, dtype, ranks, eps))
@@ -80,7 +80,8 @@ def cases(source: str, count: int, dtype: str, ranks: tuple[int, ...], eps: floa
     return list(plan(count, SEED, dtype, ranks, eps))
 
 
-def _of_shape(spec: CaseSpec, other: CaseSpec, dtype: str, ranks: tuple[int, ...], eps: float | None) -> CaseSpec:
+def of_shape(spec: CaseSpec, other: CaseSpec, dtype: str, ranks: tuple[int, ...], eps: float | None) -> CaseSpec:
+    """Return a case in the shape, and with the eps and momentum, of another."""
     same = replace(
         spec,
         n=other.n,

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 
 import alarms
-from alarms import Job, Line
+from alarms import SHARING, Job, Line, of_shape
 from common import ORACLES, ROOT
 
 import numpy as np  # isort: skip
@@ -55,6 +55,8 @@ CASES = {
     "torch.nn:BatchNorm1d": 10_000,
     "fixtures/jax/right.py": 4_000,
 }
+# What is compiled for every shape: a second or so each.
+COMPILED = ("fixtures/jax/right.py",)
 DTYPES = ("float64", "float32", "float16")
 # Ratios are counted by the quarter of a power of two: within 19% of each other.
 QUARTERS = 4
@@ -76,7 +78,8 @@ def counted(job: Job) -> list[Line]:
         largest, failed = 0.0, []
         start = time.perf_counter()
         seed = SEED + list(CASES).index(source)
-        for spec in cases(first, last, seed, dtype, ranks, conventions.eps):
+        sharing = SHARING if source in COMPILED else 1
+        for spec in cases(first, last, seed, dtype, ranks, conventions.eps, sharing):
             result, case, _ = judge(target, spec, checks)
             outcomes = {code: judgement.outcome for code, judgement in result.judgements.items()}
             well = well_conditioned(case)
@@ -107,12 +110,18 @@ def counted(job: Job) -> list[Line]:
 
 
 def cases(
-    first: int, last: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None
+    first: int, last: int, seed: int, dtype: str, ranks: tuple[int, ...], eps: float | None, sharing: int = 1
 ) -> Iterator[CaseSpec]:
-    """Yield the cases from `first` to `last`: all recipes come first, then draws that no other seed has."""
+    """Yield the cases from `first` to `last`: all recipes come first, then draws that no other seed has.
+
+    Of the draws, `sharing` in a row have one shape, eps and momentum.
+    """
     recipes = recipes_of(dtype, ranks, eps)
     yield from recipes[first:last]
-    yield from (draw(i, seed, dtype, ranks, eps) for i in range(max(first, len(recipes)), last))
+    for i in range(max(first, len(recipes)), last):
+        spec = draw(i, seed, dtype, ranks, eps)
+        ahead = max(len(recipes), i - i % sharing)
+        yield spec if ahead == i else of_shape(spec, draw(ahead, seed, dtype, ranks, eps), dtype, ranks, eps)
 
 
 def recipes_of(dtype: str, ranks: tuple[int, ...], eps: float | None) -> list[CaseSpec]:
@@ -141,6 +150,7 @@ def page(lines: Sequence[Line]) -> Iterator[str]:
     yield from (
         f"{_spaced(total)} cases of right code, {_spaced(alarmed)} false alarms of {', '.join(ORACLES)}; counted by",
         f"`make calibrate` (seeds {SEED} to {SEED + len(CASES) - 1}) at {', '.join(commits)}, NumPy {np.__version__}.",
+        f"Of draws for `{'`, `'.join(COMPILED)}` {SHARING} share shape, eps and momentum: it is compiled for each.",
         "",
         "| implementation | dtype | cases | false alarms | well-conditioned | of these decided | worst error / bar |",
         "|---|---|---|---|---|---|---|",
