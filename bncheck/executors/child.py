@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import IO
 
 # The child imports this very bncheck, installed or not; once its package is known, the folder is no longer needed.
@@ -118,7 +119,7 @@ class Child:
 
     def _read_events(self, stream: IO[bytes]) -> None:
         start, parts = time.monotonic(), [b""]
-        while chunk := os.read(stream.fileno(), _CHUNK):
+        for chunk in _chunks(stream):
             whole, end, rest = chunk.rpartition(b"\n")
             if end:
                 self._read.put(b"".join([*parts, whole, end]).splitlines(keepends=True))
@@ -129,8 +130,15 @@ class Child:
         self._read.put(None)
 
     def _read_stderr(self, stream: IO[bytes]) -> None:
-        while chunk := os.read(stream.fileno(), 65536):
+        for chunk in _chunks(stream):
             self._stderr = (self._stderr + chunk)[-_KEPT:]
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield what comes out of a pipe, until it ends, or is closed here while somebody still holds its other end."""
+    with contextlib.suppress(ValueError, OSError):
+        while chunk := os.read(stream.fileno(), _CHUNK):
+            yield chunk
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
