@@ -155,7 +155,7 @@ def page(lines: Sequence[Line]) -> Iterator[str]:
         "| implementation | dtype | cases | false alarms | well-conditioned | of these decided | worst error / bar |",
         "|---|---|---|---|---|---|---|",
     )
-    for (name, dtype), group in grouped(lines, "name", "dtype"):
+    for (name, dtype), group in sorted(grouped(lines, "name", "dtype"), key=lambda g: (g[0][0], DTYPES.index(g[0][1]))):
         yield f"| `{name}` | {dtype} | {_figures(group)} | {max(line['largest'] for line in group):.2f} |"
     yield from (
         "",
@@ -164,7 +164,7 @@ def page(lines: Sequence[Line]) -> Iterator[str]:
         f"| dtype | cases | {' | '.join(f'{100 * share:g}% below' for share in SHARES)} | worst |",
         "|---" * (3 + len(SHARES)) + "|",
     )
-    for (dtype,), group in grouped(lines, "dtype"):
+    for (dtype,), group in sorted(grouped(lines, "dtype"), key=lambda g: DTYPES.index(g[0][0])):
         ratios: Counter[str] = Counter()
         for line in group:
             ratios.update(line["ratios"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 # One thread for each process: what several share is measured by none. NumPy reads this when it is first imported.
@@ -28,6 +29,12 @@ def target_of(source: str | Path, name: str = "") -> Target:
     """Return a target of a source: the one of that name, or the first."""
     spec = TargetSpec(str(source))
     return resolve.target(spec, name or resolve.cards(spec)[0].name)
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Return minimum, median and maximum, once where they read alike."""
+    found = [f"{value:{form}}" for value in (min(values), median(values), max(values))]
+    return " - ".join(found) if found[0] != found[2] else found[0]
 
 
 def reached(goal: bool) -> str:

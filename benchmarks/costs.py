@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from common import CORRECT, ORACLES, ROOT, reached, target_of
+from common import CORRECT, ORACLES, ROOT, reached, spread, target_of
 from peers import EPS, PEERS, Code, Inputs, accepts, plain
 
 from bncheck.case import CaseSpec
@@ -132,16 +132,11 @@ def table() -> Iterator[str]:
             goal = f" {reached(median <= GOALS.get(shape, GOAL))}" if tool == "bncheck" else ""
             if found.checks[0] > LIMIT and tool not in OWN:
                 break
-            cells.append(f"{_spread(ratios)} ({found.forwards:,}){goal}")
+            cells.append(f"{spread(ratios, ',.0f')} ({found.forwards:,}){goal}")
         cells += ["over a minute", *["-"] * len(SHAPES)][: len(SHAPES) - len(cells)]
         yield f"| {tool} | " + " | ".join(cells) + " |"
     yield "| goal for bncheck | " + " | ".join(f"at most {GOALS.get(shape, GOAL)}" for shape in SHAPES) + " |"
     drawn(medians)
-
-
-def _spread(ratios: list[float]) -> str:
-    low, middle, high = (f"{value:,.0f}" for value in (ratios[0], statistics.median(ratios), ratios[-1]))
-    return middle if low == high else f"{low} - {middle} - {high}"
 
 
 def drawn(medians: dict[str, dict[str, float]]) -> None:
@@ -222,7 +217,7 @@ def rates() -> Iterator[str]:
                     judge(target, spec, checks)  # noqa: B023 - called before the next round
 
         speeds = sorted(DRAWS / seconds for seconds in timed(sweep, 5))
-        yield f"| {name} | {_spread(speeds)} | at least {goal}, {reached(statistics.median(speeds) >= goal)} |"
+        yield f"| {name} | {spread(speeds, ',.0f')} | at least {goal}, {reached(statistics.median(speeds) >= goal)} |"
 
 
 def section() -> Iterator[str]:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import CORRECT, ORACLES
+from common import CORRECT
 
 # Behind `common`, which says with how many threads NumPy starts.
 import numpy as np  # isort: skip
@@ -218,9 +218,6 @@ PEERS: dict[str, Accepts] = {
     "numdifftools": numdifftools_gradient,
     "finite loop": finite_loop,
 }
-OWN = "bncheck"
-# What bncheck has to say of one case, and what its numerical derivative alone has.
-OWN_CHECKS = {OWN: ORACLES, "bncheck, the line probe alone": ("BN201", "BN202", "BN203")}
 
 
 def accepts(peer: str, code: Code, inputs: Inputs) -> bool:

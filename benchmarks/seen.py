@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from common import BUGGY, CORRECT, Change, Planted, grown, target_of
+from common import BUGGY, CORRECT, ORACLES, Change, Planted, grown, target_of
 
 # Behind `common`, which says with how many threads NumPy starts.
 import numpy as np  # isort: skip
 
-from peers import EPS, OWN, OWN_CHECKS, PEERS, Arrays, Code, Inputs, accepts, plain
+from peers import EPS, PEERS, Arrays, Code, Inputs, accepts, plain
 
 from bncheck import verify
 from bncheck.adapters import resolve
@@ -24,6 +24,9 @@ from bncheck.session import Setup, Target
 
 # --------------------------------------------------------------------------------------------------- smallest errors
 
+OWN = "bncheck"
+# What bncheck has to say of one case, and what its numerical derivative alone has.
+OWN_CHECKS = {OWN: ORACLES, "bncheck, the line probe alone": ("BN201", "BN202", "BN203")}
 ERRORS = tuple(10.0**e for e in range(-14, 1))
 PLANTED = tuple((tensor, place) for tensor in ("dx", "dgamma", "dbeta") for place in ("all", "one"))
 DRAWS = 10
@@ -145,7 +148,7 @@ def section() -> Iterator[str]:
         "are made for float64; with float32 inputs too."
     )
     yield from ("", *false_alarms(), "")
-    yield "Wrong implementations (fixtures/buggy) with which something is found wrong (x), gradients or not:"
+    yield "Wrong implementations (fixtures/buggy): something is found wrong (x), in gradients or not, or warned of:"
     yield from ("", *bugs(), "")
 
 

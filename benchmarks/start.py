@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
-from common import BUGGY, CORRECT, ROOT, reached
+from common import BUGGY, CORRECT, ROOT, reached, spread
 
 PAIR, WRONG = CORRECT / "cs231n_staged.py", BUGGY / "misprinted_dx.py"
 REPEATS = 11
@@ -36,10 +36,6 @@ def seconds(command: Sequence[str], repeats: int = REPEATS, *, fails: bool = Fal
                 raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.decode()}")
             times.append(time.perf_counter() - start)
     return times[1:]
-
-
-def spread(times: Sequence[float]) -> str:
-    return f"{min(times):.2f} - {statistics.median(times):.2f} - {max(times):.2f}"
 
 
 def all_formats(bncheck: Sequence[str]) -> tuple[list[float], list[float]]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from statistics import median
 from typing import Any, NamedTuple
 
-from common import CORRECT, ROOT, reached
+from common import CORRECT, ROOT, reached, spread
 
 PAIR = CORRECT / "cs231n_staged.py"
 CASES, ROUNDS = 20_000, 3
@@ -77,22 +77,18 @@ def section() -> Iterator[str]:
     yield from (f"A sweep of {CASES} cases, all checks, {ROUNDS} rounds; one digest: {len(digests) == 1}.", "")
     yield from ("| where | cases/s, min-median-max |", "|---|---|")
     for place, name in _PLACES.items():
-        yield f"| {name} | {_spread([CASES / ran[place].seconds for ran in rounds], '.0f')} |"
+        yield f"| {name} | {spread([CASES / ran[place].seconds for ran in rounds], '.0f')} |"
     yield from ("", "| what | measured, min-median-max | goal of the median |", "|---|---|---|")
     twice = [ran["1"].seconds / ran["2"].seconds for ran in rounds]
-    yield f"| two processes over one | {_spread(twice, '.2f')} | at least 1.7, {reached(median(twice) >= 1.7)} |"
+    yield f"| two processes over one | {spread(twice)} | at least 1.7, {reached(median(twice) >= 1.7)} |"
     costs = [100 * (ran["1"].seconds / ran["inline"].seconds - 1) for ran in rounds]
     met = reached(median(costs) < 15)
-    yield f"| isolation over in process, % | {_spread(costs, '+.0f')} | less than 15, {met} |"
+    yield f"| isolation over in process, % | {spread(costs, '+.0f')} | less than 15, {met} |"
     own, child = many.own_peak - few.own_peak, many.child_peak - few.child_peak
     grown = f"{own:+.0f} MiB, workers {child:+.0f} MiB"
     flat = reached(max(own, child) * 2**20 <= 50e6)
     yield f"| peak memory, {MANY} cases over {FEW} ({CHECK}) | {grown} | within 50 MB, {flat} |"
     yield ""
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    return " - ".join(f"{value:{form}}" for value in (min(values), median(values), max(values)))
 
 
 if __name__ == "__main__":
