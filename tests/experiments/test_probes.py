@@ -44,6 +44,23 @@ def test_the_bar_is_small_against_what_is_measured(spec):
     assert (K * found["bar"] < 1e-9 * found["scale"]).all()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_gamma_of_0_moves_too_and_what_it_then_shares_is_in_the_bar(seed):
+    """inv_std rounded once, for all 4096 elements of a channel: no plateau shows what errs alike at all nodes."""
+
+    def forward(x, gamma, beta, eps):
+        x = x.astype(np.float64)
+        xhat = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps)
+        return gamma * xhat * (1 + 2**-11) + beta, xhat
+
+    def backward(dy, xhat):
+        return targets.Gradients(np.zeros(dy.shape), (dy * xhat).sum(axis=0), dy.sum(axis=0))
+
+    spec = CaseSpec(n=4096, c=2, gamma="zero", dtype="float16", eps=1.0, seed=seed)
+    found = probe(targets.Pair(forward, backward), spec)
+    assert (np.abs(found["residual"]) <= K / 2 * found["bar"]).all()
+
+
 def test_one_wrong_element_by_1e_9_is_seen():
     def off(dx):
         dx = dx.copy()
