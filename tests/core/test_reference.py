@@ -407,8 +407,24 @@ def test_beta_does_not_broadcast(wrong: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("wrong", ["running_mean", "running_var"])
 def test_running_statistics_must_have_one_entry_per_channel(wrong: str) -> None:
     statistics: dict[str, Any] = {"running_mean": np.ones(3), "running_var": np.ones(3), wrong: np.ones(4)}
-    with pytest.raises(ShapeError, match=wrong):
+    with pytest.raises(ShapeError, match=f"^{wrong} has shape"):
         ref.forward_eval(np.ones((4, 3)), np.ones(3), np.ones(3), eps=1e-5, **statistics)
+
+
+@pytest.mark.parametrize("wrong", ["gamma", "beta"])
+def test_inference_names_the_parameter_that_does_not_fit(wrong: str) -> None:
+    parameters: dict[str, Any] = {"gamma": np.ones(3), "beta": np.ones(3), wrong: np.ones(4)}
+    with pytest.raises(ShapeError, match=f"^{wrong} has shape"):
+        ref.forward_eval(np.ones((4, 3)), running_mean=np.ones(3), running_var=np.ones(3), eps=1e-5, **parameters)
+
+
+def test_inference_tells_the_statistics_that_it_used() -> None:
+    mean, var = np.array([1.0, -2.0, 0.5]), np.array([4.0, 0.25, 1.0])
+    fwd = ref.forward_eval(np.ones((4, 3, 2)), np.ones(3), np.ones(3), mean, var, 0.5, (0, 2))
+    np.testing.assert_array_equal(fwd.mu, mean)
+    np.testing.assert_array_equal(fwd.var, var)
+    np.testing.assert_allclose(fwd.inv_std, (var + 0.5) ** -0.5, rtol=1e-15)
+    assert fwd.m == 8
 
 
 @pytest.mark.parametrize("backward", [ref.backward, ref.backward_staged, ref.backward_eval])

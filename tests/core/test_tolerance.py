@@ -5,7 +5,7 @@ import pytest
 from dtypes import EVERY_DTYPE
 
 from bncheck.core.precision import limits
-from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, decide, within
+from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, compared, decide, within
 from bncheck.model import Outcome
 
 
@@ -52,3 +52,33 @@ def test_not_finite_fails(bad):
 def test_an_allowance_as_large_as_the_values_compares_nothing():
     assert within(np.ones(2), np.ones(2), np.full(2, 0.02))[0] is Outcome.INCONCLUSIVE
     assert within(np.zeros(2), np.zeros(2), np.full(2, 1e-16))[0] is Outcome.PASS
+
+
+def test_the_edge_of_what_is_allowed_is_allowed_and_what_just_decides_decides():
+    assert decide(np.array([K * 2**-10]), np.array([2**-10]), np.array([1e9]))[0] is Outcome.PASS
+    assert decide(np.zeros(1), np.array([DECIDABLE / K]), np.ones(1))[0] is Outcome.PASS
+
+
+def test_scales_are_what_bars_are_small_against():
+    assert decide(np.zeros(1), np.array([1e-4]), np.array([1e3]))[0] is Outcome.PASS
+    assert decide(np.zeros(1), np.array([1e-4]), np.array([1e-3]))[0] is Outcome.INCONCLUSIVE
+
+
+def test_an_error_that_is_no_number_is_not_the_worst():
+    assert decide(np.array([np.nan, 1e-6]), np.full(2, 1e-6), np.ones(2)) == (Outcome.PASS, 1)
+    assert decide(np.array([1e-6, 0.0]), np.array([1e-6, 0.0]), np.ones(2)) == (Outcome.PASS, 0)
+
+
+def test_no_error_where_none_is_allowed_leaves_the_other_elements_to_be_judged():
+    want, allowed = np.array([0.0, 5.0]), np.array([0.0, 1e-3])
+    assert compared(want, want, allowed).ratio == 0
+    found = compared(want + np.array([0.0, 5e-4]), want, allowed)
+    assert (found.ratio, found.at) == (pytest.approx(0.5), (1,))
+    assert compared(np.array([np.nan, 5.0]), want, allowed).ratio == np.inf
+
+
+def test_values_beyond_all_bounds_are_compared_in_silence():
+    largest = np.finfo(np.float64).max
+    assert compared(np.array([-largest]), np.array([largest]), np.array([1.0])).ratio == np.inf
+    assert compared(np.array([np.inf]), np.array([np.inf]), np.array([1.0])).outcome is Outcome.FAIL
+    assert compared(np.array([1.0]), np.array([0.0]), np.array([0.0])).ratio == np.inf
