@@ -78,7 +78,7 @@ class Tally:
                 self.counts[code], self.reasons[code] = Counter(), Counter()
             self.counts[code][outcome] += 1
             reason, rank = "", size
-            if outcome is Outcome.PASS:
+            if outcome in (Outcome.PASS, Outcome.INCONCLUSIVE):  # what came nearest to a failure tells most
                 rank = (-_ratio(found), 0.0)
             elif outcome is Outcome.SKIP:
                 reason = self._reason(code, found.message)

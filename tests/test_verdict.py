@@ -1,5 +1,7 @@
 """From judgements to findings, the two-oracle table and the verdict."""
 
+from dataclasses import replace
+
 import pytest
 
 from bncheck import verdict
@@ -198,6 +200,31 @@ def test_expectations_are_of_the_targets_that_they_name(pattern, outcome):
     expected = (Expected("step-independent", "why", pattern),)
     found, _ = known(verdict.findings([result(SMALL, BN101=P, BN508=F)]), expected)
     assert found["BN508"].outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("hidden", "passed", "expected"),
+    [
+        ({"error": 0.5, "allowed": 1.0}, ("BN101", "BN211"), Verdict.PASS),
+        ({"error": 2.0, "allowed": 1.0}, ("BN101", "BN211"), Verdict.INCONCLUSIVE),  # seen outside its bar
+        ({}, ("BN101", "BN211"), Verdict.INCONCLUSIVE),
+        ({"error": 0.5, "allowed": 1.0}, ("BN101", "BN212"), Verdict.INCONCLUSIVE),
+        ({"error": 0.5, "allowed": 1.0}, ("BN211",), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_derivative_that_rounding_hides_is_right_where_y_and_gradient_are(hidden, passed, expected):
+    found = [*(finding(code, P) for code in passed), replace(finding("BN201", I, "dx"), **hidden)]
+    headline = verdict.oracle_table(found)
+    assert verdict.verdict(found, headline, strict=False) is expected
+    assert ("they equal the reference" in headline.conclusion) == (expected is Verdict.PASS)
+
+
+def test_laws_follow_from_derivatives_that_follow():
+    passed = [finding(code, P) for code in ("BN101", "BN211", "BN212", "BN213")]
+    hidden = [replace(finding(code, I), error=0.5, allowed=1.0) for code in ("BN201", "BN202", "BN203")]
+    law = finding("BN605", I)
+    assert verdict.verdict([*passed, *hidden, law], None, strict=False) is Verdict.PASS
+    assert verdict.verdict([*passed[:3], *hidden, law], None, strict=False) is Verdict.INCONCLUSIVE
 
 
 def test_laws_that_could_not_be_decided_leave_no_question_open_where_the_oracles_answered():

@@ -35,6 +35,11 @@ Array = NDArray[np.float64]
 NODES = 16
 RADIUS = {"float64": 1 / 8, "float32": 1 / 4, "float16": 1 / 2, "bfloat16": 3 / 4}
 
+# Errors that grow with the step are zero where the weights of the derivative are large, in the middle: of independent
+# errors ``sigma |t| / T`` the derivative has ``sqrt(sum of (w_i t_i / T)**2)``, 0.105 of what sigma at all nodes makes.
+# (Weights w_i and t_i / T do not depend on T; `test_errors_that_grow_with_the_step_count_for_a_tenth` computes it.)
+GROWING = 0.1050
+
 # The plateau is the root mean square of the last p coefficients, for the p that gives least; fewer coefficients tell a
 # noise level less well, so they pay a factor: with p normal coefficients P(rms < sigma / q) is about 1e-3 for each pair
 # (chi-square with p degrees of freedom at its 1e-3 quantile: 0.0908/4, 0.381/6, 0.857/8 of sigma**2, square roots

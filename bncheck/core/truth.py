@@ -54,6 +54,11 @@ def _allowances(case: Case, one_pass: bool) -> Bounds:
     return _bounds(case, truth(case).forward, one_pass)
 
 
+def allowances_in(case: Case, dtype: str) -> Bounds:
+    """Return how far rounding in another dtype than the case's may carry a right two-pass evaluation."""
+    return _bounds(replace(case, spec=replace(case.spec, dtype=dtype)), truth(case).forward, one_pass=False)
+
+
 def _bounds(case: Case, fwd: reference.Forward, one_pass: bool) -> Bounds:
     u = UNIT_ROUNDOFF[case.spec.dtype]
     tiny = float(limits(case.spec.dtype).smallest_subnormal)

@@ -256,8 +256,8 @@ def _of_part(part: Case, fwd: Forward, vx: Float, vgamma: Float, vbeta: Float) -
 
     Every y is rounded by about ``u |gamma| (1 + max|x|/s) + u |beta|`` on its own: over a sum with dy this grows with
     the norm of dy. The error of mu, about ``u sqrt(m) max|x|`` for a sum in plain order, and that of var, ``u sqrt(m)``
-    relative, are shared by the channel: they meet ``sum(dy)`` and ``sum(dy * xhat)``. gamma and beta are those of the
-    outermost node: a gamma of 0 is moved too, and what is shared then errs alike at all nodes, which no plateau shows.
+    relative, are shared by the channel: they meet ``sum(dy)`` and ``sum(dy * xhat)``. What moves of gamma and beta
+    grows with the step: of a gamma of 0 nothing else is rounded, and no plateau shows what errs alike at all nodes.
     """
     u, axes = UNIT_ROUNDOFF[part.spec.dtype], part.axes
     dy = part.dy.astype(np.float64, copy=False)
@@ -265,13 +265,13 @@ def _of_part(part: Case, fwd: Forward, vx: Float, vgamma: Float, vbeta: Float) -
     if not np.isfinite(inv_std).all():
         inv_std, xhat = np.where(np.isfinite(inv_std), inv_std, 0.0), np.nan_to_num(xhat)
     gamma, beta = np.abs(part.gamma.astype(np.float64)), np.abs(part.beta.astype(np.float64))
-    radius = line_probe.RADIUS[part.spec.dtype]
-    outer_gamma, outer_beta = gamma + radius * np.abs(vgamma), beta + radius * np.abs(vbeta)
+    growing = line_probe.GROWING * line_probe.RADIUS[part.spec.dtype]
+    moved_gamma, moved_beta = gamma + growing * np.abs(vgamma), beta + growing * np.abs(vbeta)
     condition = np.maximum(part.x.max(axis=axes), -part.x.min(axis=axes)).astype(np.float64) * inv_std
     dy_xhat, dy_abs = dy * xhat, np.abs(dy)
     shared = condition * np.abs(dy.sum(axis=axes)) + 0.5 * np.abs(dy_xhat.sum(axis=axes))
     norm = np.sqrt((dy * dy).sum(axis=axes))
-    noise = u * (norm * (outer_gamma * (1.0 + condition) + outer_beta) + math.sqrt(fwd.m) * outer_gamma * shared)
+    noise = u * (norm * (moved_gamma * (1.0 + condition) + moved_beta) + math.sqrt(fwd.m) * moved_gamma * shared)
     scale = (dy_abs * np.abs(vx)).sum(axis=axes) * gamma * inv_std
     scale = scale + np.abs(dy_xhat).sum(axis=axes) * np.abs(vgamma)
     scale = scale + dy_abs.sum(axis=axes) * np.abs(vbeta)

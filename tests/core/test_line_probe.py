@@ -169,3 +169,11 @@ def test_floor_is_the_propagated_noise():
     spread = line_probe.slope(noise, radius).value.std()
     floor = float(line_probe.slope(np.zeros(line_probe.NODES), radius, 1.0).floor)
     assert spread == pytest.approx(floor, rel=0.02)
+
+
+@pytest.mark.parametrize("radius", line_probe.RADIUS.values())
+def test_errors_that_grow_with_the_step_count_for_a_tenth(radius):
+    steps, one_node_each = line_probe.nodes(radius), np.eye(line_probe.NODES)
+    everywhere = np.linalg.norm(line_probe.slope(one_node_each, radius).value)
+    growing = np.linalg.norm(line_probe.slope(one_node_each * np.abs(steps) / radius, radius).value)
+    assert growing / everywhere == pytest.approx(line_probe.GROWING, rel=1e-3)
