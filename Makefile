@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-frameworks/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-frameworks test-pytest8 check lint types fix docs reference examples goldens matrix gallery bench bench-gpu power calibrate alarms fuzz release clean
+.PHONY: help demo verify test test-fast coverage test-frameworks test-pytest8 check lint types fix docs reference examples goldens matrix gallery bench bench-gpu power calibrate alarms fuzz release clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,7 +25,19 @@ verify: $(STAMP)  ## Verify your own file: make verify TARGET=my_bn.py
 	$(BIN)/bncheck verify $(TARGET)
 
 test: $(STAMP)  ## Run the tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Numerics, checks, laws, lines, bugs, verdicts: all that starts no other process.
+FAST := core experiments cases checks lines pages bugs/test_bugs.py $(patsubst %,test_%.py,api calibration codec compact floors guard job location reference_docs releases settings tally verdict)
+
+test-fast: $(STAMP)  ## Run the tests of the numerics (under a minute)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(addprefix tests/,$(FAST))
+
+coverage: $(STAMP)  ## Run the tests under coverage.py, in all processes, and show the branches that no test takes (half an hour)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 test-frameworks: .venv-frameworks/.installed  ## Run the tests that need PyTorch, JAX, Flax or Keras, in an environment of their own
 	KERAS_BACKEND=jax .venv-frameworks/bin/python -c 'import flax, jax, keras, torch'

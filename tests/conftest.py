@@ -1,12 +1,28 @@
 """Tests import their shared targets and renderers by plain name."""
 
+import contextlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bncheck.executors import child
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+if "COVERAGE_PROCESS_CONFIG" in os.environ:
+    # What a process has covered is written when it ends by itself: workers that are idle are given the time to.
+    _kill_group = child._kill_group
+
+    def _end_or_kill(process):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            process.stdin.close()
+            process.wait(timeout=1.0)
+        _kill_group(process)
+
+    child._kill_group = _end_or_kill
 
 
 @pytest.fixture(autouse=True)
