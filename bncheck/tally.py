@@ -83,7 +83,7 @@ class Tally:
             elif outcome is Outcome.SKIP:
                 reason = self._reason(code, found.message)
             else:
-                bad += [(code, outcome)] if outcome is not Outcome.INCONCLUSIVE else []
+                bad.append((code, outcome))
             known = self.telling.get((code, outcome, reason))
             if known is None or rank < known.rank:
                 self.telling[code, outcome, reason] = Telling(rank, result.case, found)
