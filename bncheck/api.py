@@ -63,13 +63,21 @@ def verify(
 
     """
     __tracebackhide__ = True  # pytest shows the caller's line
+    try:
+        return _verified(_spec(forward, backward), dict(options, select=select, ignore=ignore))
+    except (UsageError, TargetError) as error:
+        # It is about the call: where in bncheck it was noticed is of no interest to the caller.
+        raise error.with_traceback(None) from None
+
+
+def _verified(spec: TargetSpec, options: dict[str, Any]) -> Report:
     known = [field.name for field in dataclasses.fields(Settings) if field.name != "targets"]
     for name in options:
         if name not in known:
             raise UsageError(f"verify() has no option {name!r}. {did_you_mean(name, known)}")
-    settings = Settings(**dict(options, select=select, ignore=ignore))
+    settings = Settings(**options)
     with in_notebook() as show:
-        report = pipeline.run([_spec(forward, backward)], settings, show)
+        report = pipeline.run([spec], settings, show)
     if report.verdict is Verdict.ERROR:
         broken = next(target for target in report.targets if target.verdict is Verdict.ERROR)
         raise (StubError if broken.stub else TargetError)(broken.error)
@@ -85,6 +93,13 @@ def _spec(forward: Any, backward: Function | None) -> TargetSpec:
             raise UsageError("a target given as text has its backward in it; leave out the second argument")
         return TargetSpec(forward)
     live = (forward,) if backward is None else (forward, backward)
-    if not all(callable(item) for item in live):
-        raise UsageError("verify() takes a forward and a backward function, a layer, or a target as text")
+    if not all(callable(item) for item in live) and not _is_layer(live):
+        raise UsageError("verify() takes a forward and a backward function, a layer class, or a target as text")
     return TargetSpec(getattr(forward, "__qualname__", type(forward).__name__), live)
+
+
+def _is_layer(live: tuple[Any, ...]) -> bool:
+    """Tell whether it is one layer that cannot be called itself; discovery says what can be done with it."""
+    from bncheck.adapters.layer_class import method_pairs  # it loads NumPy
+
+    return len(live) == 1 and bool(method_pairs(type(live[0])))

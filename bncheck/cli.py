@@ -55,7 +55,7 @@ EXIT_CODES = {
 OUR_FAULT = 3
 EXIT_HELP = (
     "Exit codes: 0 right, 1 wrong, 2 usage or a target that cannot be loaded, 3 a fault of bncheck's own, "
-    "4 inconclusive, 130 interrupted."
+    "4 inconclusive, 130 interrupted. Of several targets the first of 130, 3, 1, 2, 4 that holds."
 )
 DEMO = (
     "Two samples of Batch Normalization by hand: right.py is right, and the dx of misprinted.py follows a formula that "
@@ -291,6 +291,7 @@ def _has_changed(report: Report) -> bool:
 def exit_code(report: Report) -> int:
     """Return the exit code of the first that holds: interrupted, own fault, wrong, not run, inconclusive, right.
 
+    What is wrong is known, and what cannot be loaded may be anything: that does not take the place of the other.
     A stub beside something that is filled in does not count. A report of nothing is no pass.
     """
     counted = [target.verdict for target in report.targets if not target.stub]

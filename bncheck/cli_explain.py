@@ -65,18 +65,21 @@ def explain(codes: tuple[str, ...]) -> None:
 
 
 @click.command("list")
-@click.argument("what", metavar=f"[{'|'.join(LISTS)}]")
+@click.argument("what", required=False, metavar=f"[{'|'.join(LISTS)}]")
 @examples(
     "bncheck list checks",
     "bncheck list recipes",
 )
-def list_(what: str) -> None:
-    """List what bncheck knows, one line each."""
+def list_(what: str | None) -> None:
+    """List what bncheck knows, one line each; without a name, what can be listed."""
     import importlib
 
     from bncheck.reporters.destination import width, write_out
     from bncheck.reporters.pages import columns
 
+    if what is None:
+        write_out("".join(f"bncheck list {name}\n" for name in LISTS))
+        return
     if what not in LISTS:
         raise UsageError(f"there is no list of {what!r}. {did_you_mean(what, LISTS)}")
     module, name = LISTS[what]

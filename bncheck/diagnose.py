@@ -15,7 +15,7 @@ import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.channelwise import readings_of_sum, readings_of_y
-from bncheck.bugs.evidence import Observed, fits, is_single, wrong_of
+from bncheck.bugs.evidence import Observed, fits, is_rounded, wrong_of
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
 from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
@@ -143,8 +143,8 @@ class _Search:
         wrong = self.wrong(tensor)
         if not wrong or tensor in self.named or "y" in self.unnamed:
             return ()  # what follows from a forward that has no name may be right
-        if all(is_single(o, tensor) for o in wrong):
-            return (Version(BUGS.get("BUG501"), Choice(tensor, tensor)),) if "BUG501" not in self.without else ()
+        if rounded := self._rounded(tensor, wrong, "float32"):
+            return rounded
         if tensor == "y":
             found, self.own = self._forward(wrong)
         elif self._follows(tensor, wrong, self.own):
@@ -156,10 +156,18 @@ class _Search:
                 if carried and any(fits_all(wrong, tensor, {**form, **carried}) for form in forms):
                     return self.backward
             found = self._named(tensor, wrong, forms) or (self._named(tensor, wrong, FORMS) if self.own else ())
+        # Rounding in half precision hides much that is wrong: what has another name is not it.
+        found = found or self._rounded(tensor, wrong, "float16")
         if tensor == "dx":
             self.backward = tuple(v for v in found if v.bug.steps[0] == "back_inv_std" or v.anew)
         self._noted(tensor, found)
         return found
+
+    def _rounded(self, tensor: str, wrong: Sequence[Observed], dtype: str) -> tuple[Version, ...]:
+        """Return the bug of code that computes in a smaller dtype, if that explains a tensor."""
+        if "BUG501" in self.without or not all(is_rounded(o, tensor, dtype) for o in wrong):
+            return ()
+        return (Version(BUGS.get("BUG501"), Choice(dtype, dtype)),)
 
     def _forward(self, wrong: Sequence[Observed]) -> tuple[tuple[Version, ...], dict[str, Step]]:
         """Return the bugs that give y, and the wrong steps.
@@ -233,7 +241,7 @@ class _Search:
         ones = list(what_counts(forms, alike, made))
         told = list(what_counts(forms, alike, read))
         ones += [item for item in told if len(item[1]) == 1]
-        yield from sorted(ones, key=lambda item: _cost(item[1]))
+        yield from sorted(ones, key=lambda item: _cost(item[1]) + _cost_of_form(*item))
         if tensor != "y":
             anew = [bug for bug in self.bugs if _concerns("y", bug.steps) and not {"xhat", "y"} & set(bug.steps)]
             for form, seen in zip(forms[:_FORMS_OF_PAIRS], samples, strict=False):
@@ -282,6 +290,12 @@ _PUT_TOGETHER = ("BUG217", "BUG218", "BUG225")
 def _cost(versions: Sequence[Version]) -> float:
     # Each bug more costs as much as anything that may be written down in one.
     return 10.0 * len(versions) + sum(v.choice.cost for v in versions)
+
+
+def _cost_of_form(form: Replaced, versions: Sequence[Version]) -> float:
+    """Return what it costs that the mean path follows from what is wrong in another: no bug's line says so."""
+    follows = "mean_path" in form and any({"direct_path", "variance_path"} & set(v.bug.steps) for v in versions)
+    return 1.0 if follows else 0.0
 
 
 def _concerns(tensor: str, steps: Sequence[str]) -> bool:

@@ -5,8 +5,9 @@ Executors differ only in where they call :func:`perform`.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from bncheck.cases.arrays import build
 from bncheck.checks.catalogue import CHECKS, DIVIDED_BY_ZERO, Check, selected
 from bncheck.core.truth import statistics
 from bncheck.errors import BncheckError, StubError, TargetError
-from bncheck.exhibit import at_worst_element, exhibit
+from bncheck.exhibit import at_worst_element, exhibit, of_its_own
 from bncheck.experiments.catalogue import in_order
 from bncheck.experiments.observation import observed
 from bncheck.model import TENSORS, CaseResult, Evidence, Judgement, Outcome, TargetCard
@@ -39,11 +40,14 @@ def perform(task: Task, tell: Tell) -> None:
             resolve.load_source(task.spec)
             tell(Begun(""))
             if task.kind == "discover":
-                tell(Discovered(tuple(_with_replaced(card) for card in resolve.cards(task.spec))))
+                with guard.calls_told(_SignOfLife(tell)):
+                    cards = resolve.cards(task.spec)
+                tell(Discovered(tuple(map(_with_replaced, cards))))
             elif task.kind == "adapter":
                 from bncheck.adapters import template
 
-                tell(Written(template.adapter_source(task.spec)))
+                with guard.calls_told(_SignOfLife(tell)):
+                    tell(Written(template.adapter_source(task.spec)))
             else:
                 _run_cases(task, tell)
         except BncheckError as error:
@@ -63,7 +67,9 @@ _MOST_NAMES = 4
 
 
 def _run_cases(task: Task, tell: Tell) -> None:
-    target = _Watched(resolve.target(task.spec, task.target), tell)
+    with guard.calls_told(_SignOfLife(tell)):
+        found = resolve.target(task.spec, task.target)
+    target = _Watched(found, tell)
     if task.kind == "sweep":
         checks = selected(task.settings.select, task.settings.ignore)
         for case_id in task.cases:
@@ -76,11 +82,27 @@ def _run_cases(task: Task, tell: Tell) -> None:
             tell(_show(target, CaseSpec.parse(case_id), code, task.more.get(code, ())))
 
 
+# Between signs of life: often enough for any timeout worth setting, and rare enough to cost nothing.
+_SECONDS = 0.2
+
+
+class _SignOfLife:
+    """Tells that user code is about to be called, while it is tried how to call it: of the first calls each time."""
+
+    FIRST = 2
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._calls, self._told = tell, 0, 0.0
+
+    def __call__(self) -> None:
+        self._calls += 1
+        if self._calls <= self.FIRST or time.monotonic() - self._told > _SECONDS:
+            self._told = time.monotonic()
+            self._tell(Begun(""))
+
+
 class _Watched:
     """A target that gives a sign of life whenever a session is opened, so that slow code does not look like a hang."""
-
-    # Often enough for any timeout worth setting, and rare enough to cost nothing.
-    SECONDS = 0.2
 
     def __init__(self, target: Target, tell: Tell) -> None:
         self._target, self._tell = target, tell
@@ -95,7 +117,7 @@ class _Watched:
 
     def open(self, setup: Setup) -> Session:
         """Open a session of the target."""
-        if time.monotonic() - self._told > self.SECONDS:
+        if time.monotonic() - self._told > _SECONDS:
             self.begin(self._case)
         return self._target.open(setup)
 
@@ -228,12 +250,31 @@ def _show(target: _Watched, spec: CaseSpec, code: str, more: Sequence[str] = ())
         where, steps = _place(target, [*location.probes(shrunk.spec), *map(CaseSpec.parse, more)], check)
         evaluations += steps
         shown = next((candidate for candidate in by_hand(shrunk.spec) if fails(candidate)), shrunk.spec)
+        shown = _with_numbers(shown, original.outcome, judged)
         again, case, seen = judged(replace(shown, recipe="shrunk"))
         original = again if again.outcome is original.outcome else original
     shown_case = _exhibit(target, case, seen, check)
     if shown_case.comparisons:
         original = at_worst_element(original, shown_case.comparisons[0])
     return Shown(code, shown_case, original, boundary, evaluations, tuple(tried.items()), where)
+
+
+# How many like it are tried for a case that shows nothing but NaN: a mean that stands under a root is negative in half.
+_LIKE_IT = 8
+
+
+def _with_numbers(
+    spec: CaseSpec, outcome: Outcome, judged: Callable[[CaseSpec], tuple[Judgement, Case, dict[str, Evidence]]]
+) -> CaseSpec:
+    """Return a case that fails with a wrong number where one fails with NaN, and only the seed needs to be another."""
+
+    def tells(candidate: CaseSpec, *, at_all: bool = True) -> bool:
+        found = judged(candidate)[0]
+        return (found.outcome is outcome or not at_all) and (found.got is None or math.isfinite(found.got))
+
+    if tells(spec, at_all=False):
+        return spec
+    return next((one for n in range(1, _LIKE_IT + 1) if tells(one := replace(spec, seed=spec.seed + n))), spec)
 
 
 def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check | None) -> Exhibit:
@@ -244,13 +285,13 @@ def _exhibit(target: Target, case: Case, seen: dict[str, Evidence], check: Check
 
 
 def _telling(result: CaseResult, case: Case, seen: dict[str, Evidence]) -> Check | None:
-    """Return the failing check of statistics or eval mode to show, None where the tensors of training tell more."""
-    from bncheck.memory.exhibit import shown
-
-    failing = [CHECKS.get(code) for code, found in result.judgements.items() if found.outcome is Outcome.FAIL]
+    """Return the check to show that fails, or else warns, of what is no tensor of training; None if those tell more."""
+    outcomes = {code: found.outcome for code, found in result.judgements.items()}
+    failing = [CHECKS.get(code) for code, outcome in outcomes.items() if outcome is Outcome.FAIL]
     if any(check.tensor in TENSORS and check.oracle in ("reference", "numeric") for check in failing):
         return None
-    return next((check for check in failing if shown(check.code, case, seen)), None)
+    warning = [CHECKS.get(code) for code, outcome in outcomes.items() if outcome is Outcome.WARN]
+    return next((check for check in [*failing, *warning] if of_its_own(check.code, case, seen)), None)
 
 
 def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[str, int]:

@@ -26,6 +26,21 @@ class StubError(TargetError):
     """The target is an exercise stub that is not filled in yet (exit code 2)."""
 
 
+class BackwardStubError(StubError):
+    """The forward runs, and its backward is not filled in yet (exit code 2).
+
+    `what` says what the backward does instead ("returns None").
+    """
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class BrokenCodeError(TargetError):
+    """The code cannot run, however it is called: no adapter helps, and what was tried tells nothing (exit code 2)."""
+
+
 class AdapterError(TargetError):
     """The own code of an adapter file raised: that says nothing about the target (exit code 2).
 

@@ -41,7 +41,7 @@ class Job:
             error = _with_limit(answer.message, self.settings)
             return TargetReport(self.spec.source, Verdict.ERROR, error=error, stub=answer.stub, discovery=answer.trace)
         if isinstance(answer, Died) and tried:
-            return TargetReport(self.spec.source, Verdict.FAIL, findings=(_fatal(answer.how),))
+            return TargetReport(self.spec.source, Verdict.FAIL, findings=(_fatal(f"{answer.how}; {_UNTRIED}"),))
         if isinstance(answer, Died):
             how = f"{self.spec.source} cannot be imported: {answer.how}."
             return TargetReport(self.spec.source, Verdict.ERROR, error=how)
@@ -68,6 +68,8 @@ class Job:
             return _refused(card, message)
         if card.conventions.eps is not None:
             case = replace(case, eps=card.conventions.eps)
+        if card.conventions.dtype:
+            case = replace(case, dtype=card.conventions.dtype)
         self.start = time.perf_counter()
         return self._report(card, self._swept(card, iter([case.id]), 1), case.id)
 
@@ -103,6 +105,9 @@ class Job:
         # What was seen before an interruption may say "wrong"; it cannot say "right".
         alone = card.conventions is not None and card.conventions.forward_only
         oracles = None if sweep.interrupted else verdict.oracle_table(told, forward_only=alone)
+        found, oracles = verdict.with_names(found, oracles, [d for answer in named for d in answer.diagnoses])
+        roots = {finding.code for finding in found if finding.follows_from is None}
+        shown = [show for show in shown if not show.code or show.code in roots]
         outcome = verdict.verdict(found, oracles, strict=self.settings.strict)
         died = verdict.representative("BN506", Outcome.FAIL, seen.kept)
         exhibited = next((show.exhibit.case for show in shown), died)
@@ -203,7 +208,17 @@ def _conditioned(diagnosis: Diagnosis, found: Sequence[Finding]) -> Diagnosis:
     """Return a diagnosis with the condition under which its tensor is wrong, and the place of the error."""
     roots = [f for f in found if f.outcome is Outcome.FAIL and f.follows_from is None and diagnosis.is_about(f)]
     said = [part for f in roots[:1] for part in (f.place, f.condition.sentence if f.condition else "") if part]
-    return replace(diagnosis, condition="; ".join(said))
+    if diagnosis.is_named or not roots or not roots[0].place:
+        return replace(diagnosis, condition="; ".join(said))
+    # Without a name the place is all that is known for sure.
+    place = roots[0].place
+    title = f"{diagnosis.tensor} is wrong {place}, and no known bug explains it"
+    hint = f"{_HINTS[place]} {diagnosis.explanation}" if place in _HINTS else diagnosis.explanation
+    return replace(diagnosis, title=title, explanation=hint, condition="; ".join(said[1:]))
+
+
+# What a place makes one think of.
+_HINTS = {"only in channels after the first": "Is a sum not set to 0 for each channel?"}
 
 
 def _with_exhibit(finding: Finding, shown: Shown) -> Finding:
@@ -243,6 +258,10 @@ def _with_limit(said: str, settings: Settings) -> str:
     if settings.memory is None or "MemoryError" not in said:
         return said
     return f"{said.removesuffix('.')}; --memory {settings.memory:g} (GiB) was the limit{'.' * said.endswith('.')}"
+
+
+# What is said of an end for which no replay id stands.
+_UNTRIED = "this was before the first case, while it was tried how to call it"
 
 
 def _fatal(how: str) -> Finding:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +22,9 @@ from bncheck.executors.isolated import Isolated
 from bncheck.job import Job
 from bncheck.model import TargetSpec
 from bncheck.pipeline import put_together
-from bncheck.pytest_nodes import CheckItem, ModuleSource, Source, bug_in_words, items_of
+from bncheck.pytest_nodes import CheckItem, ModuleSource, Source, bug_in_words
 from bncheck.report import Report, TargetReport, Verdict
+from bncheck.reporters.destination import width
 from bncheck.reporters.outputs import STANDARD_OUTPUT, Output, outputs, writing
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import clean, conventions_in_words, count, verdict_in_words
@@ -60,6 +63,7 @@ class Items:
         beside = (config.inipath.parent if config.inipath else root, config.getini("bncheck_targets"))
         groups = [(Path.cwd(), self.settings.targets), beside, (here, asked)]
         self.targets = [_located(folder, target) for folder, targets in groups for target in targets]
+        self.picked = self._picked()
         self.due = self._due([_located(here, target) for target in asked])
         self.collected: set[str] = set()
         self._places = ExitStack()
@@ -76,6 +80,7 @@ class Items:
         config = self.config
         if hasattr(config, "workerinput"):
             due: list[str] = config.workerinput["bncheck_due"]
+            self.picked = config.workerinput["bncheck_picked"]
             return due
         if config.args_source is not pytest.Config.ArgsSource.ARGS:
             return self.targets
@@ -86,12 +91,33 @@ class Items:
             path = _path_of(target) if is_file(target) else config.rootpath
             return any(path.is_relative_to(place) for place in given)
 
-        return [target for target in self.targets if target in asked or is_below(target)]
+        due = [target for target in self.targets if target in asked or is_below(target)]
+        self.picked = {target: ids for target, ids in self.picked.items() if target not in due}
+        return [target for target in self.targets if target in due or target in self.picked]
+
+    def _picked(self) -> dict[str, list[str]]:
+        """Return the ids of nodes among the paths given that belong to no file, by target; pytest looks for the others.
+
+        A module's ids begin with its name, and before it, as pytest writes them, the way from here to the root.
+        """
+        picked: dict[str, list[str]] = {}
+        others = []
+        for arg in self.config.args:
+            place, sep, rest = arg.partition("::")
+            path = Path(os.path.normpath(self.config.invocation_params.dir / place))
+            root = self.config.rootpath
+            name = path.relative_to(root).as_posix() if path.is_relative_to(root) else place
+            found = [] if path.exists() else [t for t in self.targets if _is_within(name, t) or _is_within(t, name)]
+            for target in found:
+                picked.setdefault(target, []).append(f"{name}{sep}{rest}")
+            others += [] if found else [arg]
+        self.config.args = others
+        return picked
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker of xdist, which is always given paths, what is to be verified."""
-        node.workerinput["bncheck_due"] = self.due
+        node.workerinput |= {"bncheck_due": self.due, "bncheck_picked": self.picked}
 
     def specs_of(self, path: Path) -> list[TargetSpec]:
         """Return what is to be verified in a file."""
@@ -134,7 +160,16 @@ class Items:
                 )
             else:
                 source = ModuleSource.from_parent(session, name=target, plugin=self, specs=[self._spec(target)])
-            items += items_of(source)
+            # As pytest itself goes through what it collects: it counts the items, too.
+            added = list(session.genitems(source))
+            for picked in self.picked.get(target, ()):
+                if not any(_is_within(item.nodeid, picked) for item in added):
+                    raise pytest.UsageError(f"not found: {picked}")
+            items += [item for item in added if self._is_picked(item, target)]
+
+    def _is_picked(self, item: pytest.Item, target: str) -> bool:
+        picked = self.picked.get(target)
+        return picked is None or any(_is_within(item.nodeid, place) for place in picked)
 
     # ---------------------------------------------------------------------------------------------------------- running
 
@@ -185,7 +220,11 @@ class Items:
         return put_together(sorted(self.reports.values(), key=place), self.settings)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say of each target what it comes to, how it was called, and what is wrong first."""
+        """Say of each target what it comes to, and what is wrong first; and how it was called, if that may be why."""
+        left_out = [target for target in self.targets if target not in self.due]
+        if left_out and any(Path(self.config.invocation_params.dir, arg).is_dir() for arg in self.config.args):
+            said = f"bncheck: {count(len(left_out), 'target')} left out, not below the paths given"
+            terminalreporter.write_line(clean(f"{said}: {', '.join(left_out)}"), yellow=True)
         if not self.reports and not self._unwritten:
             return
         terminalreporter.section("bncheck")
@@ -195,14 +234,20 @@ class Items:
         for target in self.report().targets:
             line = f"{verdict_in_words(target)} {target.name}: {in_one_line(target)}"
             terminalreporter.write_line(line, **colors.get(target.verdict, {"yellow": True}))
-            if target.findings:
-                counts = Counter(finding.outcome.value for finding in target.findings)
-                said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-                terminalreporter.write_line(f"  checks: {said}; {count(target.cases, 'case')}")
-            if target.conventions is not None:
-                terminalreporter.write_line(f"  {', '.join(conventions_in_words(target.conventions))}")
-            for diagnosis in target.diagnoses[:1]:
-                terminalreporter.write_line(f"  {bug_in_words(diagnosis)}")
+            for part in self._facts(target):
+                terminalreporter.write_line(part)
+
+    def _facts(self, target: TargetReport) -> Iterator[str]:
+        if target.findings:
+            counts = Counter(finding.outcome.value for finding in target.findings)
+            said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+            yield f"  checks: {said}; {count(target.cases, 'case')}"
+        asked = target.verdict is not Verdict.PASS or self.config.option.verbose > 0
+        if asked and target.conventions is not None:
+            said = ", ".join(conventions_in_words(target.conventions))
+            yield from textwrap.wrap(said, width(), initial_indent="  ", subsequent_indent="  ")
+        for diagnosis in target.unexpected[:1]:
+            yield f"  {bug_in_words(diagnosis)}"
 
 
 def _outputs(config: pytest.Config) -> list[Output]:
@@ -224,6 +269,11 @@ def _located(folder: Path, target: str) -> str:
         return target
     whole, here = Path(folder, path).resolve(), Path.cwd()
     return f"{whole.relative_to(here) if whole.is_relative_to(here) else whole}{sep}{name}"
+
+
+def _is_within(name: str, place: str) -> bool:
+    """Tell whether a name is that of a target or a node, or below it: in a module are things, and these have checks."""
+    return f"{name}:".startswith(f"{place}:")
 
 
 def _path_of(target: str) -> Path:

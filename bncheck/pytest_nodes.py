@@ -17,8 +17,9 @@ from bncheck.pipeline import put_together
 from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.destination import width
+from bncheck.reporters.parts import meaning
 from bncheck.reporters.parts import named as named_bugs
-from bncheck.reporters.parts import narrowed
+from bncheck.reporters.short import nameless
 from bncheck.settings import Settings
 
 
@@ -52,15 +53,17 @@ class _Sources(pytest.Collector):
         for spec in self.specs:
             for card in self._cards(spec):
                 if isinstance(card, TargetReport):
-                    yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", report=card)
+                    yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", report=card, plugin=self.plugin)
                     seen.add(spec.source)
                     continue
                 name = card.name.rpartition("::")[2] or card.name
                 if name in seen:
                     again = _unusable(card.name, f"{card.name} is among the targets twice")
-                    yield Unusable.from_parent(self, name=f"{name}-again{len(seen)}", report=again)
+                    again_name = f"{name}-again{len(seen)}"
+                    yield Unusable.from_parent(self, name=again_name, report=again, plugin=self.plugin)
                 else:
-                    yield TargetItems.from_parent(self, name=name, plugin=self.plugin, spec=spec, card=card)
+                    ids = {"nodeid": card.name} if isinstance(self, ModuleSource) else {}
+                    yield TargetItems.from_parent(self, name=name, plugin=self.plugin, spec=spec, card=card, **ids)
                 seen.add(name)
 
     def _cards(self, spec: TargetSpec) -> list[TargetCard | TargetReport]:
@@ -81,10 +84,10 @@ class Source(_Sources, pytest.File):
 
 
 class ModuleSource(_Sources):
-    """A module with targets."""
+    """A module with targets: what is called as bncheck calls it, since its file may be anywhere."""
 
-    def __init__(self, *, plugin: Plugin, specs: list[TargetSpec], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, plugin: Plugin, specs: list[TargetSpec], name: str, **kwargs: Any) -> None:
+        super().__init__(name=name, nodeid=name, **kwargs)
         self.plugin, self.specs = plugin, specs
 
 
@@ -102,7 +105,8 @@ class TargetItems(pytest.Collector):
         try:
             checks = selected(self.plugin.settings.select, self.plugin.settings.ignore)
         except UsageError as error:
-            yield Unusable.from_parent(self, name="unusable", report=_unusable(self.card.name, str(error)))
+            report = _unusable(self.card.name, str(error))
+            yield Unusable.from_parent(self, name="unusable", report=report, plugin=self.plugin)
             return
         for check in checks:
             yield CheckItem.from_parent(self, name=f"{check.code}-{check.name}", code=check.code, target=self)
@@ -125,33 +129,24 @@ class TargetItems(pytest.Collector):
         return None if told else self._report
 
 
-def items_of(node: pytest.Item | pytest.Collector) -> Iterator[pytest.Item]:
-    """Yield the items below a collector."""
-    if isinstance(node, pytest.Item):
-        yield node
-    else:
-        for child in node.collect():
-            yield from items_of(child)
-
-
 # ---------------------------------------------------------------------------------------------------------------- items
 
 
 class Unusable(pytest.Item):
     """Something among the targets that cannot be verified."""
 
-    def __init__(self, *, report: TargetReport, **kwargs: Any) -> None:
+    def __init__(self, *, report: TargetReport, plugin: Plugin, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.report = report
+        self.report, self.plugin = report, plugin
         self.add_marker("bncheck")
 
     def runtest(self) -> None:
         """Say why."""
-        pytest.fail(_first_reason(self.report), pytrace=False)
+        pytest.fail(_why(self.report, self.plugin.settings), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Return what stands above the failure."""
-        return self.path, 0, f"bncheck: {self.name}"
+        return self.path, 0, f"bncheck: {self.report.name}"
 
 
 class CheckItem(pytest.Item):
@@ -170,7 +165,8 @@ class CheckItem(pytest.Item):
             pytest.fail(str(error), pytrace=False)
         finding = next((finding for finding in report.findings if finding.code == self.code), None)
         if finding is None:
-            pytest.fail(_first_reason(report) if report.error else _not_judged(report), pytrace=False)
+            reason = _why(report, self.target.plugin.settings) if report.error else _not_judged(report)
+            pytest.fail(reason, pytrace=False)
         if finding.expected and finding.outcome is Outcome.WARN:
             pytest.xfail(finding.expected)
         if finding.outcome is Outcome.SKIP:
@@ -188,13 +184,15 @@ class CheckItem(pytest.Item):
             pytest.fail(f"follows from {finding.follows_from}: {finding.message}", pytrace=False)
         bugs = named_bugs(report, finding)
         first = "; ".join(map(bug_in_words, bugs)) or f"{finding.outcome.value}: {finding.message}"
-        alone = narrowed(report, finding)
-        whole = put_together([alone], self.target.plugin.settings)
-        pytest.fail(f"{first}\n{in_full(whole, self.config)}", pytrace=False)
+        whole = put_together([report], self.target.plugin.settings)
+        pytest.fail(f"{first}\n{in_full(whole, self.config, finding.code)}", pytrace=False)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """Return what stands above the failure."""
-        return self.path, 0, f"{self.target.card.name}: {self.name}"
+        """Return where a warning is from, and what stands above a failure."""
+        line = self.target.card.defined
+        is_there = line is not None and Path(line.file).is_file()
+        path, number = (Path(line.file), line.number - 1) if line is not None and is_there else (self.path, 0)
+        return path, number, f"{self.target.card.name}: {self.name}"
 
 
 def bug_in_words(diagnosis: Diagnosis) -> str:
@@ -206,9 +204,14 @@ def _unusable(name: str, reason: str) -> TargetReport:
     return TargetReport(name, Verdict.ERROR, error=reason)
 
 
-def _first_reason(report: TargetReport) -> str:
-    """Return why a target cannot be verified; code that stopped its process has a finding instead of an error."""
-    return report.error or "; ".join(finding.message for finding in report.findings)
+def _why(report: TargetReport, settings: Settings) -> str:
+    """Return why a target cannot be verified, and what to do about it.
+
+    Code that stopped its process has a finding instead of an error.
+    """
+    reason = nameless(report) or "; ".join(finding.message for finding in report.findings)
+    advice = meaning(report, put_together([report], settings)) if report.error else ()
+    return "\n".join([reason, *advice])
 
 
 def _not_judged(report: TargetReport) -> str:
@@ -216,8 +219,11 @@ def _not_judged(report: TargetReport) -> str:
     return f"could not be judged; {'; '.join(ends) or 'no case was run'}"
 
 
-def in_full(report: Report, config: pytest.Config) -> str:
-    """Return the report for people; in colour where pytest writes in colour to a terminal, and to nothing else."""
+def in_full(report: Report, config: pytest.Config, only: str = "") -> str:
+    """Return the report for people, or what it says of one check alone.
+
+    It is in colour where pytest writes in colour to a terminal, and to nothing else.
+    """
     writer = config.get_terminal_writer() if config.pluginmanager.hasplugin("terminalreporter") else None
     color = writer is not None and writer.hasmarkup and not getattr(config.option, "xmlpath", None)
-    return REPORTERS.get("rich")(report, Style(width=width(), color=color))
+    return REPORTERS.get("rich")(report, Style(width=width(), color=color, only=only))

@@ -269,6 +269,14 @@ class TargetReport:
     journal: str = ""
     resumed: int = 0
 
+    @property
+    def unexpected(self) -> tuple[Diagnosis, ...]:
+        """The diagnoses, without those that are about nothing but expected failures."""
+        expected = [finding for finding in self.findings if finding.expected]
+        failed = [f for f in self.findings if f.outcome is Outcome.FAIL and not f.expected]
+        about = [(d, any(map(d.is_about, expected)), any(map(d.is_about, failed))) for d in self.diagnoses]
+        return tuple(diagnosis for diagnosis, known, wrong in about if wrong or not known)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
@@ -295,7 +303,7 @@ class Report:
             return
         lines = [f"{t.name}: {t.verdict.value}" + (f": {t.error}" if t.error else "") for t in self.targets]
         for target in self.targets:
-            lines += [f"  {d.code} {d.name} ({d.tensor}): {d.title}" for d in target.diagnoses]
+            lines += [f"  {d.code} {d.name} ({d.tensor}): {d.title}" for d in target.unexpected]
             lines += [
                 f"  {f.code} {f.name}: {f.message}"
                 + (f"; {f.condition.sentence}" if f.condition else "")
@@ -316,7 +324,7 @@ class Report:
         """Return the verdicts, and what is wrong first: what a failing ``assert report`` shows."""
         told = []
         for target in self.targets:
-            first = [f"{d.code} {d.name}" for d in target.diagnoses]
+            first = [f"{d.code} {d.name}" for d in target.unexpected]
             first += [f"{f.code} {f.name}" for f in target.findings if f.outcome is Outcome.FAIL and not f.follows_from]
             told.append(" ".join((target.verdict.value.upper(), f"{target.name}:", *first[:1])).rstrip(":"))
         return f"<bncheck report: {'; '.join(told) or 'nothing was verified'}>"

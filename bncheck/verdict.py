@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from bncheck.checks.catalogue import CHECKS, OF_A_CASE, Check, named
 from bncheck.model import CaseResult, Expected, Outcome
-from bncheck.report import Finding, OracleTable, Verdict
+from bncheck.report import Diagnosis, Finding, OracleTable, Verdict
 from bncheck.tally import Tally, size_of
 
 # What a check says about a target is the gravest thing it says about any case.
@@ -141,6 +141,32 @@ def _forward_alone(answer: str, failed: list[Finding]) -> OracleTable | None:
         conclusion = f"{_other_promises(failed, of='forward')} Gradients were not verified."
     return OracleTable(answer, ABSENT, ABSENT, conclusion)
 
+
+def with_names(
+    found: Sequence[Finding], oracles: OracleTable | None, diagnoses: Sequence[Diagnosis]
+) -> tuple[tuple[Finding, ...], OracleTable | None]:
+    """Return the findings and the headline with what the names of the bugs tell of them.
+
+    A backward that fails with a forward whose bugs are known, and has no bug of its own, is the right formula of what
+    the forward hands over: it is right as soon as that is.
+    """
+    wrong = {finding.code for finding in found if finding.outcome is Outcome.FAIL}
+    named = [d for d in diagnoses if not {"y", "dx", "dgamma", "dbeta"}.isdisjoint(d.tensor.split(", "))]
+    if oracles is None or not named or "BN101" not in wrong or not all(d.is_named for d in named):
+        return tuple(found), oracles
+    if all(d.code == _SMALLER_DTYPE for d in named):
+        return tuple(found), replace(oracles, conclusion=_ROUNDED)
+    if not _DERIVATIVE & wrong or any(d.tensor != "y" for d in named):
+        return tuple(found), oracles
+    wrong &= _DERIVATIVE
+    followed = [replace(f, follows_from="BN101") if {f.code, f.follows_from} & wrong else f for f in found]
+    return tuple(sorted(followed, key=_rank)), replace(oracles, conclusion=_FORWARD_FIRST)
+
+
+# The bug of code that computes in a smaller dtype.
+_SMALLER_DTYPE = "BUG501"
+_ROUNDED = "Right to within the rounding of a smaller dtype, and not to within that of the dtype it was given."
+_FORWARD_FIRST = "The forward is wrong: mend it first. The backward fits the right forward."
 
 # More names than these make no headline.
 _MOST_NAMED = 2

@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import targets
 
 import bncheck
+from bncheck.model import Outcome
+from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
+from bncheck.reporters.short import in_one_line
 
 CORRECT = Path(__file__).parent.parent / "fixtures" / "correct"
 
@@ -73,7 +78,8 @@ def test_codes_may_have_blanks_between_them():
 @pytest.mark.parametrize(
     ("given", "options", "told"),
     [
-        ((3,), {}, "takes a forward and a backward function"),
+        ((3,), {}, "takes a forward and a backward function, a layer class, or"),
+        ((Layer(1, 0), backward), {}, "takes a forward and a backward function, a layer class, or"),
         (("my.py", backward), {}, "leave out the second argument"),
         ((forward, backward), {"dtype": "float46"}, "Did you mean float"),
         ((forward, backward), {"select": "BN999"}, "no check's code starts with 'BN999'"),
@@ -95,6 +101,57 @@ def test_misuse_is_a_usage_error_that_helps(given, options, told):
 def test_a_forward_alone_is_no_pair():
     with pytest.raises(bncheck.TargetError, match="needs the backward function too"):
         bncheck.verify(forward)
+
+
+class Callable(Layer):
+    def __call__(self, x):
+        return self.forward(x)
+
+
+@pytest.mark.parametrize("kind", [Layer, Callable])
+def test_a_layer_that_is_made_already_is_refused_with_the_way_out(kind):
+    name = kind.__name__
+    said = rf"class {name} is a layer of one size.*verify\({name}\), or .*verify\(lambda n: {name}\(n, eps=\.\.\.\)\)"
+    with pytest.raises(bncheck.TargetError, match=said):
+        bncheck.verify(kind(1, 0))
+
+
+def test_what_makes_a_layer_of_a_size_is_a_target():
+    class Sized(Layer):
+        def __init__(self, n, rate, eps=1e-5):
+            super().__init__(np.ones(n), np.zeros(n) + 0 * rate, eps)
+
+    assert bncheck.verify(lambda n: Sized(n, 0.1, eps=1e-3), cases=10)
+
+
+@pytest.mark.parametrize("given", [("nowhere.py",), (3,), (Layer(1, 0),)])
+def test_a_slip_is_told_at_the_call_and_not_where_it_was_noticed(given):
+    with pytest.raises(bncheck.BncheckError) as told:
+        bncheck.verify(*given)
+    assert [entry.name for entry in told.traceback][1:] == ["verify"]
+    assert told.value.__suppress_context__
+
+
+def test_what_an_expected_failure_is_called_is_not_what_is_wrong_now():
+    def found(code, tensor, **more):
+        return Finding(code, f"{tensor}-matches-numeric", Outcome.FAIL, "error", "", tensor, **more)
+
+    def bug(code, tensor):
+        return Diagnosis(code, "factor", "", "", tensor, 1.0)
+
+    known = replace(found("BN203", "dbeta"), outcome=Outcome.WARN, expected="as in the paper")
+    findings = (found("BN202", "dgamma"), known)
+    target = TargetReport("a", Verdict.FAIL, findings=findings, diagnoses=(bug("BUG411", "dbeta"),))
+    report = Report((target,), Verdict.FAIL, "0", 0, "float64")
+    assert repr(report) == "<bncheck report: FAIL a: BN202 dgamma-matches-numeric>"
+    assert in_one_line(target) == "BN202 dgamma-matches-numeric"
+    with pytest.raises(AssertionError) as told:
+        report.raise_for_failure()
+    assert "BUG411" not in str(told.value)
+    named = replace(target, diagnoses=(bug("BUG311", "dgamma"), bug("BUG411", "dbeta"), bug("BUG901", "y")))
+    assert [diagnosis.code for diagnosis in named.unexpected] == ["BUG311", "BUG901"]
+    both = replace(target, diagnoses=(bug("BUG500", "dgamma, dbeta"),))
+    assert both.unexpected == both.diagnoses
 
 
 def test_a_target_that_cannot_be_understood_raises():

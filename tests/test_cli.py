@@ -189,8 +189,18 @@ def test_a_wrong_word_is_answered_with_the_right_one(pipe, words, said):
 def test_a_wrong_check_is_a_usage_error():
     done = shell("verify", "a.py", "--select", "BN9")
     assert done.returncode == 2
-    assert done.stderr.startswith(b"bncheck: no check's code starts with 'BN9'. ")
+    assert done.stderr.startswith(b"bncheck: no check's code starts with 'BN9'. Groups: BN1, BN2, BN3, BN4, ")
     assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--select", "--ignore"])
+def test_a_bug_in_the_place_of_a_check_is_answered_with_the_checks_that_tell_of_it(option):
+    done = shell("verify", "a.py", option, "bug211")
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        b"bncheck: 'bug211' is a bug, and not a check. Checks are chosen by codes that begin with BN: BN201 and BN211 "
+        b"tell of this bug."
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- options
@@ -429,6 +439,11 @@ def test_every_list_says_something(what):
 
 def test_the_list_of_checks_has_codes_names_and_summaries():
     assert re.search(r"^BN201 +dx-matches-numeric +\w+", invoke("list", "checks").stdout, re.MULTILINE)
+
+
+def test_without_a_name_the_lists_are_listed():
+    result = invoke("list")
+    assert (result.exit_code, result.stdout.split("\n")) == (0, [*(f"bncheck list {name}" for name in LISTS), ""])
 
 
 def test_an_empty_list_says_that_it_is_empty(monkeypatch):

@@ -1,10 +1,12 @@
 """What becomes of a target's findings once their cases were run again."""
 
 import numpy as np
+import pytest
 
 import bncheck
+from bncheck import job
 from bncheck.model import Outcome
-from bncheck.report import Verdict
+from bncheck.report import Diagnosis, Finding, Verdict
 
 
 class OnceWrong:
@@ -43,3 +45,15 @@ def test_a_failure_that_does_not_come_again_keeps_what_was_seen():
     assert finding.message.endswith("; when this case was run again, it was otherwise")
     assert finding.error > 0.1
     assert finding.error > finding.allowed
+
+
+@pytest.mark.parametrize(("is_named", "leads"), [(False, True), (True, False)])
+def test_without_a_name_the_place_leads(is_named, leads):
+    """What is wrong only behind the first channel is no formula: a sum of it goes on from channel to channel."""
+    place = "only in channels after the first"
+    found = Finding("BN203", "", Outcome.FAIL, "error", "", "dbeta", place=place)
+    diagnosis = Diagnosis("BUG000", "", "no known bug explains dbeta", "", "dbeta", 0.0, is_named=is_named)
+    told = job._conditioned(diagnosis, [found])
+    assert told.title.startswith(f"dbeta is wrong {place}") is leads
+    assert ("not set to 0" in told.explanation) is leads
+    assert (place in told.condition) is not leads

@@ -7,7 +7,7 @@ import pytest
 from bncheck import verdict
 from bncheck.case import CaseSpec
 from bncheck.model import CaseResult, Expected, Judgement, Outcome
-from bncheck.report import Finding, Verdict
+from bncheck.report import Diagnosis, Finding, Verdict
 
 SMALL, LARGE = CaseSpec(n=2, c=1).id, CaseSpec(n=64, c=8).id
 P, F, W, S, I = Outcome.PASS, Outcome.FAIL, Outcome.WARN, Outcome.SKIP, Outcome.INCONCLUSIVE  # noqa: E741
@@ -232,3 +232,40 @@ def test_laws_that_could_not_be_decided_leave_no_question_open_where_the_oracles
     assert verdict.verdict([*oracles, finding("BN605", I)], None, strict=False) is Verdict.PASS
     assert verdict.verdict([*oracles[1:], finding("BN605", I)], None, strict=False) is Verdict.INCONCLUSIVE
     assert verdict.verdict([*oracles, finding("BN302", I)], None, strict=False) is Verdict.INCONCLUSIVE
+
+
+def named(tensor, code="BUG111", *, is_named=True):
+    return Diagnosis(code, "", "", "", tensor, 1.0, is_named=is_named)
+
+
+# A backward that fails beside a wrong forward follows from it where nothing but the forward has a bug with a name.
+FORWARD_ALONE = [
+    ([named("y")], "BN101"),
+    ([named("y"), named("running_var", "BUG601")], "BN101"),
+    ([named("y"), named("dx", "BUG211")], None),
+    ([named("y", "BUG000", is_named=False)], None),
+    ([named("dx", "BUG211")], None),
+    ([], None),
+]
+
+
+@pytest.mark.parametrize(("diagnoses", "cause"), FORWARD_ALONE)
+def test_a_backward_without_a_bug_of_its_own_follows_from_the_forward(diagnoses, cause):
+    failed = [finding("BN101", F, "y"), finding("BN201", F, "dx")]
+    failed.append(replace(finding("BN211", F, "dx"), follows_from="BN201"))
+    found, oracles = verdict.with_names(failed, verdict.oracle_table(failed), diagnoses)
+    assert [f.follows_from for f in found] == [None, cause, cause or "BN201"]
+    assert ("mend it first" in oracles.conclusion) is (cause is not None)
+
+
+@pytest.mark.parametrize(("others", "rounded"), [([], True), ([named("dx", "BUG211")], False)])
+def test_code_in_a_smaller_dtype_is_not_called_wrong(others, rounded):
+    failed = [finding("BN101", F, "y"), finding("BN201", P, "dx"), finding("BN211", F, "dx")]
+    _, oracles = verdict.with_names(failed, verdict.oracle_table(failed), [named("y, dx", "BUG501"), *others])
+    assert oracles.conclusion.startswith("Right to within the rounding") is rounded
+
+
+def test_names_change_nothing_where_the_forward_is_right():
+    failed = [finding("BN101", P, "y"), finding("BN201", F, "dx"), finding("BN211", F, "dx")]
+    oracles = verdict.oracle_table(failed)
+    assert verdict.with_names(failed, oracles, [named("dx", "BUG211")]) == (tuple(failed), oracles)

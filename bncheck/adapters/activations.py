@@ -43,9 +43,8 @@ def without_activations(reading: Reading, fits: dict[int, Fit], name: str) -> tu
 def per_activation(reading: Reading, way: Way) -> bool:
     """Tell whether every single activation of y has mean 0 over the batch, with gamma = 1 and beta = 0."""
     sizes = PROBES[len(way.layout.name)][0]
-    given = np.ascontiguousarray(way.layout.user(np.random.default_rng(5).normal(0.5, 1.0, sizes)))
-    shape = way.shape or (-1,)
-    parameters = Parameters(np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape), EPS, MOMENTUM)
+    given = way.batch(np.random.default_rng(5).normal(0.5, 1.0, sizes))
+    parameters = Parameters(way.parameter(np.ones(sizes[1])), way.parameter(np.zeros(sizes[1])), EPS, MOMENTUM)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:

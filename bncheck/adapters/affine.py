@@ -86,6 +86,11 @@ class AffineRun:
         """How the code's own backward handed its gradients over."""
         return self._run.returns
 
+    @property
+    def rest(self) -> tuple[Any, ...]:
+        """What the code's own forward returned beside y."""
+        return getattr(self._run, "rest", ())
+
     def acting(self, x: Any) -> str:
         """Return what the code's own run says."""
         return self._run.acting(x)

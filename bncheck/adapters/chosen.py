@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from bncheck.adapters.forward_only import standing_alone
+from bncheck.adapters.layer_class import method_pairs
 from bncheck.adapters.loading import Source
 from bncheck.adapters.near_misses import near_miss, nothing_found
 from bncheck.adapters.protocol import ADAPTERS, Adapter, Candidate, Namespace
@@ -29,10 +30,15 @@ def live(spec: TargetSpec) -> Candidate:
             f"{shown} alone is no pair: verify({shown}, backward) needs the backward function too. A forward that has "
             f"none is verified by its place: verify('my_bn.py::{shown}')."
         )
+    if len(spec.live) == 1 and not inspect.isclass(spec.live[0]) and method_pairs(cls := type(spec.live[0])):
+        named = cls.__name__
+        raise TargetError(
+            f"{shown} is a layer of one size, and bncheck makes its own, of many sizes: give the class, "
+            f"verify({named}), or what makes a layer of n channels, verify(lambda n: {named}(n, eps=...))."
+        )
     raise TargetError(
         f"nothing to verify in ({shown}): give two callables, forward and backward; or one class with methods forward "
-        "and backward (the class itself, not a layer made from it); or one function or layer that PyTorch, JAX or "
-        "Keras differentiates."
+        "and backward; or one function or layer that PyTorch, JAX or Keras differentiates."
     )
 
 

@@ -24,13 +24,13 @@ from bncheck.adapters.function_pair import (
     FunctionPair,
     FunctionReading,
     cache_choices,
-    dict_keys,
     is_function,
     plain,
 )
 from bncheck.adapters.generators import pulling
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_class import LayerClass, LayerReading, method_pairs
+from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
 from bncheck.adapters.probe import EPS, MOMENTUM
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Parameters, Reading

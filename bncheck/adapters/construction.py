@@ -7,6 +7,7 @@ names; which shape they want is found by trying, on fresh layers, until gamma an
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -205,6 +206,11 @@ class Maker:
             self._eps_names = tuple(dict.fromkeys(_eps_attributes(layer)))
             inner = any("." in name for name in self._eps_names)
             self._own_eps = bool(self._eps_names) and not inner and self._eps_names[0] in getattr(layer, "__dict__", {})
+
+
+def raised_making(error: BaseException) -> bool:
+    """Tell whether an exception came out of a constructor, and not out of the forward that a layer is made for."""
+    return any(frame.f_code is Maker._bare.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _eps_attributes(layer: Any) -> Iterator[str]:

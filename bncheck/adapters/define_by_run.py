@@ -12,10 +12,11 @@ import numpy as np
 
 from bncheck.adapters.affine import mentioned
 from bncheck.adapters.construction import Maker
-from bncheck.adapters.function_pair import FunctionReading, dict_keys, is_function
+from bncheck.adapters.function_pair import FunctionReading, is_function
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_class import LayerReading, unbound
 from bncheck.adapters.layer_run import LayerRun
+from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.places import Parts, Place
 from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Reading, Results

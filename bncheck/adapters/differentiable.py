@@ -16,7 +16,8 @@ import numpy as np
 from bncheck.adapters.affine import AffineRun, mentioned
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import NUMPY, Framework, shape_of, spoken_by
-from bncheck.adapters.function_pair import dict_keys, eps_argument, is_function
+from bncheck.adapters.function_pair import eps_argument, is_function
+from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.plans import Plan, arguments, forward_plans, mode_values, parts_of_key
 from bncheck.adapters.protocol import (
     ADAPTERS,

@@ -102,9 +102,9 @@ def _forward(reading: Reading, way: Way, variance: float, eps: float) -> tuple[A
     axes = (0, *range(2, len(sizes)))
     x -= x.mean(axis=axes, keepdims=True)
     x *= np.sqrt(variance / np.mean(x * x, axis=axes, keepdims=True))
-    shape = way.shape or (-1,)
-    gamma, beta = np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape)
-    given = np.ascontiguousarray(way.layout.user(x))
+    gamma, beta = way.parameter(np.ones(sizes[1])), way.parameter(np.zeros(sizes[1]))
+    given = way.batch(x)
+    x = way.layout.canonical(given).astype(float)  # as it is in the dtype that the code gets
     with guard.user_code():
         y = reading.start(Parameters(gamma, beta, eps, MOMENTUM)).forward(given, True)
     return x, np.asarray(canonical(y, way.layout, given.shape), dtype=float)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bncheck.adapters import exec_files
+from bncheck.adapters.other_code import unstarted
 from bncheck.errors import TargetError
 
 # The hello comes before a program loads anything: this is time for the slowest of runtimes to come up, and less than
@@ -113,7 +114,8 @@ class Process:
                 arguments, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, preexec_fn=_prepare_child()
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise TargetError(f"it cannot be started: {getattr(error, 'strerror', None) or error}") from None
+            why = "; ".join(filter(None, (getattr(error, "strerror", None) or str(error), unstarted(arguments[0]))))
+            raise TargetError(f"it cannot be started: {why}") from None
         self._heard = bytearray()
         self._last_words = bytearray()
         self._listener = threading.Thread(target=_listen, args=(self._child.stderr, self._last_words), daemon=True)

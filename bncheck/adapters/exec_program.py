@@ -21,7 +21,7 @@ from bncheck.adapters.frameworks import NUMPY
 from bncheck.adapters.protocol import Candidate, EpsPlace, Parameters, Reading, Results, Run
 from bncheck.adapters.stated import Stated
 from bncheck.adapters.words import Kind
-from bncheck.errors import TargetError
+from bncheck.errors import BrokenCodeError, TargetError
 from bncheck.model import GRADIENTS, Declared
 from bncheck.registry import did_you_mean
 
@@ -226,7 +226,9 @@ class ProgramCandidate:
         reading = ProgramReading(self._program, stated, hello.absent)
         yield reading
         if not reading.worked:
-            raise TargetError(f"{self.name}: no forward worked: {reading.telling() or stated.untried}")
+            told = reading.telling()
+            kind = BrokenCodeError if isinstance(told, ChildProcessError) else TargetError
+            raise kind(f"{self.name}: no forward worked: {told or stated.untried}")
 
 
 def candidate(command: str, declared: Declared) -> Candidate:

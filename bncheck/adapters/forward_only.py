@@ -16,15 +16,14 @@ from bncheck.adapters.frameworks import NUMPY, spoken_by
 from bncheck.adapters.function_pair import (
     FunctionPair,
     FunctionReading,
-    dict_keys,
     is_function,
     no_backward,
-    record_keys,
 )
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.inference import Inference, beside, keeps_statistics
 from bncheck.adapters.layer_class import LIKE_FORWARD, LayerClass, takes, unbound
 from bncheck.adapters.layouts import layout
+from bncheck.adapters.option_keys import dict_keys, record_keys
 from bncheck.adapters.plans import Plan, arguments
 from bncheck.adapters.probe import FULL, PROBES, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Reading
@@ -52,6 +51,7 @@ class ForwardFunction(FunctionPair):
     """A function that may be the forward of a Batch Normalization, and has no backward."""
 
     adapter = NAME
+    unwritten = ""  # what its backward does, if that is a stub
 
     def __init__(
         self, name: str, function: Callable[..., Any], declared: Declared, inference: Inference | None = None
@@ -85,6 +85,7 @@ class ForwardLayer(LayerClass):
 
     adapter = NAME
     pulls = False
+    unwritten = ""
 
     def __init__(self, name: str, cls: type, method: str, declared: Declared) -> None:
         super().__init__(name, cls, (method, ""), declared)
@@ -103,7 +104,9 @@ def standing_alone(namespace: Namespace, name: str = "", claimed: Collection[str
         If no name was asked for, and something beside a forward reads as its backward.
 
     """
-    found = [c for thing in namespace.things if thing not in claimed for c in _candidates(thing, namespace)]
+    found: list[Candidate] = []
+    for thing in namespace.things:
+        found += _candidates(thing, namespace) if thing not in claimed else ()
     if name:
         return [candidate for candidate in found if name in candidate.aliases]
     sure = [c for c in found if c.kind is Kind.BN and not c.composite]
@@ -119,8 +122,22 @@ def standing_alone(namespace: Namespace, name: str = "", claimed: Collection[str
     return chosen
 
 
+def half_done(namespace: Namespace, name: str, unwritten: str) -> Candidate | None:
+    """Return the forward of that name alone, whose backward is `unwritten`; None if it cannot be verified alone."""
+    if not namespace.label:
+        return None  # live objects have no place to name
+    found = [candidate for thing in namespace.things for candidate in _candidates(thing, namespace)]
+    half = next((candidate for candidate in found if candidate.forward_name == name), None)
+    if half is not None:
+        # By this name it is found again, in a replay; by that of a class, both halves are.
+        half.name, half.unwritten = name, unwritten
+    return half
+
+
 def note_of(candidate: Candidate, namespace: Namespace) -> str:
     """Return what a report says first about such a candidate: that gradients were not verified, and why."""
+    if unwritten := getattr(candidate, "unwritten", ""):
+        return NOTE.replace("no backward was found", unwritten)
     said = _suspicion(candidate, namespace)
     return NOTE.replace("no backward was found", f"{said}, and was not bound") if said else NOTE
 
@@ -142,16 +159,16 @@ def confirm(candidate: Candidate, found: Found, declared: Declared) -> None:
             f"{name} does not behave like batch norm, of which each channel of y follows all values of the same "
             "channel of x and no others: is it another normalization?"
         )
-    if fit.way.layout.name == "CN" and declared.layout is None and _takes_rows(found):
+    if fit.way.layout.name == "CN" and declared.layout is None and _takes_rows(found, fit.way.dtype):
         raise TargetError(
             f"{name} normalizes along the second axis: it is right for data of the layout CN, and for NC it is a layer "
             "norm. No backward tells which is meant: say it with --layout CN or --layout NC."
         )
 
 
-def _takes_rows(found: Found) -> bool:
+def _takes_rows(found: Found, dtype: str) -> bool:
     """Tell whether a forward for (C, N) data runs on (N, C) data too, with gamma and beta along the last axis."""
-    trial = Trial(found.reading, Way(layout("NC"), None), PROBES[2][0], 0)
+    trial = Trial(found.reading, Way(layout("NC"), None, dtype), PROBES[2][0], 0)
     try:
         fit = attempt(trial, frozenset())
     except RaisedError:
@@ -170,7 +187,7 @@ def _suspicion(candidate: Candidate, namespace: Namespace) -> str:
     return unbound_backward(namespace, candidate.name, {candidate.forward_name.rpartition(".")[2], *bound})
 
 
-def _candidates(name: str, namespace: Namespace) -> Iterator[Candidate]:
+def _candidates(name: str, namespace: Namespace) -> Iterator[ForwardFunction | ForwardLayer]:
     """Yield the forward that a thing is or has, if it is written for NumPy's arrays."""
     thing = namespace.things[name]
     if spoken_by((thing,), namespace.declared.device)[0] is not NUMPY:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.frameworks import spoken_by
+from bncheck.adapters.given import heeds_momentum, with_statistics
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.inference import Inference, beside, chosen, keeps_statistics
-from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
+from bncheck.adapters.mode_values import reachable
 from bncheck.adapters.modes import Switch
+from bncheck.adapters.option_keys import dict_keys, record_keys
 from bncheck.adapters.plans import STATISTICS, Plan, arguments, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
@@ -30,10 +33,10 @@ from bncheck.adapters.results import cache_names, declared_order, gradient_order
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.separate_gradients import joined, separate
 from bncheck.adapters.signatures import refused
-from bncheck.adapters.sources import attributes_of, keys_of
+from bncheck.adapters.sources import keys_of
 from bncheck.adapters.stems import match
 from bncheck.adapters.unread import unread_momentum
-from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, says_train_or_test
+from bncheck.adapters.words import Kind, Role, argument_role, composite, kind
 from bncheck.model import Declared
 
 NAME = "function-pair"
@@ -100,6 +103,23 @@ class FunctionReading:
     def without(self, absent: frozenset[str]) -> FunctionReading:
         """Return the same reading for code that does without gamma or beta."""
         return FunctionReading(self._forward, self._backward, self._calling, absent, self._run)
+
+    def giving(self) -> FunctionReading | None:
+        """Return the same reading with running statistics among what the forward takes; None if it takes none."""
+        plan = with_statistics(self._calling.forward, self._forward)
+        options = "params" in plan.keys
+        if not options and not plan.keys >= {role.value for role in STATISTICS}:
+            return None
+        keys = dict_keys(self._forward, plan)[1] if options else self._calling.dict_keys
+        calling = replace(self._calling, forward=plan, dict_keys=keys)
+        reading = FunctionReading(self._forward, self._backward, calling, self.absent, self._run)
+        reading._chosen = self._chosen
+        return reading
+
+    @property
+    def heeds_momentum(self) -> bool:
+        """Whether the forward reads a momentum."""
+        return heeds_momentum(self._forward)
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
@@ -231,56 +251,6 @@ def cache_choices(returned: tuple[str | None, ...] | None, asked: bool) -> list[
     several = returned is None or len(returned) > 2
     others = [("whole", 0), *([("first", 0), ("last", 0)] if several else [])]
     return [("named", place) for place in named[:1]] + others
-
-
-def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[str, str], ...]]:
-    """Return what a fresh dict of options may hold, most likely first: the keys that the code asks for, by meaning.
-
-    Gamma and beta are among them unless a call plan already gives them as arguments.
-    """
-    code = getattr(inspect.unwrap(getattr(function, "func", function)), "__code__", None)
-    texts = [c for c in getattr(code, "co_consts", ()) if isinstance(c, str) and c.isidentifier()]
-    keys = [key for known in reachable(function) for key in keys_of(known)]
-    own = {t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in (Role.EPS, Role.MOMENTUM)}
-    own_dict = [key for name in _dicts(function, plan) for key in keys_of(function, name)]
-    keys += (read := record_keys(function, plan))
-    own_dict += read
-    affine = {
-        t: role.value
-        for t in (*texts, *own_dict)
-        if (role := argument_role(t)) in (Role.GAMMA, Role.BETA) and (clarity(t) > 1 or t in own_dict)
-    }
-    if plan is not None and plan.keys & {"gamma", "beta"}:
-        affine = {}
-    modes = {key: said for key in keys if (said := _mode_key(key, function))}
-    plain = {"eps": "eps", "momentum": "momentum"} | own | affine | modes
-    running = {
-        t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-    }
-    full = plain | {"running_mean": "running_mean", "running_var": "running_var"} | running
-    return [tuple(plain.items()), tuple(full.items())]
-
-
-def record_keys(function: Function, plan: Plan | None = None) -> list[str]:
-    """Return what a function reads as attributes of its options, which are an object then: ``params.gamma``."""
-    read = [key for name in _dicts(function, plan) for key in attributes_of(function, name)]
-    roles = {key: role for key in read if (role := argument_role(key)) is not None}
-    return list(roles) if _AFFINE <= {*roles.values()} else []
-
-
-def _dicts(function: Function, plan: Plan | None) -> list[str]:
-    """Return the arguments that are dicts of options by a plan; without one any argument may be."""
-    if plan is None:
-        return [a.name for a in arguments(function) or ()]
-    return [name for name, key in plan.bound if key == "params"]
-
-
-def _mode_key(key: str, function: Function) -> str | None:
-    """Return what a key of options that reads as the mode wants, None for any other key."""
-    if argument_role(key) is not Role.MODE:
-        return None
-    # A "mode" whose texts are not to be seen is CS231n's.
-    return argument_key(key, None, True, function) if says_train_or_test(key) or mode_texts(function) else "mode:train"
 
 
 def plain(function: Function) -> Function:

@@ -31,9 +31,10 @@ def measured(run: Run, way: Way, x: Any) -> Inferred | None:
 
     The run was started with gamma 1 and beta 0; `x` is a canonical batch.
     """
+    given = way.batch(x)
     with guard.user_code():
-        y = as_array(run.forward(np.ascontiguousarray(way.layout.user(x)), False))
-    if y is None or y.shape != way.layout.user(x).shape:
+        y = as_array(run.forward(given, False))
+    if y is None or y.shape != given.shape:
         return None
     rows = [np.moveaxis(array, 1, 0).reshape(x.shape[1], -1) for array in (x, way.layout.canonical(y))]
     xs, ys = (np.asarray(row, dtype=float) for row in rows)

@@ -35,13 +35,12 @@ def find_initial(reading: Reading, way: Way, eps: float | None) -> tuple[str, st
 
 def _values(reading: Reading, way: Way, eps: float) -> dict[str, Any]:
     sizes = _SIZES[len(way.layout.name)]
-    shape = way.shape or (-1,)
     # Neither 1 nor 0: what the layer has of its own is told from what it was given.
-    gamma, beta = np.full(sizes[1], 1.25).reshape(shape), np.full(sizes[1], 0.375).reshape(shape)
+    gamma, beta = way.parameter(np.full(sizes[1], 1.25)), way.parameter(np.full(sizes[1], 0.375))
     x = np.random.default_rng(7).normal(0.5, 1.0, sizes)
     with guard.user_code():
         run = reading.start(Parameters(gamma, beta, eps, 0.9))
-        run.forward(np.ascontiguousarray(way.layout.user(x)), True)
+        run.forward(way.batch(x), True)
     return run.initial() if isinstance(run, Starting) else {}
 
 

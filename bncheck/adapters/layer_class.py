@@ -12,12 +12,13 @@ from bncheck.adapters.affine import AffineRun, gradient_in, mentioned, own_param
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import spoken_by
-from bncheck.adapters.function_pair import cache_choices, dict_keys, eps_argument
+from bncheck.adapters.function_pair import cache_choices, eps_argument
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.inference import among, chosen, is_inference
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.modes import Switch
+from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.plans import STATISTICS, Plan, arguments, constructor_plans, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,

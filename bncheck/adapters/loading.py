@@ -29,6 +29,7 @@ from bncheck.adapters.importing import (
     parsed,
     prepare_keras,
 )
+from bncheck.adapters.other_code import as_program
 from bncheck.adapters.protocol import Namespace
 from bncheck.adapters.standins import stands_for_something
 from bncheck.errors import TargetError
@@ -182,7 +183,7 @@ def _beside(path: Path) -> str:
     if near:
         return f" Did you mean {' or '.join(str(path.parent / name) for name in near)}?"
     kind_of_file = "Python files" if path.suffix == ".py" else "Notebooks"
-    more = ", ..." if len(there) > _MOST_FILES else ""
+    more = f" and {len(there) - _MOST_FILES} more" if len(there) > _MOST_FILES else ""
     return f" {kind_of_file} there: {', '.join(there[:_MOST_FILES])}{more}." if there else ""
 
 
@@ -193,7 +194,7 @@ def _read(path: Path, place: Path) -> bytes:
     if path.suffix not in (".py", ".ipynb"):
         known = "A target is file.py, file.py::name, notebook.ipynb, or package.module:name."
         there = "is not a Python file" if place.exists() else "is not there, and is not a Python file"
-        raise TargetError(f"{path} {there}. {known}")
+        raise TargetError(f"{path} {there}. {as_program(path) or known}")
     if not place.exists():
         raise TargetError(f"{path}: no such file.{_beside(path)}")
     try:

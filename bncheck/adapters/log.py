@@ -17,7 +17,9 @@ class Log:
     errors: list[BaseException] = field(default_factory=list)
     of_unmade: list[BaseException] = field(default_factory=list)  # raised by objects made without their constructor
     stubs: list[str] = field(default_factory=list)
+    of_backward: list[str] = field(default_factory=list)  # what backwards raised, behind a forward that ran
     shape: str | None = None  # the one parameter shape to try
+    dtypes: tuple[str, ...] = ("float64",)  # what was tried; the last one is what is being tried
 
     def tried(self, place: Layout, shape: tuple[int, ...], outcome: str) -> None:
         """Note how one layout with one parameter shape fared; shapes that fare alike share a line."""
@@ -42,3 +44,18 @@ class Log:
         errors = [e for e in self.errors if not isinstance(e, UnfilledError)] or self.errors or self.of_unmade
         others = [e for e in errors if not isinstance(e, shapes)]
         return max(others or errors, key=lambda e: max((line for _, line in guard.user_lines(e)), default=0))
+
+    def all_alike(self) -> bool:
+        """Tell whether several trials raised, and all of them the same in the same line."""
+        told = {(type(e), guard.one_line(e), guard.where(e)) for e in (*self.errors, *self.of_unmade)}
+        return len(told) == 1 and len(self.errors) + len(self.of_unmade) > 1
+
+    def merge_layouts(self) -> None:
+        """Let the lines of layouts that fared alike be one."""
+        merged: list[str] = []
+        for line in self.lines:
+            _, layouts, outcome = line.partition(" with gamma ")
+            said = f"  in every layout: {outcome.partition(': ')[2]}" if layouts and line.startswith("  ") else line
+            if said != next(iter(merged[-1:]), ""):
+                merged.append(said)
+        self.lines[:] = merged

@@ -27,6 +27,8 @@ PROBES = {
 }
 # An element counts as moved above this share of the largest movement: code that adds noise must not hide the channel.
 _MOVED = 0.05
+# What sums in another order may leave of elements that did not move: some 1e-16 in float64, 1e-7 in float32.
+_NOISE = {"float64": 1e-9, "float32": 1e-5}
 EPS, MOMENTUM = 1e-5, 0.9
 # What speaks for a fit, by weight: each outweighs all that follow it.
 OF_FORWARD = {"y": 32, "gamma": 16, "beta": 4}
@@ -105,8 +107,8 @@ class Trial:
         random = np.random.default_rng(seed)
         self.reading, self.way = reading, way
         self.channels = sizes[1]
-        self.x = np.ascontiguousarray(way.layout.user(random.normal(0.3, 1.0, sizes)))
-        self.dy = np.ascontiguousarray(way.layout.user(random.normal(0.2, 1.0, sizes)))
+        self.x = way.batch(random.normal(0.3, 1.0, sizes))
+        self.dy = way.batch(random.normal(0.2, 1.0, sizes))
         self.gamma = random.uniform(0.5, 2.0, self.channels)
         self.beta = random.uniform(0.5, 2.0, self.channels)
 
@@ -119,8 +121,7 @@ class Trial:
         return self._started(self.gamma, self.beta)
 
     def _started(self, gamma: Any, beta: Any) -> Run:
-        shape = self.way.shape or (-1,)
-        parameters = Parameters(gamma.reshape(shape).copy(), beta.reshape(shape).copy(), EPS, MOMENTUM)
+        parameters = Parameters(self.way.parameter(gamma), self.way.parameter(beta), EPS, MOMENTUM)
         return self.reading.start(parameters)
 
     def _run_on(self, x: Any, gamma: Any, beta: Any) -> tuple[Run, Any]:
@@ -160,7 +161,7 @@ class Trial:
         other = as_array(self._run_on(x, self.gamma, self.beta)[1])
         if other is None or other.shape != y.shape:
             return False
-        moved = np.abs(other - y) > 1e-9
+        moved = np.abs(other - y) > _NOISE[self.way.dtype]
         rest = np.delete(moved, 0, axis)
         return bool(moved.take(0, axis).all()) and not rest.any()
 
@@ -176,7 +177,7 @@ class Trial:
             if other is None or other.shape != y.shape:
                 return False
             moved = np.abs(other - y)
-            moved = moved > max(_MOVED * float(np.max(moved, initial=0.0)), 1e-9)
+            moved = moved > max(_MOVED * float(np.max(moved, initial=0.0)), _NOISE[self.way.dtype])
             if np.delete(moved, channel, axis).any():
                 return False
             seen = seen or bool(moved.any())

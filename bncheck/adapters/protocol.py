@@ -21,12 +21,16 @@ from bncheck.registry import Registry
 
 
 class Parameters(NamedTuple):
-    """What one run is started with; gamma and beta in the user's shape."""
+    """What one run is started with; gamma and beta in the user's shape.
+
+    `running` are mean and variance for a forward that is given running statistics, in that shape too; None for 0 and 1.
+    """
 
     gamma: Any
     beta: Any
     eps: float
     momentum: float
+    running: tuple[Any, Any] | None = None
 
 
 class Results(NamedTuple):

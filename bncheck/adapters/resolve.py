@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from bncheck.adapters import adapter_file, exec_program
@@ -11,18 +12,21 @@ from bncheck.adapters.chosen import chosen, live
 from bncheck.adapters.defined import defined
 from bncheck.adapters.differentiable import NAME as DIFFERENTIATED
 from bncheck.adapters.epsilon import Eps, find_eps
+from bncheck.adapters.float32_only import examined
 from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
-from bncheck.adapters.forward_only import confirm, note_of, standing_alone
+from bncheck.adapters.forward_only import confirm, half_done, note_of, standing_alone
 from bncheck.adapters.initial import find_initial
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
 from bncheck.adapters.near_misses import nothing_found
+from bncheck.adapters.probe import Fit
 from bncheck.adapters.protocol import Candidate, Namespace, Reading
 from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
 from bncheck.adapters.target import FoundTarget, Hints
-from bncheck.adapters.trials import Found, examine, score_of
+from bncheck.adapters.trials import Found, score_of
+from bncheck.adapters.unreturned import missing_return
 from bncheck.adapters.words import Kind
-from bncheck.errors import StubError, TargetError
+from bncheck.errors import BackwardStubError, BrokenCodeError, StubError, TargetError
 from bncheck.model import Conventions, Declared, TargetCard, TargetSpec
 from bncheck.registry import did_you_mean
 from bncheck.session import Target
@@ -34,7 +38,8 @@ _cache: dict[tuple[TargetSpec, int], list[Entry]] = {}
 class Entry:
     """One candidate after it was tried: a target, or the reason why there is none.
 
-    `score` says how much speaks for it (below 0: it cannot be run), `sure` that its name reads as batch norm.
+    `score` says how much speaks for it (below 0: it cannot be run), `sure` that its name reads as batch norm. `half` is
+    the forward that runs of what has a stub for a backward, if it can be verified alone.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Entry:
     trace: tuple[str, ...] = ()
     sure: bool = False
     score: int = -1
+    half: Candidate | None = None
 
 
 def load_source(spec: TargetSpec) -> None:
@@ -67,7 +73,7 @@ def cards(spec: TargetSpec) -> list[TargetCard]:
     """
     entries = _entries(spec)
     if not any(entry.target for entry in entries):
-        raise _nothing(entries)
+        raise _nothing(entries, _namespace(spec).label)
     return [_card(entry, spec) for entry in entries]
 
 
@@ -100,13 +106,16 @@ def target(spec: TargetSpec, name: str) -> Target:
     return entry.target
 
 
-def _nothing(entries: list[Entry]) -> TargetError:
+def _nothing(entries: list[Entry], label: str) -> TargetError:
     """Return the one error for a reference of which nothing can be run."""
     trace = tuple(line for entry in entries for line in entry.trace)
     errors = [entry.error for entry in entries if entry.error]
     if errors:
         return TargetError(str(errors[0]), trace)
-    return StubError("; ".join(f"{entry.name}: {entry.stub}" for entry in entries), trace)
+    said = [f"{entry.name}: {entry.stub}" for entry in entries]
+    alone = next((entry.half.forward_name for entry in entries if entry.half is not None), "")
+    hint = f"; the forward alone is verified where it is named: {label}{alone}" if alone else ""
+    return StubError("; ".join(said) + hint, trace)
 
 
 def _entries(spec: TargetSpec) -> list[Entry]:
@@ -121,9 +130,10 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     entries = _tried(candidates, namespace, spec.declared)
     if not (spec.live or spec.program or spec.declared.adapter_file):
         entries = _with_forwards_alone(candidates, entries, namespace, _name_in(spec))
-    # A program is named, and not found.
+    # A program is named, and not found. Where nothing was tried that is worth telling, this is not either.
     listed = tuple(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in candidates if not spec.program)
-    entries[0] = replace(entries[0], trace=listed + entries[0].trace)
+    if any(entry.trace for entry in entries):
+        entries[0] = replace(entries[0], trace=listed + entries[0].trace)
     if lasting:
         _cache[key] = entries
     return entries
@@ -140,9 +150,16 @@ def _with_forwards_alone(
 ) -> list[Entry]:
     """Return the entries, or those of forwards without a backward where all others turned out to be something else.
 
-    So does a function that a library was to differentiate that is there, and that the function itself does not use.
+    So does a function that a library was to differentiate that is there, and that the function itself does not use; and
+    the forward that was asked for by its name, where it is its backward that is not written yet.
     """
-    if any(entry.target or entry.stub for entry in entries):
+    if any(entry.target for entry in entries):
+        return entries
+    halves = [entry.half for entry in entries if entry.half is not None and name == entry.half.forward_name]
+    if halves:
+        tried = _tried(halves, namespace, namespace.declared)
+        return tried if any(entry.target for entry in tried) else entries
+    if any(entry.stub for entry in entries):
         return entries
     if all(c.adapter == FORWARD_ONLY for c in candidates):
         if name or any(entry.sure for entry in entries):
@@ -208,19 +225,36 @@ def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) ->
     log = Log([f"{name} as {candidate.adapter}"])
     sure = _is_sure(candidate)
     try:
-        found = examine(candidate, declared, log)
+        found = examined(candidate, declared, log)
         if candidate.adapter == FORWARD_ONLY:
             confirm(candidate, found, declared)
     except StubError as error:
-        return Entry(name, stub=str(error), trace=tuple(log.lines), sure=sure)
+        return _unwritten(candidate, namespace, error, tuple(log.lines))
     except TargetError as error:
         text = str(error)
         told = error.trace  # where nothing was tried
-        error = TargetError(text if text.startswith(name) else f"{name}: {text}")
         trace = log.lines if len(log.lines) > 1 else [*log.lines, *told] if told else []
+        trace = [] if isinstance(error, BrokenCodeError) else trace
+        error = TargetError(text if text.startswith(name) else f"{name}: {text}")
         return Entry(name, error=error, trace=tuple(trace), sure=sure, score=-2)
     target = _found_target(candidate, name, found, namespace)
     return Entry(name, target=target, trace=tuple(log.lines), sure=sure, score=score_of(found))
+
+
+def _unwritten(candidate: Candidate, namespace: Namespace, error: StubError, trace: tuple[str, ...]) -> Entry:
+    """Return the entry of code that does not come back with anything: a stub, unless it computes something."""
+    name, sure = namespace.label + candidate.name, _is_sure(candidate)
+    of_backward = isinstance(error, BackwardStubError)
+    function = candidate.backward_name if of_backward else candidate.forward_name
+    place = missing_return(namespace, candidate, function)
+    what = f"{function} returns None: is a return missing at its end ({place})?"
+    half = None
+    if isinstance(error, BackwardStubError):
+        why = f"{function} {f'lacks a return ({place})' if place else f'is not written yet (it {error.what})'}"
+        half = half_done(namespace, candidate.forward_name, why)
+    if place:
+        return Entry(name, error=TargetError(f"{name}: {what}"), sure=sure, score=-2, half=half)
+    return Entry(name, stub=str(error), trace=trace, sure=sure, half=half)
 
 
 def _found_target(candidate: Candidate, name: str, found: Found, namespace: Namespace) -> FoundTarget:
@@ -235,8 +269,10 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     dtype = getattr(found.reading.framework, "dtype", "")
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
-    noted = [*said, *(f.note for f in fits.values()), activations, eps.note, kept.note]
+    noted = [*said, *(f.note for f in fits.values()), _swapped(first, declared), activations, eps.note, kept.note]
     noted += [f"its tensors hold {dtype}, whatever they are made of: verified in {dtype}"] if dtype else []
+    noted += [f"it does not take float64 ({found.refused}): verified in {first.way.dtype}"] if found.refused else []
+    dtype = dtype or (first.way.dtype if found.refused else "")
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in fits.values()),
@@ -260,7 +296,16 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         forward_only=alone,
     )
     ways = {n: fit.way for n, fit in fits.items()}
-    return FoundTarget(name, conventions, found.reading, ways, Hints(declared.grad_scale == "mean", kept.places, alone))
+    hints = Hints(declared.grad_scale == "mean", kept.places, alone)
+    return FoundTarget(name, conventions, kept.given or found.reading, ways, hints)
+
+
+def _swapped(fit: Fit, declared: Declared) -> str:
+    """Return a note on gradients that come in an order of their own: nothing else shows it to who takes them apart."""
+    order = re.findall(r"\bd(?:gamma|beta)\b", fit.returns) if fit.returns.startswith("tuple") else []
+    if declared.returns or order != ["dbeta", "dgamma"]:
+        return ""
+    return "dbeta is returned before dgamma; --returns 'dx, dgamma, dbeta' holds the code to the usual order"
 
 
 def _unused(declared: Declared, reading: Reading) -> list[str]:

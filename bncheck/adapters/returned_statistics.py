@@ -1,4 +1,4 @@
-"""Running statistics that a forward hands back inside its cache, for whoever calls it to hand to the next forward."""
+"""Running statistics that a forward hands back, for whoever calls it to hand to the next forward."""
 
 from __future__ import annotations
 
@@ -8,6 +8,34 @@ from typing import Any
 from bncheck.adapters.words import Role, argument_role
 
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+
+
+def handed_back(
+    rest: tuple[Any, ...], place: int, returned: tuple[str | None, ...], held: tuple[str, ...], pairs: list[str]
+) -> Iterator[tuple[Role, Any]]:
+    """Yield the running statistics that a forward returned beside y, by role.
+
+    Parameters
+    ----------
+    rest : tuple
+        What it returned beside y.
+    place : int
+        Where y stands among all that it returned.
+    returned, held : tuple of str
+        The names in its return statement, and in the tuple there, as the source has them.
+    pairs : list of str
+        The arguments that take both statistics in a tuple.
+
+    """
+    for at, name in enumerate(returned):
+        at -= at > place
+        if not name or at >= len(rest):
+            continue
+        if name in pairs and is_pair(rest[at]):
+            yield from zip(_RUNNING, rest[at], strict=True)
+        if (role := argument_role(name)) in _RUNNING:
+            yield role, rest[at]
+    yield from statistics_inside(rest, held)
 
 
 def statistics_inside(rest: tuple[Any, ...], held: tuple[str, ...]) -> Iterator[tuple[Role, Any]]:

@@ -15,16 +15,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck import guard
+from bncheck.adapters.given import find_given
 from bncheck.adapters.inferred import averaged, keeps_deviation, measured, of_last
 from bncheck.adapters.protocol import Parameters, Reading, Run
-from bncheck.adapters.target import Way, as_array, running_of
+from bncheck.adapters.target import Way, running_of
 from bncheck.adapters.walks import (
     ACCURACY,
+    STILL,
     Step,
     Walk,
+    as_written,
     averages_deviation,
+    averages_spread,
     fraction_kept,
+    fraction_throughout,
     is_pooled,
+    per_channel,
+    standing_still,
     start_of,
     variance_of,
 )
@@ -42,6 +49,7 @@ class Statistics(NamedTuple):
     """The convention, in the words of :class:`bncheck.model.Conventions`; `kept` as its momentum.
 
     `places` say where the statistics are among what the code keeps, if their names do not; `by` is what updates them.
+    `given` is the reading that gives them to the forward, where it takes them and the one that was found does not.
     """
 
     sense: str = ""
@@ -51,6 +59,7 @@ class Statistics(NamedTuple):
     note: str = ""
     places: tuple[str, str] | None = None
     by: str = "forward"
+    given: Reading | None = None
 
 
 NONE = Statistics()
@@ -90,6 +99,30 @@ class _Trying(NamedTuple):
     eps: float
     whole: bool = False
 
+    def convention_or_none(self) -> Statistics:
+        """Return the convention of the statistics; ``NONE`` where they cannot be read on three batches in a row."""
+        try:
+            return self.convention()
+        except (KeyboardInterrupt, AdapterError):
+            raise
+        except BaseException:  # what code raises says nothing of its statistics
+            return NONE
+
+    def convention(self) -> Statistics:
+        """Return the convention of the statistics, and where they are; ``NONE`` if there are none to be read."""
+        places = None
+        first = self.walk(_MOMENTA[0], places)
+        if first is None:
+            places = self.places()
+            first = None if places is None else self.walk(_MOMENTA[0], places)
+        second = None if first is None else self.walk(_MOMENTA[1], places)
+        known = NONE if first is None or second is None else _convention(first, second)
+        if known.sense == "unknown" and known.note.endswith(STILL) and not getattr(self.reading, "forward_only", False):
+            known = self._replace(whole=True).by_backward(known, places)
+        if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
+            known = self.by_inference(known, first)
+        return known._replace(places=places)
+
     def walk(self, momentum: float, places: tuple[str, str] | None) -> Walk | None:
         """Train on three batches; return what the statistics at `places` did, None if they cannot be read."""
         before, steps = None, []
@@ -109,17 +142,17 @@ class _Trying(NamedTuple):
         kept, batches = [], []
         for run, batch in self._batches(_MOMENTA[0]):
             if batch is not None:
-                found = {place: _per_channel(value, self.channels) for place, value in run.keeping().items()}
+                found = {place: per_channel(value, self.channels) for place, value in run.keeping().items()}
                 kept.append({place: array.copy() for place, array in found.items() if array is not None})
                 batches.append(batch)
         shared = [place for place in kept[0] if all(place in later for later in kept)]
         for mean in shared:
-            k = _fraction([one[mean] for one in kept], [batch[0] for batch in batches])
+            k = fraction_throughout([one[mean] for one in kept], [batch[0] for batch in batches])
             # With k = 0 it is the batch's own mean, which a cache holds; with k = 1 nothing moves.
             if k is None or not 0.01 < k < 0.999:
                 continue
             for place in shared:
-                if _averages_spread(place, kept, batches, k):
+                if averages_spread(place, kept, batches, k):
                     return mean, place
             # Beside a mean in a list or a dict stands its variance, whatever the rule that it follows.
             inside = [place for place in shared if place != mean and _holder(place) == _holder(mean) != ""]
@@ -163,15 +196,14 @@ class _Trying(NamedTuple):
         """Yield a run before any forward (with None), and after each: with the batch's mean, variance and m."""
         sizes = _SIZES[len(self.way.layout.name)]
         random = np.random.default_rng(11)
-        shape = self.way.shape or (-1,)
-        ones, zeros = np.ones(sizes[1]).reshape(shape), np.zeros(sizes[1]).reshape(shape)
+        ones, zeros = self.way.parameter(np.ones(sizes[1])), self.way.parameter(np.zeros(sizes[1]))
         with guard.user_code():
             run = self.reading.start(Parameters(ones, zeros, self.eps, momentum))
         yield run, None
         axes = (0, *range(2, len(sizes)))
         for scale in (1.0, 2.0, 3.0):
-            x = random.normal(0.7 * scale, scale, sizes)
-            given = np.ascontiguousarray(self.way.layout.user(x))
+            given = self.way.batch(random.normal(0.7 * scale, scale, sizes))
+            x = self.way.layout.canonical(given).astype(float)  # the code may change what it is given
             with guard.user_code():
                 run.forward(given, True)
                 if self.whole:
@@ -184,23 +216,18 @@ def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics
     trying = _Trying(reading, way, 1e-5 if eps is None else eps)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        try:
-            places = None
-            first = trying.walk(_MOMENTA[0], places)
-            if first is None:
-                places = trying.places()
-                first = None if places is None else trying.walk(_MOMENTA[0], places)
-            second = None if first is None else trying.walk(_MOMENTA[1], places)
-            known = NONE if first is None or second is None else _convention(first, second)
-            if known.note.endswith(_STILL) and not getattr(reading, "forward_only", False):
-                known = trying._replace(whole=True).by_backward(known, places)
-            if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
-                known = trying.by_inference(known, first)
-        except (KeyboardInterrupt, AdapterError):
-            raise
-        except BaseException:
-            return NONE  # statistics that cannot be read on three batches in a row say nothing
-    return known._replace(places=places)
+        known = trying.convention_or_none()
+        given = None if _is_known(known) else find_given(reading, way, trying.eps)
+        if given is None:
+            return known
+        if given.reading is None:
+            return NONE._replace(note=given.note)
+        found = trying._replace(reading=given.reading).convention_or_none()
+        return found._replace(given=given.reading) if given.lost or _is_known(found) else known
+
+
+def _is_known(found: Statistics) -> bool:
+    return found != NONE and not found.note.endswith(STILL)
 
 
 # Whose layer a class is built on, by the root module of a base that is called a batch norm.
@@ -238,6 +265,11 @@ def misfit(found: Statistics, declared: Declared, base: str = "") -> str | None:
     )
 
 
+def profile_missed(said: str | None) -> tuple[str, tuple[str, str, str]] | None:
+    """Return the profile that a misfit speaks of, and its sense, variance and start; None if it is no misfit."""
+    return next((known for known in _PROFILES.items() if (said or "").startswith(f"not as in {known[0]}")), None)
+
+
 def declared_statistics(found: Statistics, declared: Declared) -> Statistics:
     """Return the convention with what the user declared in the place of what was found."""
     if not found.sense:
@@ -249,26 +281,8 @@ def _read(found: tuple[Any, Any] | None, channels: int) -> tuple[Any, Any] | Non
     """Return copies of running statistics as (C,)."""
     if found is None:
         return None
-    mean, var = (_per_channel(value, channels) for value in found)
+    mean, var = (per_channel(value, channels) for value in found)
     return None if mean is None or var is None else (mean.copy(), var.copy())
-
-
-def _per_channel(value: Any, channels: int) -> Any:
-    """Return numbers as (C,), one number standing for every channel; None of what is nothing of the kind."""
-    array = as_array(value)
-    if array is None or array.size not in (1, channels):
-        return None
-    return np.broadcast_to(np.asarray(array, dtype=float).reshape(-1), (channels,))
-
-
-def _fraction(values: list[Any], taken: list[Any]) -> float | None:
-    """Return the one k with ``values[i] = k values[i - 1] + (1 - k) taken[i]`` at every step; None if there is none."""
-    found = [fraction_kept(values[i - 1], values[i], taken[i]) for i in range(1, len(values))]
-    if any(k is None for k in found):
-        return None
-    first = found[0]
-    cumulative = np.allclose(found, [1 / 2, 2 / 3], atol=ACCURACY)  # type: ignore[arg-type]
-    return first if cumulative or np.allclose(found, first, atol=ACCURACY) else None  # type: ignore[arg-type]
 
 
 def _holder(place: str) -> str:
@@ -276,24 +290,12 @@ def _holder(place: str) -> str:
     return place.rpartition("[")[0] if place.endswith("]") else ""
 
 
-def _averages_spread(place: str, kept: list[dict[str, Any]], batches: list[Any], k: float) -> bool:
-    """Tell whether a place averages the batches' variance in some form (or, wrongly, their deviation) with k."""
-    values = [one[place] for one in kept]
-    for power in (1.0, 0.5):
-        for unbiased in (False, True):
-            taken = [(var * (m / (m - 1) if unbiased else 1.0)) ** power for _, var, m in batches]
-            found = _fraction(values, taken)
-            if found is not None and abs(found - k) < ACCURACY:
-                return True
-    return False
-
-
 def _convention(walk: Walk, other: Walk) -> Statistics:
     before, steps, numbers = walk
     kept, later = (fraction_kept(steps[i - 1].running[0], steps[i].running[0], steps[i].mu) for i in (1, 2))
     if kept is None or later is None or min(kept, later) > 1 - ACCURACY:
-        moved = not np.allclose(steps[0].running[0], steps[1].running[0])
-        return Statistics("unknown", note=f"the running statistics {_UNKNOWN if moved else _STILL}")
+        still = standing_still(steps)
+        return Statistics("unknown", note=still or _UNKNOWN)
     others = fraction_kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
     sense, momentum = _sense(kept, later, others, numbers)
     if sense == "changing":
@@ -305,14 +307,15 @@ def _convention(walk: Walk, other: Walk) -> Statistics:
         return NONE._replace(note=_DEVIATION)  # the root of a running variance: as good
     if not variance and sense == "cumulative" and is_pooled(steps):
         variance = "pooled"
+    if not variance and (still := standing_still(steps)):
+        return Statistics(sense, momentum, note=still)
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
     if not variance and abs(kept - 0.5) > ACCURACY and variance_of(steps, 1 - kept):
         note = "the running variance has momentum on the other side than the running mean"
     return Statistics(sense, momentum, variance, start_of(steps[0], kept, sense, variance, before), note)
 
 
-_UNKNOWN = "fit no known update rule"
-_STILL = "do not change in training"
+_UNKNOWN = "the running statistics fit no known update rule"
 _BY_BACKWARD = "the backward updates the running statistics, and the forward leaves them: judged after whole steps"
 # No check of a running variance is meant for it.
 _DEVIATION = "a running standard deviation is kept in the place of a variance: it is not judged"
@@ -343,5 +346,4 @@ def _sense(kept: float, later: float, other: float | None, numbers: frozenset[fl
         (number,) = said
         return ("kept", number) if near(number, kept) else ("new", 1 - number)
     # One that is written into the formula has no sense of its own, and is a round number, or as good as was measured.
-    round_ones = (round(kept, digits) for digits in range(1, 7))
-    return "fixed", next((number for number in round_ones if abs(number - kept) < 1e-9), kept)
+    return "fixed", as_written(kept, later)

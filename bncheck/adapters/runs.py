@@ -19,7 +19,7 @@ from bncheck.adapters.pulls import pull_back
 from bncheck.adapters.recording import learning_rate
 from bncheck.adapters.records import Record
 from bncheck.adapters.results import Order, describe_gradients, read_gradients, split_forward
-from bncheck.adapters.returned_statistics import is_pair, statistics_inside
+from bncheck.adapters.returned_statistics import handed_back
 from bncheck.adapters.saved import saved_among
 from bncheck.adapters.words import Role, argument_role
 from bncheck.session import SavedStatistic
@@ -147,7 +147,7 @@ class Calling:
         dtype = parameters.gamma.dtype
         values = {**mode_values(True), **_BESIDE, "gamma": gamma, "beta": beta, "eps": eps, "momentum": momentum}
         values |= {"lr": learning_rate(dtype), "dtype": dtype, "channels": parameters.gamma.size}
-        start = np.zeros_like(parameters.gamma), np.ones_like(parameters.gamma)
+        start = parameters.running or (np.zeros_like(parameters.gamma), np.ones_like(parameters.gamma))
         give = getattr(self.framework, "give_statistics", self.framework.give)
         values["running_mean"], values["running_var"] = map(give, start)
         if self._params:
@@ -316,16 +316,13 @@ class CallRun:
         if not self._rest:
             return
         taken = self._calling.forward.keys | ({role.value for role in _RUNNING} if self._keeps_pair else set())
-        pairs = self._pairs
-        for place, name in enumerate(self._calling.returned):
-            role = argument_role(name) if name else None
-            at = place - (place > self._place)
-            if name in pairs and at < len(self._rest) and is_pair(self._rest[at]):
-                self._values["running_mean"], self._values["running_var"] = self._rest[at]
-            if role in _RUNNING and role.value in taken and at < len(self._rest):
-                self._values[role.value] = self._rest[at]
-        inside = statistics_inside(self._rest, self._calling.held)
-        self._values |= {role.value: value for role, value in inside if role.value in taken}
+        options = {key: name for name, key in self._calling.dict_keys} if "params" in taken else {}
+        returned, held = self._calling.returned, self._calling.held
+        for role, value in handed_back(self._rest, self._place, returned, held, self._pairs):
+            if role.value in taken:
+                self._values[role.value] = value
+            if role.value in options:
+                self._values["params"][options[role.value]] = value
 
     def _cache(self) -> Any:
         rest, how = self._rest, self._calling.cache

@@ -29,11 +29,22 @@ class Way:
         The user's order of axes.
     shape : tuple of int or None
         Shape of gamma and beta with -1 for C; None for (C,).
+    dtype : str
+        In which it is found out how the code is called; the cases of a sweep have their own.
 
     """
 
     layout: Layout
     shape: tuple[int, ...] | None
+    dtype: str = "float64"
+
+    def batch(self, x: Any) -> Any:
+        """Return a canonical batch as the user's code gets it."""
+        return np.ascontiguousarray(self.layout.user(x), self.dtype)
+
+    def parameter(self, values: Any) -> Any:
+        """Return one value per channel as the user's code gets them."""
+        return np.array(values, self.dtype).reshape(self.shape or (-1,))
 
 
 @dataclass(frozen=True)

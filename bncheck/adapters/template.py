@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from dataclasses import replace
 
 from bncheck import guard
@@ -39,6 +40,10 @@ def backward(module, state, dy):
     """Return dx, dgamma, dbeta."""
     raise NotImplementedError
 '''
+
+
+# Characters of a comment's line.
+_LINE = 120
 
 
 def adapter_source(spec: TargetSpec) -> str:
@@ -90,11 +95,12 @@ def _candidate(name: str, conventions: Conventions, namespace: Namespace) -> Can
 
 def _skeleton(spec: TargetSpec, namespace: Namespace, why: str) -> str:
     """Return an adapter with everything still to be written, and what there is to call."""
-    lines = [f"\n# This is a skeleton only: {' '.join(why.split())}", "# What the target holds:"]
+    drafted = draft(namespace.things)
+    kind = "a draft, by the names in the code" if drafted else "a skeleton only"
+    # What was tried, and where, is told by verifying.
+    said = why.partition(" Tried: ")[0].removeprefix(f"{spec.source}: ")
+    lines = ["", textwrap.shorten(f"# This is {kind}: {said}", _LINE, placeholder=" ..."), "# What the target holds:"]
     for name, thing in namespace.things.items():
         lines.append(f"#   {'class ' * inspect.isclass(thing)}{name}{spelled(thing)}")
         lines += [f"#       .{method}" for method in methods(thing)] if inspect.isclass(thing) else []
-    drafted = draft(namespace.things)
-    if drafted:
-        lines[0] = lines[0].replace("a skeleton only", "a draft, by the names in the code", 1)
     return _HEAD.format(source=spec.source) + "\n".join(lines) + ("\n" + drafted if drafted else _SKELETON)

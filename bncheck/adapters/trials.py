@@ -11,20 +11,24 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from types import ModuleType
 
 import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.affine import OPTIONAL
+from bncheck.adapters.construction import raised_making
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
 from bncheck.adapters.log import Log
 from bncheck.adapters.modes import find_memory, settle
+from bncheck.adapters.plans import UnfilledError
 from bncheck.adapters.probe import FULL, LACKING, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.target import Way, as_array
 from bncheck.adapters.words import Kind
-from bncheck.errors import StubError, TargetError
+from bncheck.errors import BackwardStubError, BrokenCodeError, StubError, TargetError
 from bncheck.model import Declared
+from bncheck.registry import did_you_mean
 
 # More readings than any sensible signature has; beyond it, trying would take seconds.
 _MAX_READINGS = 48
@@ -35,10 +39,11 @@ _MIXED = "NCHW is assumed: data of four axes comes back in its shape, but gamma 
 
 @dataclass(frozen=True)
 class Found:
-    """The best reading of a candidate, and how it fits, by number of axes."""
+    """The best reading of a candidate, and how it fits, by number of axes; what refused float64, if that was tried."""
 
     reading: Reading
     fits: dict[int, Fit]
+    refused: str = ""
 
 
 def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
@@ -128,7 +133,7 @@ def _understood(found: Found, fit: Fit, candidate: Candidate) -> None:
     That is so for code that is no Batch Normalization, and where no way was found to gamma and beta or their gradients.
     """
     if fit.stub:
-        raise StubError(f"not implemented yet: {candidate.backward_name} {fit.stub}")
+        raise BackwardStubError(f"not implemented yet: {candidate.backward_name} {fit.stub}", fit.stub)
     if candidate.kind is not Kind.BN or candidate.composite:
         if "y" not in fit.holds:
             raise TargetError(f"{candidate.forward_name} does not return an array of the shape of x: is it batch norm?")
@@ -265,7 +270,7 @@ def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> 
     """Yield how each parameter shape fares in one layout; those with which the forward raises are left out."""
     ndim = len(place.name)
     for shape in parameter_shapes(ndim, -1, log.shape):
-        way = Way(place, None if shape == (-1,) else shape)
+        way = Way(place, None if shape == (-1,) else shape, log.dtypes[-1])
         fit: Fit | None = None
         try:
             for seed, sizes in enumerate(PROBES[ndim]):
@@ -275,16 +280,24 @@ def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> 
                     break
         except RaisedError as raised:
             log.add(raised.error, unmade=getattr(reading, "unmade", False))
-            log.tried(place, shape, f"forward raised {type(raised.error).__name__}: {guard.one_line(raised.error)}")
+            log.tried(place, shape, _raised(raised.error))
             continue
         if fit is None:
             log.stubs.append("returns None")
             log.tried(place, shape, "the forward returned None")
             continue
+        log.of_backward += [fit.raised] * bool(fit.raised)
         log.tried(place, shape, "all fit" if fit.score == FULL else f"fitting: {', '.join(_held(fit)) or 'nothing'}")
         yield fit
         if fit.score == FULL:
             break
+
+
+def _raised(error: BaseException) -> str:
+    """Return what a trial ended with."""
+    who = "constructor" if raised_making(error) else "forward"
+    how = "not called" if isinstance(error, UnfilledError) else f"raised {type(error).__name__}"
+    return f"{who} {how}: {guard.one_line(error)}"
 
 
 def _both(one: Fit, other: Fit) -> Fit:
@@ -305,16 +318,30 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
         return TargetError(f"{candidate.forward_name} could not be called.")
     error = log.telling()
     place = f" ({where})" if (where := guard.where(error)) else ""
+    name = candidate.forward_name
+    if raised_making(error) and "." in name:
+        name = f"{name.rpartition('.')[0]}.__init__"
     if isinstance(error, LACKING):  # these tell their story themselves
-        return TargetError(f"{candidate.forward_name} cannot be run: {guard.one_line(error)}{place}")
-    tried = only or "NC, CN, NCHW, NHWC"
-    advice = (
-        f" Tried: float64 arrays in the layouts {tried}, gamma and beta of shape (C,), (1, C), (C, 1) and with more "
-        "ones. Is the layout another one? Then give it (--layout)."
-    )
-    said = f"{type(error).__name__}: {guard.one_line(error)}{place}."
-    # A name that is not defined, or memory that is not there, is not for want of another layout.
-    return TargetError(
-        f"{candidate.forward_name} raised in every way it was tried: {said}"
-        + advice * (not isinstance(error, NameError | SystemExit | MemoryError))
-    )
+        return TargetError(f"{name} cannot be run: {guard.one_line(error)}{place}")
+    said = f"{name} raised in every way it was tried: {type(error).__name__}: {guard.one_line(error)}{place}."
+    if isinstance(error, _NO_CALL_HELPS) or _of_a_module(error):
+        return BrokenCodeError(said)
+    if only is None and log.all_alike():
+        log.merge_layouts()
+        return TargetError(said)
+    layouts = f"layout {only}" if only else "layouts NC, CN, NCHW, NHWC"
+    shapes = f"shape {log.shape}" if log.shape else "shape (C,), (1, C), (C, 1) and with more ones"
+    advice = " Is the layout another one? Then give it (--layout)." if only is None else ""
+    if only is not None and only not in BY_AXES[len(only)]:  # any order of axes may be meant, and is a slip more often
+        advice = f" {did_you_mean(only, BY_AXES[len(only)])}"
+    arrays = " and ".join(log.dtypes)
+    return TargetError(f"{said} Tried: {arrays} arrays in the {layouts}, gamma and beta of {shapes}.{advice}")
+
+
+# What is raised for want of a name, a module or memory, or on purpose, is not for want of another layout or an adapter.
+_NO_CALL_HELPS = (NameError, SystemExit, MemoryError)
+
+
+def _of_a_module(error: BaseException) -> bool:
+    """Tell whether it is that a module has no such function: ``np.prodigal``."""
+    return isinstance(error, AttributeError) and isinstance(error.obj, ModuleType)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck.adapters.target import as_array
+
 # Statistics kept in float32 inside float64 code err by some 1e-7; conventions differ by a per cent at least.
 ACCURACY = 1e-5
 
@@ -32,6 +34,45 @@ def fraction_kept(old: Any, new: Any, taken: Any) -> float | None:
     k = (new - taken) / (old - taken)
     one = float(np.median(k))
     return one if np.allclose(k, one, rtol=0.0, atol=ACCURACY) and -ACCURACY < one < 1 + ACCURACY else None
+
+
+def as_written(kept: float, again: float) -> float:
+    """Return the round number that a fraction is, which was measured twice; what was measured, if it is none.
+
+    How far the two are apart says how far rounding has carried them: 1e-16 in float64, 1e-7 in float32.
+    """
+    error = max(1e-9, min(4 * abs(kept - again), ACCURACY))
+    return next((number for d in range(1, 7) if abs((number := round(kept, d)) - kept) < error), kept)
+
+
+def per_channel(value: Any, channels: int) -> Any:
+    """Return numbers as (C,), one number standing for every channel; None of what is nothing of the kind."""
+    array = as_array(value)
+    if array is None or array.size not in (1, channels):
+        return None
+    return np.broadcast_to(np.asarray(array, dtype=float).reshape(-1), (channels,))
+
+
+def fraction_throughout(values: list[Any], taken: list[Any]) -> float | None:
+    """Return the one k with ``values[i] = k values[i - 1] + (1 - k) taken[i]`` at every step; None if there is none."""
+    found = [fraction_kept(values[i - 1], values[i], taken[i]) for i in range(1, len(values))]
+    if any(k is None for k in found):
+        return None
+    first = found[0]
+    cumulative = np.allclose(found, [1 / 2, 2 / 3], atol=ACCURACY)  # type: ignore[arg-type]
+    return first if cumulative or np.allclose(found, first, atol=ACCURACY) else None  # type: ignore[arg-type]
+
+
+# How it is said of statistics that they stand still.
+STILL = "not change in training"
+
+
+def standing_still(steps: list[Step]) -> str:
+    """Say which of the statistics do not move from the first batch to the second; "" if both do."""
+    mean, var = (np.allclose(steps[0].running[i], steps[1].running[i]) for i in (0, 1))
+    if mean and var:
+        return f"the running statistics do {STILL}"
+    return f"the running {'mean' if mean else 'variance'} does {STILL}" if mean or var else ""
 
 
 def start_of(step: Step, kept: float, sense: str, variance: str, before: tuple[Any, Any] | None) -> str:
@@ -97,3 +138,15 @@ def averages_deviation(steps: list[Step], kept: float, eps: float) -> bool:
     variances = [factor * new.var + inner for factor in (1.0, new.m / (new.m - 1)) for inner in (0.0, eps)]
     forms = [power for var in variances for power in (np.sqrt(var), 1 / np.sqrt(var))]
     return any(np.allclose(taken, form, rtol=10 * ACCURACY, atol=0.0) for form in forms)
+
+
+def averages_spread(place: str, kept: list[dict[str, Any]], batches: list[Any], k: float) -> bool:
+    """Tell whether a place averages the batches' variance in some form (or, wrongly, their deviation) with k."""
+    values = [one[place] for one in kept]
+    for power in (1.0, 0.5):
+        for unbiased in (False, True):
+            taken = [(var * (m / (m - 1) if unbiased else 1.0)) ** power for _, var, m in batches]
+            found = fraction_throughout(values, taken)
+            if found is not None and abs(found - k) < ACCURACY:
+                return True
+    return False

@@ -167,6 +167,7 @@ def observe(live: tuple[Any, ...], names: tuple[str, str], conventions: Conventi
     channels = x.shape[1]
     # What the code does without is 1 and 0, so that its own y and dx are those of the session.
     gamma, beta = random.uniform(0.5, 2.0, (2, channels)) if not bare else (np.ones(channels), np.zeros(channels))
+    x, other, dy, gamma, beta = (a.astype(conventions.dtype or a.dtype) for a in (x, other, dy, gamma, beta))
     given, upstream = (np.ascontiguousarray(place.user(a)) for a in (x, dy))
     seen = Observed(conventions, given, upstream, gamma, beta)
     watch.calls.clear()

@@ -137,7 +137,12 @@ class Version:
 
     def fill(self, text: str) -> str:
         """Return a text of the bug with the parameter's value in it."""
-        return text.replace("{}", self.choice.text)
+        value = self.choice.text
+        if value.startswith("1 / "):  # a * b * 1 / c is written a * b / c
+            text = text.replace(" * {}", f" / {value.removeprefix('1 / ')}")
+        elif value.startswith("-"):
+            text = text.replace(" * {}", f" * ({value})")
+        return text.replace("{}", value)
 
 
 def _step_of(replaced: dict[str, Step], step: str, s: Steps) -> Any:

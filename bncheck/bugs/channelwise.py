@@ -31,12 +31,16 @@ def readings_of_sum(tensor: str, samples: Sequence[Sample], factors: Factors) ->
 
 
 class Line(NamedTuple):
-    """Y as a line in x per channel: its slope and its mean share over the right ones, and the share explained."""
+    """Y as a line in x per channel: its slope and its mean share over the right ones, and the share explained.
+
+    `straight` tells of each channel whether it is one.
+    """
 
     slope: Array
     mean_share: Array
     error: float
     share: float
+    straight: Array
 
 
 def line_of_y(sample: Sample) -> Line | None:
@@ -53,7 +57,8 @@ def line_of_y(sample: Sample) -> Line | None:
     with np.errstate(all="ignore"):
         of_slope = slope / (s.gamma * s.inv_std)
         of_mean = (s.beta - offset) / (s.gamma * s.inv_std * s.mu)
-    return Line(of_slope, of_mean, float(np.abs(left).max()) / (float(np.abs(y).max()) or 1.0), share)
+    error = np.abs(left).max(axis=s.axes) / (float(np.abs(y).max()) or 1.0)
+    return Line(of_slope, of_mean, float(error.max()), share, error <= FITTED[s.case.spec.dtype])
 
 
 def readings_of_y(samples: Sequence[Sample], factors: Factors) -> list[tuple[Version, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.core.tolerance import UNIT_ROUNDOFF
-from bncheck.core.truth import allowances, truth
+from bncheck.core.truth import allowances, allowances_in, truth
 
 
 class Observed(NamedTuple):
@@ -31,23 +31,27 @@ def hidden(seen: Sequence[Observed], tensors: Iterable[str]) -> set[str]:
     return {tensor for tensor in tensors if not wrong_of(seen, tensor)}
 
 
-def is_single(observed: Observed, tensor: str) -> bool:
-    """Tell whether a tensor of a float64 case is rounded to single precision, and right to within that rounding."""
-    found = np.asarray(observed.found[tensor], dtype=np.float64)
-    if observed.case.spec.dtype != "float64" or not np.array_equal(found, found.astype(np.float32)):
+def is_rounded(observed: Observed, tensor: str, dtype: str) -> bool:
+    """Tell whether a tensor of a float64 case errs by no more than a right evaluation in a smaller dtype may.
+
+    In half precision that is so much that the values have to be of that dtype, too.
+    """
+    case, found = observed.case, np.asarray(observed.found[tensor], dtype=np.float64)
+    right, allowed = truth(case).tensor(tensor), getattr(allowances_in(case, dtype), tensor)
+    if case.spec.dtype != "float64" or found.shape != right.shape:
         return False
-    return fits(observed, tensor, truth(observed.case).tensor(tensor), unit=UNIT_ROUNDOFF["float32"])
+    with np.errstate(over="ignore"):
+        if dtype == "float16" and not np.array_equal(found, found.astype(np.float16)):
+            return False
+    return bool((np.abs(found - right) <= allowed).all())  # what is not finite in found is within no bound
 
 
 # A wrong version may err some times as much as the right one, in the bound's units: it adds what the right one lacks.
 _ROUNDING = 64.0
 
 
-def fits(observed: Observed, tensor: str, value: Any, unit: float | None = None) -> bool:
-    """Tell whether a tensor of the user's is this value to within rounding, whatever axes of length 1 it has.
-
-    `unit` is the roundoff of another dtype than that of the case, where it is to be that of another.
-    """
+def fits(observed: Observed, tensor: str, value: Any) -> bool:
+    """Tell whether a tensor of the user's is this value to within rounding, whatever axes of length 1 it has."""
     if value is None or np.iscomplexobj(value):
         return False
     found, value = (np.squeeze(np.asarray(a, dtype=np.float64)) for a in (observed.found[tensor], value))
@@ -65,9 +69,7 @@ def fits(observed: Observed, tensor: str, value: Any, unit: float | None = None)
     right, bound = _right_size(observed.case, tensor)
     # The bound is that of the right tensor; what is larger errs by more.
     grown = max(1.0, size / max(right, np.finfo(float).tiny))
-    own = UNIT_ROUNDOFF[observed.case.spec.dtype]
-    allowed = bound * grown + own * size
-    allowed *= 1.0 if unit is None else unit / own
+    allowed = bound * grown + UNIT_ROUNDOFF[observed.case.spec.dtype] * size
     return bool(np.abs(found - value).max() <= _ROUNDING * allowed)  # what is not finite in found is not
 
 

@@ -20,8 +20,9 @@ def _family(code: str, name: str, step: str, term: str, mend: str, by_hand: str)
         return values if len(values) > 1 else values[0]
 
     fault.__doc__ = _DOC.format(by_hand=by_hand)
+    has = "have" if what.startswith("both") else "has"
     bug(
-        code, name, f"{what} has a factor {{}} that does not belong there", step=step, wrong=f"{term} * {{}}",
+        code, name, f"{what} {has} a factor {{}} that does not belong there", step=step, wrong=f"{term} * {{}}",
         right=term, mend=mend, choices=lambda samples: [],
     )(fault)  # fmt: skip
 

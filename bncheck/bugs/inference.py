@@ -129,19 +129,14 @@ def last_batch_in_eval(s: Remembering, value: Any) -> Any:
 @bug(
     "BUG704",
     "statistics-swapped-in-eval",
-    "in eval mode {}",
+    "in eval mode mean and variance have changed places",
     step="eval_mean eval_var",
-    wrong="y = gamma * (x - running_var) / sqrt(running_mean + eps) + beta: {}",
+    wrong="y = gamma * (x - running_var) / sqrt(running_mean + eps) + beta",
     right=_LINE,
     mend="subtract running_mean, divide by the root of running_var + eps",
-    choices=[
-        Choice("mean and variance have changed places", lambda s: (s.old_var, s.old_mean)),
-        Choice("x is divided by the mean: the variance is made of running_mean", lambda s: (s.old_mean, s.old_mean)),
-        Choice("running_var is subtracted from x", lambda s: (s.old_var, s.old_var)),
-    ],
 )
-def statistics_swapped_in_eval(s: Remembering, value: Any) -> Any:
-    """One of the two statistics is taken for the other.
+def statistics_swapped_in_eval(s: Remembering) -> Any:
+    """Either of the two statistics is taken for the other.
 
     Why it happens
     --------------
@@ -155,7 +150,7 @@ def statistics_swapped_in_eval(s: Remembering, value: Any) -> Any:
     ----------
     Ioffe & Szegedy 2015, Algorithm 2.
     """
-    return value(s)
+    return s.old_var, s.old_mean
 
 
 @bug(
@@ -174,6 +169,9 @@ def statistics_swapped_in_eval(s: Remembering, value: Any) -> Any:
         Choice("running_var - running_mean**2", lambda s: s.old_var - s.old_mean**2),
         Choice("1 / running_var", lambda s: 1 / s.old_var),
         Choice("1", lambda s: 1.0 + 0.0 * s.old_var, 0.1),
+        Choice("running_mean", lambda s: s.old_mean),
+        Choice("|running_mean|", lambda s: np.abs(s.old_mean), 0.1),
+        Choice("running_mean**2", lambda s: s.old_mean**2, 0.1),
     ],
 )
 def running_variance_misread(s: Remembering, value: Any) -> Any:
@@ -203,6 +201,7 @@ def running_variance_misread(s: Remembering, value: Any) -> Any:
     mend="subtract running_mean as it is held",
     choices=[
         Choice("-running_mean", lambda s: -s.old_mean),
+        Choice("running_var", lambda s: s.old_var),
         Choice("0", lambda s: 0.0 * s.old_mean),
         Choice("beta", lambda s: s.beta, 0.1),
         Choice("running_mean * m", lambda s: s.old_mean * s.m, 0.1),

@@ -288,19 +288,21 @@ def dbeta_left_out(s: Steps, place: tuple[int, int]) -> Any:
 @bug(
     "BUG501",
     "single-precision",
-    "{} is computed in single precision, whatever the dtype of x",
+    "it computes in {}, though x is float64: nothing errs by more than rounding in {} explains",
     step="mu",
-    wrong="{} = (...).astype(float32)",
-    right="the dtype of x, from x to the gradients",
-    mend="create intermediates with the dtype of x: np.zeros(c) is float64, torch.zeros(c) is float32",
+    wrong="something on the way is {}: x.astype({}), a buffer of its own dtype, a float in C",
+    right="float64 from x to the gradients",
+    mend="where {} is meant, verify it as such: --dtype {}; else create every intermediate with the dtype of x",
     choices=lambda samples: [],
 )
-def single_precision(s: Steps, tensor: str) -> Any:  # no step is wrong: diagnosis looks at the digits of a tensor
-    """Half of the digits are lost on the way.
+def single_precision(s: Steps, dtype: str) -> Any:  # no step is wrong: diagnosis looks at the size of the errors
+    """The formula is right, and half of the digits are lost on the way.
+
+    Each value is off by more than rounding in float64 explains, and by no more than rounding in the smaller dtype does.
 
     Why it happens
     --------------
-    A buffer that is created with a dtype of its own; a literal float32 in code that was written for the GPU.
+    A program in C whose sums are float; ``x.astype(np.float32)``; a buffer that is created with a dtype of its own.
 
     By hand
     -------
@@ -310,4 +312,4 @@ def single_precision(s: Steps, tensor: str) -> Any:  # no step is wrong: diagnos
     ----------
     IEEE 754-2019: 24 bits of significand in single, 53 in double precision.
     """
-    return np.asarray(getattr(s, tensor)).astype(np.float32).astype(np.float64)
+    return np.asarray(s.right("mu")).astype(dtype).astype(np.float64)

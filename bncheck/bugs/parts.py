@@ -79,7 +79,7 @@ _SAID = {
     "m / C": "{what} is divided by C, and not by m",
     "gamma": "{what} has gamma once too often",
     "1 / gamma": "gamma is missing in {what}",
-    "std": "{what} is not divided by the standard deviation, as often as it should be",
+    "std": "{what} is not divided by the standard deviation often enough",
     "1 / std": "{what} is divided by the standard deviation once too often",
 }
 _SAID_OF = {
@@ -98,8 +98,20 @@ CALLED = {
 }
 
 
+# What is said of one thing, as it is said of two.
+_OF_SEVERAL = (
+    (f"{CALLED['BUG227']} is ", f"{CALLED['BUG227']} are "),
+    (f"{CALLED['BUG227']} has ", f"{CALLED['BUG227']} have "),
+    (": it is ", ": they are "),
+    ("it should", "they should"),
+)
+
+
 def scaled(code: str, factor: Factor) -> Version:
     """Return a bug of a family whose parameter is a factor, in the words that readers know it by."""
     what = CALLED[code]
     said = _SAID_OF.get((what, factor.text)) or _SAID.get(factor.text, "").format(what=what)
+    if what.startswith("both"):
+        for one, several in _OF_SEVERAL:
+            said = said.replace(one, several)
     return version(code, factor.text, factor, factor.cost, said)

@@ -238,7 +238,7 @@ def mean_path_of_something_else(s: Steps, value: Any) -> Any:
 _VARIANCES = [
     Choice("xhat * mean(dy)", lambda s: s.back_xhat * s.mean(s.dy)),
     Choice("x * mean(dy * xhat)", lambda s: s.x * s.mean(s.dy * s.back_xhat)),
-    Choice("(x - mu) * mean(dy * x)", lambda s: s.back_centred * s.back_inv_std**2 * s.mean(s.dy * s.x)),
+    Choice("(x - mu) * mean(dy * x) / (var + eps)", lambda s: s.back_centred * s.back_inv_std**2 * s.mean(s.dy * s.x)),
     Choice("x * mean(dy * (x - mu)) / (var + eps)", lambda s: s.x * s.back_inv_std**2 * s.mean(s.dy * s.back_centred)),
     Choice("xhat * mean(dy) * mean(xhat * dy)", lambda s: s.back_xhat * s.mean(s.dy) * s.mean(s.dy * s.back_xhat)),
     Choice("mean(dy * xhat)", lambda s: s.mean(s.dy * s.back_xhat)),
@@ -259,7 +259,8 @@ _VARIANCES = [
     step="variance_path",
     wrong="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - {})",
     right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    mend="multiply dy by xhat, average per channel, multiply by xhat again",
+    mend="multiply dy by xhat, average per channel, multiply by xhat again; in stages: dvar * 2 (x - mu) / m, with "
+    "dvar = sum(dxhat * (x - mu)) * (-1/2) * (var + eps)**(-3/2)",
     choices=_VARIANCES,
 )
 def variance_path_of_something_else(s: Steps, value: Any) -> Any:

@@ -10,10 +10,7 @@ import numpy as np
 from bncheck.bugs.catalogue import Sample
 from bncheck.bugs.channelwise import line_of_y
 from bncheck.bugs.factors import Factor, Factors
-from bncheck.bugs.fits import FITTED, solved
-from bncheck.bugs.parts import Quantities
-from bncheck.bugs.quantities import sums
-from bncheck.bugs.steps import Array
+from bncheck.bugs.fits import BASE, FITTED, Solved, solved
 from bncheck.bugs.terms import states
 from bncheck.report import Diagnosis
 
@@ -28,7 +25,7 @@ _ARRAYS = {"direct_path": "dy", "mean_path": "1", "variance_path": "xhat"}
 
 
 class Said(NamedTuple):
-    """A formula for what was found, what is wrong with it in words, and the share of the tensor that it gives."""
+    """A formula for what was found, "" if none is known; what is wrong in words; the share that what is known gives."""
 
     formula: str
     words: str
@@ -62,18 +59,22 @@ def in_words(tensor: str, samples: Sequence[Sample], factors: Factors) -> Said:
     """
     if tensor == "dx":
         return _dx(samples, factors)
-    return _y(samples, factors) if tensor == "y" else _sum(tensor, samples, factors)
+    return _y(samples, factors) if tensor == "y" else _sum(tensor, samples)
 
 
 def _dx(samples: Sequence[Sample], factors: Factors) -> Said:
     fits = [solved(sample) for sample in samples]
     if any(fit is None for fit in fits):
-        return Said("dx = ?", "dx has another shape than x, or values that are not finite", 0.0)
+        return Said("", "dx has another shape than x, or values that are not finite", 0.0)
     share = min(fit.share for fit in fits if fit is not None)
     if share < _SOME:
-        return Said("dx = ?", f"only {share:.0%} of it is made of dy, 1 and xhat in its channel", share)
+        return Said("", f"only {share:.0%} of it is made of dy, 1 and xhat in its channel", 0.0)
     there, gone, odd = [], [], []
-    for path, (state, factor) in states(samples, [fit for fit in fits if fit], factors).items():
+    known: list[int] = []
+    found = [fit for fit in fits if fit is not None]
+    for place, (path, (state, factor)) in enumerate(states(samples, found, factors).items()):
+        if state != "other" or factor is not None:
+            known.append(place)
         sign = "" if path == "direct_path" else "- "
         if state == "right":
             there.append(f"{sign}{_TERMS[path]}")
@@ -84,14 +85,24 @@ def _dx(samples: Sequence[Sample], factors: Factors) -> Said:
             odd.append(f"{_TERMS[path]} has the factor {factor.text}")
         else:
             there.append(f"{sign}? * {_ARRAYS[path]}")
-            odd.append(f"the coefficient of {_ARRAYS[path]} is none that is known")
+            odd.append(f"{_ARRAYS[path]} has another coefficient than in any formula that bncheck knows")
     inside = " ".join(there).removeprefix("- ") or "0"
     formula = f"dx = gamma / std * ({'-' if there[:1] and there[0].startswith('- ') else ''}{inside})"
     words = [f"the term {term} is missing" for term in gone] + odd
-    if share < 1 - 1e-6:
+    if len(known) < len(BASE):
+        share = min(_share_of(sample, fit, known) for sample, fit in zip(samples, found, strict=True))
+    elif share < 1 - 1e-6:
         formula += " + ?"
         words.append(f"{1 - share:.0%} of it is made of something else")
     return Said(formula, "; ".join(words), share)
+
+
+def _share_of(sample: Sample, fit: Solved, places: Sequence[int]) -> float:
+    """Return the share of dx that some of its terms give."""
+    dx, shape = np.asarray(sample.found["dx"]), sample.steps.gamma.shape
+    given = sum((fit.coefficients[i].reshape(shape) * BASE[i].value(sample.steps) for i in places), np.zeros_like(dx))
+    whole = float((dx**2).sum())
+    return max(0.0, 1 - float(((dx - given) ** 2).sum()) / whole) if whole else 1.0
 
 
 # A fit that gives less of a tensor than this says nothing about it.
@@ -111,7 +122,9 @@ def _y(samples: Sequence[Sample], factors: Factors) -> Said:
     shares = [0.0 if line is None else line.share for line in lines]
     if min(shares) < 1 - 1e-6:
         words = "in no channel is y a line in x: its statistics are not one mean and one variance per channel"
-        return Said("y = ?", words, min(shares))
+        if any(line is not None and line.straight.any() for line in lines):
+            words = "in some channels y is a line in x, in others not: these have not one mean and one variance"
+        return Said("", words, 0.0)
     tolerance = FITTED[samples[0].steps.case.spec.dtype]
     of_slope = factors.of([line.slope for line in lines if line], tolerance)
     of_share = factors.of([line.mean_share for line in lines if line], 10 * tolerance)
@@ -126,23 +139,22 @@ def _y(samples: Sequence[Sample], factors: Factors) -> Said:
         of_own = factors.of([line.mean_share / line.slope for line in lines if line], 10 * tolerance)
     if of_share is None and (of_own is None or not of_own.is_one):
         words += "; at x = mu it is not beta: look at the mean, and at beta"
-        return Said(f"y = {_lead(slope)}gamma / std * x + ?", words, 1.0)
+        return Said(f"y = {_lead(slope)}gamma / std * x + ?", words, 0.0)
+    # Of a line whose steepness is not known nothing is.
+    share = 0.0 if of_slope is None else 1.0
     if of_own is not None and of_own.is_one:
-        return Said(f"y = {_lead(slope)}gamma / std * (x - mu) + beta", words, 1.0)
+        return Said(f"y = {_lead(slope)}gamma / std * (x - mu) + beta", words, share)
     mean = "" if of_share is None else of_share.text
-    return Said(f"y = {_lead(slope)}gamma / std * x - {_lead(mean)}gamma / std * mu + beta", words, 1.0)
+    return Said(f"y = {_lead(slope)}gamma / std * x - {_lead(mean)}gamma / std * mu + beta", words, share)
 
 
 def _lead(text: str) -> str:
     return "" if text == "1" else f"{text if text == '?' else f'({text})'} * "
 
 
-def _sum(tensor: str, samples: Sequence[Sample], factors: Factors) -> Said:
+def _sum(tensor: str, samples: Sequence[Sample]) -> Said:
     values = [np.asarray(sample.found[tensor]) for sample in samples]
     if any(value.size != a.steps.c for value, a in zip(values, samples, strict=True)):
-        return Said(f"{tensor} = ?", "it has not one value for each channel", 0.0)
-    right: Array = Quantities(samples, sums("dy * xhat" if tensor == "dgamma" else "dy")[:1]).values[0]
-    found = np.concatenate([value.ravel() for value in values])
-    share = max(0.0, 1 - float(((found - right) ** 2).sum() / (found**2).sum())) if found.any() else 0.0
-    words = "it is no known factor times a sum over the batch that is known"
-    return Said(f"{tensor} = ?", words, share)
+        return Said("", "it has not one value for each channel", 0.0)
+    words = f"{tensor} is neither a multiple of the right sum, nor the sum of another product of dy, x, xhat and y"
+    return Said("", words, 0.0)

@@ -9,9 +9,8 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
-from bncheck.core.rounding import Bounds, rounding_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
-from bncheck.core.truth import allowances, beside, lost_in_one_pass, truth
+from bncheck.core.truth import allowances, allowances_in, beside, lost_in_one_pass, truth
 from bncheck.model import Judgement, Outcome
 
 # Run only where an error asks for it: whether the target's variance is one-pass.
@@ -293,15 +292,7 @@ def _how_it_differs(case: Case, tensor: str, found: Any) -> str:
         for divisor, name in ((case.spec.m, "all m elements of a channel"), (case.spec.n, "the batch")):
             if divisor > 1 and within(divisor * found, want, allowed)[0] is not Outcome.FAIL:
                 return f"is averaged over {name}, and not summed (if that is meant: --grad-scale mean)"
-    single = getattr(_single(case), tensor)
+    single = getattr(allowances_in(case, "float32"), tensor)
     if case.spec.dtype == "float64" and within(found, truth(case).tensor(tensor), single)[0] is Outcome.PASS:
         return "differs from the reference by what float32 rounds: something inside is kept in float32"
     return "differs from the reference"
-
-
-def _single(case: Case) -> Bounds:
-    """Return how far rounding in float32 may carry a right evaluation."""
-    with np.errstate(all="ignore"):
-        return rounding_bounds(
-            case.x, case.gamma, case.beta, case.dy, case.spec.eps, UNIT_ROUNDOFF["float32"], case.axes
-        )

@@ -111,7 +111,42 @@ def named(text: str) -> Check:
         if text.upper() == code or text == item.name:
             return item
     known = [word for code, item in CHECKS.items() for word in (code, item.name)]
-    raise UsageError(f"there is no check {text!r}. {did_you_mean(text, known)}")
+    raise UsageError(_is_bug(text) or f"there is no check {text!r}. {did_you_mean(text, known)}")
+
+
+# Characters of a code that say what group of checks it belongs to: BN2.
+_GROUP = 3
+
+
+# The checks that fail where a bug of a group has been put in.
+TELLING_OF = {
+    "BUG0": ("BN101", "BN2"),
+    "BUG1": ("BN101",),
+    "BUG2": ("BN201", "BN211"),
+    "BUG3": ("BN202", "BN212"),
+    "BUG4": ("BN203", "BN213"),
+    "BUG5": ("BN101", "BN2"),
+    "BUG6": ("BN301", "BN303"),
+    "BUG7": ("BN302", "BN305", "BN306"),
+    "BUG9": ("BN508",),
+}
+
+
+def _is_bug(text: str) -> str:
+    """Return a sentence for the code of a bug in the place of a check's, "" for anything else."""
+    codes = TELLING_OF.get(text.upper()[:4])
+    if codes is None:
+        return ""
+    listed = f"{', '.join(codes[:-1])} and {codes[-1]} tell" if len(codes) > 1 else f"{codes[0]} tells"
+    return f"{text!r} is a bug, and not a check. Checks are chosen by codes that begin with BN: {listed} of this bug."
+
+
+def _near(prefix: str, every: list[Check]) -> str:
+    """Return a sentence about the groups of checks, for what is no more than a group, or the nearest checks."""
+    if len(prefix) <= _GROUP:
+        groups = dict.fromkeys(item.code[:_GROUP] for item in every)
+        return f"Groups: {', '.join(groups)} (bncheck list checks)."
+    return did_you_mean(prefix, [text for item in every for text in (item.code, item.name)])
 
 
 def selected(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Check]:
@@ -130,8 +165,7 @@ def selected(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Check]:
 
     for prefix in (*select, *ignore):
         if not any(fits(item, prefix) for item in every):
-            known = [text for item in every for text in (item.code, item.name)]
-            raise UsageError(f"no check's code starts with {prefix!r}. {did_you_mean(prefix, known)}")
+            raise UsageError(_is_bug(prefix) or f"no check's code starts with {prefix!r}. {_near(prefix, every)}")
     chosen = [
         item
         for item in every

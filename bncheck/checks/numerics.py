@@ -10,10 +10,10 @@ from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.model import Judgement, Outcome
 
 # What has overflowed is not finite, or 0 where it should not be: half of the largest value tells that from rounding.
-_LOST = 0.5
+LOST = 0.5
 # x between 1 and 1.9 has |x| / sd of 8 at most; sums kept in float32 leave an error of a few u times that, those
 # kept in half precision one of the size of y.
-_ROUNDINGS = 100
+ROUNDINGS = 100
 
 
 @check("BN403", "squares-stay-in-range", needs=("training", "edges"), severity="warning", follows=("BN101", "BN401"))
@@ -41,7 +41,7 @@ def squares_stay_in_range(case: Case, seen: Seen) -> Judgement:
     ----------
     Higham 2002, Accuracy and Stability of Numerical Algorithms, sections 1.9 and 27.8.
     """
-    return _judge(seen, "squares", _LOST, "x² leaves the range of the dtype where (x - mean)² does not")
+    return _judge(seen, "squares", LOST, "x² leaves the range of the dtype where (x - mean)² does not")
 
 
 @check("BN404", "long-sums-keep-digits", needs=("training", "edges"), severity="warning", follows=("BN101", "BN401"))
@@ -69,7 +69,7 @@ def long_sums_keep_digits(case: Case, seen: Seen) -> Judgement:
     ----------
     Micikevicius et al. 2018, Mixed Precision Training, arXiv:1710.03740, section 3.3.
     """
-    return _judge(seen, "sums", _ROUNDINGS * UNIT_ROUNDOFF[case.spec.dtype], "sums are kept in half precision")
+    return _judge(seen, "sums", ROUNDINGS * UNIT_ROUNDOFF[case.spec.dtype], "sums are kept in half precision")
 
 
 def _judge(seen: Seen, edge: str, share: float, complaint: str) -> Judgement:

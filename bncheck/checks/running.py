@@ -87,7 +87,8 @@ def _one_value(evidence: Evidence) -> Judgement:
     read = evidence.arrays["var"]
     if not np.isfinite(read[-1]).all():
         at = (int(np.argmax(~np.isfinite(read[-1]))),)
-        message = f"running_var is {read[-1][at]} after a batch of one value per channel, and stays so"
+        said = f"running_var is {read[-1][at]} after a batch of one value per channel, and stays so"
+        message = f"{said}: raise on such a batch in training mode, as PyTorch does"
         return Judgement(Outcome.WARN, message, "running_var", None, None, at, float(read[-1][at]))
     return Judgement(Outcome.SKIP, "one value per channel has no unbiased variance")
 

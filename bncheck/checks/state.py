@@ -107,7 +107,7 @@ def second_step_same(case: Case, seen: Seen) -> Judgement:
     MXNet issues 16297 and 18499, gradients that accumulate across calls.
     """
     if seen["second-step"].facts.get("refused_before"):
-        return Judgement(Outcome.SKIP, "a layer that has seen a batch of another size could not be made")
+        return Judgement(Outcome.SKIP, "the step before, on a batch of another size, did not come back")
     judgement = _equal(seen["training"], seen["second-step"], "a step of a fresh layer and one after another batch")
     refusal = seen["second-step"].facts.get("one_size")
     if refusal and judgement.outcome is Outcome.PASS:

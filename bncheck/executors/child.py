@@ -21,6 +21,8 @@ _START = (
 )
 # One thread for JAX: what the user says of its own follows, and wins.
 _XLA = "--xla_cpu_multi_thread_eigen=false"
+# What begins the line in which a worker that is asked to says which call of user code is under way.
+CALL = "bncheck-call:"
 # Bytes of standard error kept: enough for the traceback that a crash leaves.
 _KEPT = 4000
 # Bytes that any pipe takes at once.
@@ -90,8 +92,11 @@ class Child:
             self._process.wait(timeout=0.2)
         return self._process.poll() is None
 
-    def stop(self) -> str:
-        """Return how a worker that ended, or fell silent and is stopped here, came to its end."""
+    def stop(self, timeout: float) -> str:
+        """Return how a worker that ended, or fell silent and is stopped here, came to its end.
+
+        `timeout` is the user's number of seconds for a call: the first one has more.
+        """
         process, alive = self._process, self.alive
         if alive and hasattr(signal, "SIGUSR1"):
             process.send_signal(signal.SIGUSR1)
@@ -100,7 +105,10 @@ class Child:
         text = self._stderr.decode(errors="replace")
         place = _user_line(text)
         if alive:
-            return f"no sign of life for {self._waited:g} seconds{place}; if it is only slow, give it more (--timeout)"
+            times = self._waited / timeout
+            first = f" (a first call has {times:g} times --timeout {timeout:g})" if times > 1 else ""
+            said = f"no sign of life for {self._waited:g} seconds{first}{place}{_call(text)}"
+            return f"{said}; if it is only slow, give it more (--timeout)"
         code = process.returncode
         if code < 0:
             return f"the process was killed by signal {-code} ({_signal_name(-code)}){place}"
@@ -163,6 +171,12 @@ def _user_line(text: str) -> str:
         if not path.startswith((ours, sys.base_prefix + os.sep + "lib", "<")) and "site-packages" not in path:
             return f" ({os.path.basename(path)}:{line}, in {function})"
     return ""
+
+
+def _call(text: str) -> str:
+    """Return ", in backward with dy of shape (4, 3)" as a worker said it, "" if it could not."""
+    said = re.findall(rf"^{CALL} (.{{1,80}})$", text, re.MULTILINE)
+    return f", in {said[-1]}" if said else ""
 
 
 def _folder_of_this_package() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -20,8 +21,8 @@ from bncheck.tasks import Begun, Broken, Discovered, Event, Judged, Refused, Tas
 
 # Reading a file means importing it, and whatever it imports: a framework takes many seconds on a cold disk.
 _IMPORT_SECONDS = 120.0
-# Discovery calls user code some fifty times, in tiny cases, without a sign of life in between.
-_TRIAL_TIMEOUTS = 3
+# In the first call of user code libraries come up, and compile.
+_FIRST_TIMEOUTS = 3
 # After this many deaths in one sweep the rest of the cases would tell the same story, a worker's start apiece.
 DEATHS = 3
 # Cases that the first worker does while the others import the source, and find out how to call it.
@@ -251,11 +252,12 @@ class _Place:
             return None
         child.send(task_line(task))
         current: str | None = None
+        calls = -1  # of user code, while it is tried how to call it: the first sign of life is that it was imported
         while True:
-            event = child.next(self._patience(current))
+            event = child.next(self._patience(current, calls))
             if event is None:
                 silent = child.alive
-                how = child.stop()
+                how = child.stop(self._timeout if current is not None else math.inf)
                 with self._turn:
                     self._child = None
                 return Died(current or None, how, silent)
@@ -266,15 +268,16 @@ class _Place:
                 raise WorkerError(f"{told.traceback.splitlines()[-1]} (in the worker)\n{told.traceback}")
             if isinstance(told, Begun):
                 current = told.case
+                calls += not current
             elif isinstance(told, Judged) and task.kind == "sweep":
                 left.remove(told.result.case)
             hear(told)
 
-    def _patience(self, current: str | None) -> float:
-        """Return how long the worker may be silent: longer while it imports, and while it tries what it found."""
+    def _patience(self, current: str | None, calls: int) -> float:
+        """Return how long the worker may be silent: longer while it imports, and in its first call of what it found."""
         if current is None:
             return max(self._timeout, _IMPORT_SECONDS)
-        return self._timeout if current else _TRIAL_TIMEOUTS * self._timeout
+        return self._timeout if current or calls > 1 else _FIRST_TIMEOUTS * self._timeout
 
     def close(self) -> None:
         """End the child at once, and what it performs with it."""

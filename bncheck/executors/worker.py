@@ -6,6 +6,7 @@ below Python, from C, goes to standard error, which the parent reads and bounds.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -14,13 +15,19 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from bncheck.adapters import loading
 from bncheck.driver import perform
+from bncheck.executors.child import CALL
 from bncheck.executors.wire import DONE, event_line, read_task
 from bncheck.settings import Settings
 from bncheck.tasks import Broken, Event
+
+# The calls of a session, and of what stands behind it, by their names here, and what they are given.
+_CALLS = {"forward": "x", "evaluate": "x", "backward": "dy", "added": "dy"}
+_OWN = str(Path(__file__).resolve().parent.parent) + os.sep
 
 
 def main() -> None:
@@ -28,10 +35,12 @@ def main() -> None:
     tasks, events = _private_streams()
     loading.home = Path.cwd()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    # A crash prints the Python line it happened on; so does the parent's SIGUSR1 before it stops a silent worker.
+    # A crash prints the Python line it happened on; so does the parent's SIGUSR1 before it stops a silent worker, and
+    # then, if Python still runs, which call it is.
     faulthandler.enable(file=sys.__stderr__ or 2)
     if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2)
+        signal.signal(signal.SIGUSR1, _say_call)
+        faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2, chain=True)
 
     def tell(event: Event) -> None:
         try:
@@ -51,6 +60,19 @@ def main() -> None:
             tell(Broken(traceback.format_exc()))
         events.write(DONE)
         events.flush()
+
+
+def _say_call(number: int, frame: FrameType | None) -> None:
+    """Write to standard error which call of user code is under way, and on what."""
+    with contextlib.suppress(Exception):  # arrays of user code may raise when they are looked at
+        while frame is not None:
+            given = _CALLS.get(frame.f_code.co_name)
+            if given in frame.f_locals and frame.f_code.co_filename.startswith(_OWN):
+                shape = tuple(map(int, frame.f_locals[given].shape))
+                stage = "forward" if given == "x" else "backward"
+                os.write(2, f"\n{CALL} {stage} with {given} of shape {shape}\n".encode())
+                return
+            frame = frame.f_back
 
 
 def _end_with_the_parent() -> None:

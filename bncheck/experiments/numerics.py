@@ -44,7 +44,10 @@ def tries_edges(case: Case) -> bool:
 
 @experiment("edges", needs=("training",))
 def edges(target: Target, case: Case, seen: Seen) -> Evidence:
-    """Run the forward on batches at the edges. Arrays: "<edge>.y" and "<edge>.want"; facts: what was raised."""
+    """Run the forward on batches at the edges.
+
+    Arrays: "<edge>.x", "<edge>.y" and "<edge>.want"; gamma is 1 and beta 0. Facts: what was raised.
+    """
     spec = case.spec
     if not tries_edges(case):
         return Evidence("edges")
@@ -61,6 +64,8 @@ def edges(target: Target, case: Case, seen: Seen) -> Evidence:
         with faults_of("forward", faults):
             y = target.open(setup(batch)).forward(batch.x)
             if is_tensor(y, batch.x.shape):
+                # Made anew: the code may have written into what it was given.
+                arrays[f"{name}.x"] = np.asarray(_batch(described).x, dtype=np.float64)
                 arrays[f"{name}.y"] = np.asarray(y, dtype=np.float64)
                 arrays[f"{name}.want"] = forward(batch.x, batch.gamma, batch.beta, described.eps, batch.axes).y
         facts[f"{name}.raised"] = str(faults[0]) if faults else ""

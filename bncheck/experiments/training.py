@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.guard import changes_noted, class_name, faults_of, printing_counted
 from bncheck.model import GRADIENTS, Evidence, Fault, Outcome
 from bncheck.session import SavedStatistic, Saving, Setup, Sharing, Target
+
+if TYPE_CHECKING:
+    from bncheck.case import Array
 
 
 @experiment("training")
@@ -46,12 +49,13 @@ def training_step_again(target: Target, case: Case, seen: Seen) -> Evidence:
 def second_step(target: Target, case: Case, seen: Seen) -> Evidence:
     """Run a step on another batch of another size first, and then the case's own.
 
-    A layer that raises then may take one batch size only: it is asked again with a first batch of the same size.
+    A layer that raises then may take one batch size only: it is asked again with a first batch of the same size. One
+    that raised on the first batch already, or whose program ended there, has shown nothing of its second call.
     """
     if not has_its_turn(case, 1):
         return Evidence("second-step")
     found = _step("second-step", target, case, warm_up=1)
-    if found.fault is None:
+    if found.fault is None or found.facts["refused_before"]:
         return found
     same = _step("second-step", target, case, warm_up=0)
     if same.fault is not None:
@@ -104,6 +108,16 @@ def interleaved(target: Target, case: Case, seen: Seen) -> Evidence:
     return _step("interleaved", target, case, beside=True)
 
 
+def batch_before(case: Case, more: int) -> tuple[Array, Array]:
+    """Return x and dy of the step that comes before the case's own, with so many rows more."""
+    return -np.concatenate([case.x, case.x[:more]])[::-1], np.concatenate([case.dy, case.dy[:more]])[::-1]
+
+
+def batch_beside(case: Case) -> Array:
+    """Return the x that another layer sees between forward and backward."""
+    return -case.x[::-1]
+
+
 def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, beside: bool = False) -> Evidence:
     """Run one step, after one on a batch of `warm_up` more rows if that is given."""
     faults: list[Fault] = []
@@ -118,16 +132,17 @@ def _step(name: str, target: Target, case: Case, *, warm_up: int | None = None, 
             session = target.open(setup(case))
             if warm_up is not None:
                 # More rows than the case has: never a single value per channel, which a layer may refuse.
+                x, dy = batch_before(case, warm_up)
                 with faults_of("forward", before):
-                    session.forward(-np.concatenate([case.x, case.x[:warm_up]])[::-1])
-                    session.backward(np.concatenate([case.dy, case.dy[:warm_up]])[::-1])
+                    session.forward(x)
+                    session.backward(dy)
             raw["y"] = session.forward(case.x)
             saved = session.saved() if isinstance(session, Saving) else []
         if not faults:
             if not target.conventions.forward_only:
                 with faults_of("backward", faults):
                     if beside:
-                        target.open(setup(case)).forward(-case.x[::-1])
+                        target.open(setup(case)).forward(batch_beside(case))
                     *gradients, misfit = session.backward(case.dy)
                     raw.update(zip(GRADIENTS, gradients, strict=True))
             changed = [k for k, (before, now) in session.handed_over().items() if not _same(before, now)]

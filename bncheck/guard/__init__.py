@@ -9,7 +9,7 @@ import re
 import sysconfig
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -172,6 +172,8 @@ def user_code(stage: str = "") -> Iterator[None]:
 
     A block inside another is a part of that one's call.
     """
+    if _at_call is not None:
+        _at_call()
     if _process is None or _process.in_call:
         yield
         return
@@ -180,6 +182,17 @@ def user_code(stage: str = "") -> Iterator[None]:
         yield
     finally:
         put_back(stage)
+
+
+@contextlib.contextmanager
+def calls_told(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` before each call of user code inside the block."""
+    global _at_call
+    outer, _at_call = _at_call, tell
+    try:
+        yield
+    finally:
+        _at_call = outer
 
 
 def put_back(stage: str = "") -> None:
@@ -203,6 +216,7 @@ def changes_noted() -> Iterator[set[Change]]:
         _noted = outer
 
 
+_at_call: Callable[[], None] | None = None
 _process: Process | None = None
 _noted: set[Change] | None = None
 

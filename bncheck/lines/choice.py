@@ -21,9 +21,11 @@ from bncheck.bugs.factors import Factor
 from bncheck.bugs.steps import FORWARD, PATHS, Array, Step, Steps
 from bncheck.case import Case
 from bncheck.core.truth import truth
+from bncheck.lines.mending import Run, mended
+from bncheck.lines.natural import Natural, is_count
 from bncheck.lines.quantities import Values, backward_quantities, forward_quantities, path_quantities, values_of
 from bncheck.lines.statements import Statement
-from bncheck.lines.trace import Execution
+from bncheck.lines.trace import Execution, made_by
 from bncheck.model import TENSORS
 from bncheck.report import Diagnosis
 
@@ -32,11 +34,12 @@ Replaced = Mapping[str, Step]
 
 @dataclass(frozen=True)
 class Seen:
-    """A case, what user code returned for it, and the statements that made it."""
+    """A case, what user code returned for it, the statements that made it, and what runs the code on it again."""
 
     case: Case
     found: Mapping[str, Any]
     executions: Sequence[Execution]
+    run: Run
 
 
 def line_of(diagnosis: Diagnosis, version: Version, others: Sequence[Version], seen: Seen) -> Statement | None:
@@ -56,7 +59,20 @@ def line_of(diagnosis: Diagnosis, version: Version, others: Sequence[Version], s
     for other in others:
         beside |= other.replaced
     sets = _Sets(seen, diagnosis, version, beside)
-    return None if sets.partial else _choose(seen.executions, sets)
+    if sets.partial:
+        return None
+    chosen = _choose(seen.executions, sets)
+    if sets.forward:
+        return chosen
+    # What mends all at once is one fault, however many names what comes of it has.
+    for known in ({}, beside) if beside else ({},):
+        right = Steps(seen.case, known, seen.found)
+        staged = mended(seen.executions, right, seen.run)
+        if staged.is_open:
+            return staged.statement if staged.statement == chosen else None
+        if staged.statement is not None:
+            return staged.statement
+    return _named_last(seen.executions, sets, Natural(right)) or chosen
 
 
 class _Sets:
@@ -66,6 +82,7 @@ class _Sets:
         case, found, own = seen.case, seen.found, version.replaced
         steps = version.bug.steps
         self.forward = set(steps) <= set(FORWARD)
+        self.places = len(steps) if self.forward else 1
         self.fitted = isinstance(version.choice.value, Factor)
         kinds = [forward_quantities] if self.forward else [forward_quantities, backward_quantities]
         right: list[Array] = []
@@ -195,11 +212,6 @@ def _equal(a: Array, b: Array) -> bool:
     return np.shape(a) == np.shape(b) and bool(np.allclose(a, b, rtol=1e-9, atol=0.0))
 
 
-def is_count(value: Array) -> bool:
-    """Tell whether this is one whole number that a formula does not hold by itself."""
-    return value.size == 1 and float(value.flat[0]).is_integer() and float(value.flat[0]) > 2
-
-
 def _is_simple(value: Array, case: Case) -> bool:
     number = float(value.flat[0])
     return (2 * number).is_integer() or number in (case.spec.eps, 1 / case.spec.m, 1 / 3, 1 / 4)
@@ -254,15 +266,39 @@ def _choose(executions: Sequence[Execution], sets: _Sets) -> Statement | None:
         elif wrong and e.statement not in innocent:
             culprits.setdefault(e.statement, e)
             tainted |= {key(a) for a in values if sets.is_wrong(a)}
-    if len(culprits) != 1:
+    # A bug of several steps of the forward may stand in a statement for each: the first begins it.
+    if not 0 < len(culprits) <= sets.places:
         return None
-    ((statement, execution),) = culprits.items()
+    statement, execution = next(iter(culprits.items()))
     unclear = {path: a for path, a in execution.reads.items() if not sets.is_plain(path, a)}
     if unclear:
         return _maker(executions, unclear, sets)
     if _is_renamed(executions, execution) or (not sets.surely and _is_handed_on(executions, sets)):
         return None
     return statement
+
+
+def _named_last(executions: Sequence[Execution], sets: _Sets, natural: Natural) -> Statement | None:
+    """Return the statement that makes what is wrong in one go, of nothing but what right code has; None of others.
+
+    Where that is a bracket that right code has, and is given another name, the rest is missing there.
+    """
+    makers = [e for e in executions if any(a in sets.returned for a in made_by(e))]
+    if not makers or any(e.statement != makers[0].statement for e in makers if e.call == makers[0].call):
+        return None
+    last = makers[0]
+    given = [a for a in (*last.reads.values(), *last.received) if a.size > 1]
+    if last.times > 1 or any(a not in natural for a in given):
+        return None
+    named = [
+        e
+        for e in executions
+        if e.call == last.call and e.statement.hands_on and not made_by(e) and last.statement.sets in e.reads
+    ]
+    if not named:
+        return last.statement
+    value = last.makes[last.statement.sets]
+    return named[0].statement if value in natural and not natural.is_single(value) else None
 
 
 def _maker(executions: Sequence[Execution], unclear: Mapping[str, Array], sets: _Sets) -> Statement | None:
@@ -276,11 +312,6 @@ def _maker(executions: Sequence[Execution], unclear: Mapping[str, Array], sets: 
     if len(makers) != 1 or not all(sets.is_plain(p, a) for p, a in makers[0].reads.items()):
         return None
     return makers[0].statement
-
-
-def made_by(execution: Execution) -> list[Array]:
-    """Return the arrays that a statement set, and did not read."""
-    return [a for a in execution.makes.values() if not _is_read(a, execution)]
 
 
 def _is_renamed(executions: Sequence[Execution], culprit: Execution) -> bool:
@@ -305,7 +336,3 @@ def _is_handed_on(executions: Sequence[Execution], sets: _Sets) -> bool:
             if not made_by(e):
                 return True
     return False
-
-
-def _is_read(value: Array, execution: Execution) -> bool:
-    return any(value.size == a.size and np.array_equal(np.ravel(value), np.ravel(a)) for a in execution.reads.values())

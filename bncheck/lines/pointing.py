@@ -69,8 +69,9 @@ def _statement(
     if id(case) not in watched:
         exact = build(dataclasses.replace(case.spec, dtype="float64"))
         trace = Trace()
-        found = trace.run(partial(observed, target, exact))
-        watched[id(case)] = Seen(exact, found, [] if trace.given_up else last_of_loops(trace.executions))
+        run = partial(observed, target, exact)
+        found = trace.run(run)
+        watched[id(case)] = Seen(exact, found, [] if trace.given_up else last_of_loops(trace.executions), run)
     seen = watched[id(case)]
     if not seen.executions:
         return None

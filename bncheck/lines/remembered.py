@@ -16,11 +16,11 @@ from bncheck.adapters.words import Role, argument_role
 from bncheck.bugs.memory import STATISTICS, Remembering
 from bncheck.bugs.steps import Array, Steps
 from bncheck.experiments.memory import Moment, relived
-from bncheck.lines.choice import is_blank, key, made_by, wide
+from bncheck.lines.choice import is_blank, key, wide
 from bncheck.lines.pointing import shown
 from bncheck.lines.quantities import Values, backward_quantities, forward_quantities, values_of
 from bncheck.lines.statements import Statement
-from bncheck.lines.trace import Execution, Trace, last_of_loops
+from bncheck.lines.trace import Execution, Trace, last_of_loops, made_by
 from bncheck.model import SourceLine
 from bncheck.session import Target
 

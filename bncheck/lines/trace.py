@@ -35,6 +35,8 @@ class Execution:
         The arrays that it read and those that it set, by path ("x", "self.gamma", "return[0]"), in float64.
     received : tuple
         What functions that it called returned.
+    times : int
+        How often it ran in that call.
 
     """
 
@@ -43,6 +45,7 @@ class Execution:
     reads: dict[str, Array]
     makes: dict[str, Array]
     received: tuple[Array, ...] = ()
+    times: int = 1
 
 
 @dataclass
@@ -145,9 +148,18 @@ def last_of_loops(executions: list[Execution]) -> list[Execution]:
     for last, times in sorted((all_[-1], len(all_)) for all_ in places.values()):
         e = executions[last]
         if times > 1:
-            e = replace(e, reads={path: a for path, a in e.reads.items() if path not in e.makes})
+            e = replace(e, reads={path: a for path, a in e.reads.items() if path not in e.makes}, times=times)
         found.append(e)
     return found
+
+
+def made_by(execution: Execution) -> list[Array]:
+    """Return the arrays that a statement set, and did not read."""
+    return [a for a in execution.makes.values() if not _is_read(a, execution)]
+
+
+def _is_read(value: Array, execution: Execution) -> bool:
+    return any(value.size == a.size and np.array_equal(np.ravel(value), np.ravel(a)) for a in execution.reads.values())
 
 
 def same(a: Array, b: Array) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bncheck.adapters.running import profile_missed
 from bncheck.case import Case
 from bncheck.checks.evaluation import statistics_used
 from bncheck.checks.running import fraction_kept
@@ -18,6 +20,7 @@ from bncheck.report import ArrayData, Comparison
 
 Shown = tuple[dict[str, ArrayData], tuple[Comparison, ...]]
 
+_NAMES = ("running_mean", "running_var")
 # What of an evidence is compared: the readings before and after what leaves the statistics alone.
 _LEFT_ALONE = {
     "BN304": ("running", (("eval", "after"), ("after", "backward")), "as they were"),
@@ -32,35 +35,79 @@ def shown(code: str, case: Case, seen: Mapping[str, Evidence]) -> Shown | None:
     evidence = seen.get("running")
     if evidence is None or "batch_mean" not in evidence.arrays:
         return None
-    if code == "BN301":
-        return _update(case, evidence)
+    start = evidence.facts["conventions"].running_start
+    if np.isnan(evidence.arrays["var"][0]).any() and ", " in start:  # a layer that is made at its first forward
+        evidence = _started(evidence, start)
+    if code in ("BN301", "BN303"):
+        return _update(case, evidence) if code == "BN301" else _as_in_profile(case, evidence)
     return _answer(case, evidence) if code == "BN302" else None
+
+
+def _as_in_profile(case: Case, evidence: Evidence) -> Shown | None:
+    """Return the first update that departs from the profile that is to be held, or from where it starts."""
+    conventions: Conventions = evidence.facts["conventions"]
+    missed = profile_missed(conventions.misfit)
+    if missed is None:
+        return None
+    name, (sense, var, start) = missed
+    fraction = conventions.momentum
+    if fraction is not None and {sense, conventions.momentum_sense} == {"kept", "new"}:
+        fraction = 1 - fraction
+    meant = replace(conventions, momentum_sense=sense, momentum=fraction, running_var=var)
+    if start not in ("", conventions.running_start):
+        evidence = _started(evidence, start)
+    rule = _Rule(lambda step: fraction_kept(case, meant, step), _factors(meant)[0])
+    return _first_departure(case, evidence, rule, f"as in {name}")
+
+
+def _started(evidence: Evidence, start: str) -> Evidence:
+    """Return the evidence with statistics that start from two numbers, "0, 1"."""
+    arrays = {key: evidence.arrays[key].copy() for key in ("mean", "var")}
+    for array, first in zip(arrays.values(), start.split(", "), strict=True):
+        array[0] = float(first)
+    return replace(evidence, arrays={**evidence.arrays, **arrays})
+
+
+class _Rule(NamedTuple):
+    """The fraction that stays, by step, and what the biased variance of m values is multiplied by."""
+
+    kept: Callable[[int], float]
+    factor: Callable[[int], float]
+
+    def wanted(self, evidence: Evidence, step: int) -> list[Any]:
+        """Return mean and variance after a step, from those that were read before it."""
+        k, m = self.kept(step), evidence.facts["m"][step]
+        mean, var = (evidence.arrays[f"batch_{name}"][step] for name in ("mean", "var"))
+        taken = mean, var * (self.factor(m) if m > 1 else 1.0)
+        return [k * evidence.arrays[n][step] + (1 - k) * new for n, new in zip(("mean", "var"), taken, strict=True)]
 
 
 def _update(case: Case, evidence: Evidence) -> Shown | None:
     """Return the first update that departs from the rule that is nearest to all of them."""
-    found, batch = ([evidence.arrays[f"{which}{name}"] for name in ("mean", "var")] for which in ("", "batch_"))
-    conventions, sizes = evidence.facts["conventions"], evidence.facts["m"]
-    fractions, factors = _fractions(case, conventions), _factors(conventions)
+    conventions = evidence.facts["conventions"]
 
-    def wanted(step: int, kept: Any, factor: Any) -> list[Any]:
-        k, m = kept(step), sizes[step]
-        taken = (batch[0][step], batch[1][step] * (factor(m) if m > 1 else 1.0))
-        return [k * old[step] + (1 - k) * new for old, new in zip(found, taken, strict=True)]
-
-    def missed(kept: Any, factor: Any) -> float:
+    def missed(rule: _Rule) -> float:
         errors = [
             float(np.abs(want - held[step + 1]).max() > 1e-6 * (1 + np.abs(held[step + 1]).max()))
-            for step in range(len(sizes))
-            for want, held in zip(wanted(step, kept, factor), found, strict=True)
+            for step in range(len(evidence.facts["m"]))
+            for want, held in zip(rule.wanted(evidence, step), _held(evidence), strict=True)
         ]
         return sum(errors)
 
-    rule = min(product(fractions, factors), key=lambda rule: missed(*rule))
+    rules = [_Rule(*parts) for parts in product(_fractions(case, conventions), _factors(conventions))]
+    return _first_departure(case, evidence, min(rules, key=missed), "the update rule")
+
+
+def _held(evidence: Evidence) -> list[Any]:
+    return [evidence.arrays[name] for name in ("mean", "var")]
+
+
+def _first_departure(case: Case, evidence: Evidence, rule: _Rule, oracle: str) -> Shown | None:
+    found, conventions = _held(evidence), evidence.facts["conventions"]
     for step, x in enumerate(batches_of(case)):
         u = UNIT_ROUNDOFF[case.spec.dtype]
         pairs = []
-        for name, want, held in zip(("running_mean", "running_var"), wanted(step, *rule), found, strict=True):
+        for name, want, held in zip(_NAMES, rule.wanted(evidence, step), found, strict=True):
             allowed = 1e3 * u * (np.abs(want) + np.abs(held[step]) + 1)
             pairs.append((name, want, held[step + 1], allowed))
         if all(np.isfinite(want).all() and (np.abs(want - got) <= allowed).all() for _, want, got, allowed in pairs):
@@ -68,11 +115,12 @@ def _update(case: Case, evidence: Evidence) -> Shown | None:
         if not all(np.isfinite(want).all() for _, want, _, _ in pairs):
             continue
         inputs = {f"x of batch {step + 1}": _data(x)}
-        if conventions.momentum_sense in ("kept", "new"):
-            inputs["momentum"] = _data([case.spec.momentum])
-        inputs |= {f"{name} before": _data(held[step]) for (name, *_), held in zip(pairs, found, strict=True)}
+        if conventions.momentum_sense in ("kept", "new") and conventions.momentum is None:
+            # Cases choose their own: the default in the code is another number.
+            inputs["momentum given by bncheck"] = _data([case.spec.momentum])
+        inputs |= {f"{name} before": _data(held[step]) for name, held in zip(_NAMES, found, strict=True)}
         worst = sorted(pairs, key=lambda pair: bool((np.abs(pair[1] - pair[2]) <= pair[3]).all()))
-        return inputs, tuple(_compared(*pair, "the update rule") for pair in worst)
+        return inputs, tuple(_compared(*pair, oracle) for pair in worst)
     return None
 
 

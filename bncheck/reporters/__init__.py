@@ -26,6 +26,8 @@ class Style:
         Whether only ASCII can be shown.
     verbose : bool
         Whether to show what passed, and every number.
+    only : str
+        The code of the one check to show of each target, "" for all of them.
 
     """
 
@@ -33,6 +35,7 @@ class Style:
     color: bool = False
     ascii: bool = False
     verbose: bool = False
+    only: str = ""
 
 
 Reporter = Callable[[Report, Style], str]

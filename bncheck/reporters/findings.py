@@ -95,4 +95,5 @@ def _finding_message(finding: Finding, known: str, sentence: str, style: Style) 
     if when:
         yield indented(Text(f"→ {'; '.join(when)}", style="bold" if finding.condition else ""), 4)
     if finding.trend is not None and finding.condition and not known:
-        yield indented(sparkline(finding.trend, style.ascii), 4)
+        drawn = sparkline(finding.trend, style.ascii)
+        yield from [indented(drawn, 4)] if drawn is not None else []

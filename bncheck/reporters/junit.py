@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from bncheck.model import Outcome
 from bncheck.report import Finding, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
-from bncheck.reporters.parts import is_expected, named, narrowed, replaying, told, undecided
+from bncheck.reporters.parts import is_expected, named, replaying, told, undecided
 from bncheck.reporters.wording import clean, verdict_in_words
 
 # XML 1.0 has no way to write any other character (https://www.w3.org/TR/xml/#charsets).
@@ -80,8 +80,8 @@ def _is_strict(target: TargetReport) -> bool:
 
 def _alone(report: Report, target: TargetReport, finding: Finding) -> str:
     """Return the report of one finding in plain text."""
-    alone = replace(report, targets=(narrowed(target, finding),))
-    return REPORTERS.get("plain")(alone, Style(width=_WIDTH))
+    alone = replace(report, targets=(target,))
+    return REPORTERS.get("plain")(alone, Style(width=_WIDTH, only=finding.code))
 
 
 def _without_verdict(target: TargetReport) -> Element:

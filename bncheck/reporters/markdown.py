@@ -10,7 +10,7 @@ from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.markup import cell, code, fenced, prose, words
 from bncheck.reporters.matrices import inline, ratio
 from bncheck.reporters.parts import ended, is_expected, meaning, of_journal, roots
-from bncheck.reporters.short import in_one_line
+from bncheck.reporters.short import in_one_line, nameless
 from bncheck.reporters.wording import (
     ORACLES,
     case_in_words,
@@ -50,7 +50,7 @@ def _table(report: Report) -> str:
 
 def _target(target: TargetReport, report: Report, style: Style) -> Iterator[str]:
     yield f"### {verdict_in_words(target)} {code(target.name)}"
-    yield words(target.error)
+    yield words(nameless(target))
     if target.oracles is not None and target.verdict is not Verdict.PASS:
         yield words(target.oracles.conclusion)
     yield words(ended(target))

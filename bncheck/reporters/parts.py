@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bncheck.model import Outcome
@@ -83,14 +83,48 @@ def is_expected(finding: Finding) -> bool:
     return bool(finding.expected) and finding.outcome is Outcome.WARN
 
 
+def has_ended(finding: Finding) -> bool:
+    """Tell whether a failure is that an expected one stays away: no case fails."""
+    return finding.outcome is Outcome.FAIL and bool(finding.counts) and not finding.counts.get(Outcome.FAIL)
+
+
+def answer(findings: Sequence[Finding], tensor: str, oracle: str) -> str:
+    """Return what the cases say of a tensor beside an oracle: "yes", "no", "unknown", or "none" where none compared it.
+
+    A tensor of a wrong shape cannot be compared, and the check ``<tensor>-matches-<oracle>`` passes on the other cases.
+    """
+    fails = {f.code for f in findings if f.tensor == tensor and _has_failing_cases(f)}
+    finding = next((f for f in findings if f.name == f"{tensor}-matches-{oracle}"), None)
+    if SHAPES in fails or (finding is not None and _has_failing_cases(finding)):
+        return "no"
+    if finding is None:
+        return "none"
+    if finding.outcome in (Outcome.PASS, Outcome.WARN) or has_ended(finding):
+        return "yes"
+    if FINITE in fails:
+        return "no"
+    return "unknown" if finding.outcome is Outcome.INCONCLUSIVE else "none"
+
+
+# The checks that leave nothing to compare where they fail.
+SHAPES, FINITE = "BN501", "BN503"
+
+
+def _has_failing_cases(finding: Finding) -> bool:
+    return is_expected(finding) or (finding.outcome is Outcome.FAIL and not has_ended(finding))
+
+
 def replaying(target: TargetReport, finding: Finding) -> str:
     """Return the command that replays a finding's case; the target's own is for its first exhibit."""
     first = target.exhibits[0].case if target.exhibits else ""
     return target.replay.replace(first, finding.case) if first and finding.case else target.replay
 
 
-def narrowed(target: TargetReport, finding: Finding) -> TargetReport:
-    """Return the report of one finding alone, with its diagnoses and its case."""
+def narrowed(target: TargetReport, code: str) -> TargetReport:
+    """Return the report of one check's finding alone, with its diagnoses and its case; as it is without that check."""
+    finding = next((finding for finding in target.findings if finding.code == code), None)
+    if finding is None:
+        return target
     return replace(
         target,
         findings=(finding,),

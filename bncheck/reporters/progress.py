@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 Show = Callable[[Progress], None]
 # Below these columns there is no room for a bar beside numbers and a name, or for anything beside the numbers.
 _ROOMY, _NARROW = 76, 50
+# Seconds before a notebook gets a bar: whatever is over sooner should leave nothing but its report in the cell.
+PATIENCE = 2.0
 
 
 @contextmanager
@@ -59,28 +62,35 @@ def on_terminal(quiet: bool) -> Iterator[Show | None]:
 
 @contextmanager
 def in_notebook() -> Iterator[Show | None]:
-    """Yield what shows a bar below the running cell; None outside of notebooks."""
+    """Yield what shows a bar below the running cell once it takes long; None outside of notebooks."""
     shell = _shell()
     if shell is None:
         yield None
         return
     page: Any = importlib.import_module("IPython.display")
-    handle = page.display(page.HTML(""), display_id=True)
-    shown = -1
+    handle: Any = None
+    shown, begun = -1, time.monotonic()
 
     def show(progress: Progress) -> None:
-        nonlocal shown
+        nonlocal handle, shown
         percent = 100 * progress.done // progress.total
-        if percent != shown:  # a message for each case would be slower than the cases
-            shown = percent
-            bar = f'<progress value="{progress.done}" max="{progress.total}"></progress>'
-            said = ", ".join(filter(None, (_failing(progress), clean(progress.target))))
-            handle.update(page.HTML(f"{bar} {progress.done}/{progress.total} {escape(said)}"))
+        # A message for each case would be slower than the cases.
+        if percent == shown or time.monotonic() - begun < PATIENCE:
+            return
+        shown = percent
+        bar = f'<progress value="{progress.done}" max="{progress.total}"></progress>'
+        said = ", ".join(filter(None, (_failing(progress), clean(progress.target))))
+        picture = page.HTML(f"{bar} {progress.done}/{progress.total} {escape(said)}")
+        if handle is None:
+            handle = page.display(picture, display_id=True)
+        else:
+            handle.update(picture)
 
     try:
         yield show
     finally:
-        handle.update(page.HTML(""))
+        if handle is not None:  # an output of a cell cannot be taken back, only emptied
+            handle.update({"text/plain": ""}, raw=True)
 
 
 def _shell() -> Any:

@@ -18,16 +18,23 @@ def short(report: Report, style: Style) -> str:
     return to_ascii(text) if style.ascii else text
 
 
+def nameless(target: TargetReport) -> str:
+    """Return why a target has no verdict, to be told behind its name: without that name, with which it may begin."""
+    name, sep, reason = target.error.partition(": ")
+    is_in_it = f"{name}::".startswith(f"{target.name}::")
+    return reason if sep and (is_in_it or target.name.endswith(f"/{name}")) else target.error
+
+
 def in_one_line(target: TargetReport) -> str:
     """Return what a target's verdict rests on, as one phrase."""
     if target.error:
-        return target.error
+        return nameless(target)
     wanted = Outcome.INCONCLUSIVE if target.verdict is Verdict.INCONCLUSIVE else Outcome.FAIL
     roots = [f for f in target.findings if f.outcome is wanted and f.follows_from is None]
     roots = roots or [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]
     if roots and target.verdict is not Verdict.PASS:
         failing = ", ".join(f"{f.code} {f.name}" for f in roots)
-        bugs = ", ".join(f"{d.code} {d.name}" for d in target.diagnoses if d.is_named)
+        bugs = ", ".join(f"{d.code} {d.name}" for d in target.unexpected if d.is_named)
         return f"{bugs} ({failing})" if bugs else failing
     alone = ", forward only" if target.conventions is not None and target.conventions.forward_only else ""
     passed = sum(f.outcome is Outcome.PASS for f in target.findings)

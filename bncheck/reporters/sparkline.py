@@ -17,15 +17,18 @@ PASSES, LEVELS = WITHIN, HEIGHTS
 MOST_CELLS = 24
 
 
-def sparkline(trend: Trend, ascii_only: bool = False) -> Text:
+def sparkline(trend: Trend, ascii_only: bool = False) -> Text | None:
     """Return "error by N  ...▅▇█  from 1 to 4096": a cell for each value, or for neighbours where they are many.
 
-    Each cell has the worst case of its values. Heights are orders of magnitude of the error over what is allowed.
+    Each cell has the worst case of its values. Heights are orders of magnitude of the error over what is allowed. Where
+    fewer than two cells have an error there is nothing to compare that the condition does not tell: None.
     """
     points = zip(trend.values, trend.ratios, trend.failed, strict=True)
     by_value = [(value, [(r, f) for _, r, f in group]) for value, group in groupby(points, key=lambda point: point[0])]
     size = -(-len(by_value) // MOST_CELLS) if by_value else 1
     cells = [_worst([case for _, cases in by_value[i : i + size] for case in cases]) for i in _starts(by_value, size)]
+    if sum(ratio is not None for ratio in cells) < 2:
+        return None
     highest = max((math.log10(ratio) for ratio in cells if ratio is not None and 1 < ratio < math.inf), default=1.0)
     line = Text.assemble((f"error by {clean(trend.parameter, ascii_only)}  ", "dim"))
     for ratio in cells:

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.model import TENSORS, Outcome
-from bncheck.report import Diagnosis, Finding, Report, TargetReport, Verdict
+from bncheck.report import Diagnosis, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
 from bncheck.reporters.findings import show_findings
-from bncheck.reporters.parts import ended, meaning, of_journal, tally
-from bncheck.reporters.short import in_one_line
+from bncheck.reporters.parts import answer, ended, meaning, narrowed, of_journal, tally
+from bncheck.reporters.short import in_one_line, nameless
 from bncheck.reporters.wording import (
     DASH,
     ORACLES,
@@ -85,10 +85,11 @@ def _is_plain_pass(target: TargetReport) -> bool:
 # ----------------------------------------------------------------------------------------------------------- one target
 
 
-def _target(target: TargetReport, report: Report, style: Style) -> Iterator[RenderableType]:
+def _target(whole: TargetReport, report: Report, style: Style) -> Iterator[RenderableType]:
+    target = narrowed(whole, style.only) if style.only else whole
     yield _verdict_line(target, style)
     if target.error:
-        yield indented(Text(clean(target.error, style.ascii, keep_lines=True)))
+        yield indented(Text(clean(nameless(target), style.ascii, keep_lines=True)))
     if target.verdict is Verdict.PASS:
         yield indented(_what_was_verified(target, report, style))
     if target.stopped:
@@ -110,7 +111,7 @@ def _target(target: TargetReport, report: Report, style: Style) -> Iterator[Rend
     if target.discovery and (style.verbose or (target.verdict is Verdict.ERROR and not target.stub)):
         yield from _discovery(target, style)
     if target.oracles is not None and target.verdict is not Verdict.PASS:
-        yield from _oracles(target, style)
+        yield from _oracles(whole, style)
     if target.findings:
         yield from show_findings(target, style)
     if target.verdict is Verdict.INCONCLUSIVE:  # behind the checks that were hidden by rounding
@@ -212,7 +213,7 @@ def _oracles(target: TargetReport, style: Style) -> Iterator[RenderableType]:
     )
     backward = {"reference": oracles.backward_is_reference, "numeric": oracles.backward_is_own_derivative}
     for label, oracle, forward in rows[:1] if oracles.backward_is_reference == "none" else rows:
-        cells = [_tensor_cell(target.findings, tensor, oracle) for tensor in TENSORS]
+        cells = [_tensor_cell(answer(target.findings, tensor, oracle)) for tensor in TENSORS]
         grid.add_row(Text(label), _answer(forward), _answer(backward[oracle]), *cells)
     yield Text()
     yield indented(grid)
@@ -224,14 +225,9 @@ def _answer(answer: str | None) -> Text:
     return Text(DASH if answer in (None, "none") else "?" if answer == "unknown" else clean(answer), style=color)
 
 
-def _tensor_cell(findings: Sequence[Finding], tensor: str, oracle: str) -> Text:
-    """Return what the check ``<tensor>-matches-<oracle>`` says, as a word."""
-    outcome = next((f.outcome for f in findings if f.name == f"{tensor}-matches-{oracle}"), None)
-    if outcome is Outcome.FAIL:
-        return Text("WRONG", style="bold red")
-    if outcome in (Outcome.PASS, Outcome.WARN):
-        return Text("ok", style="green")
-    return Text("?" if outcome is Outcome.INCONCLUSIVE else DASH, style="dim")
+def _tensor_cell(said: str) -> Text:
+    words = {"no": ("WRONG", "bold red"), "yes": ("ok", "green"), "unknown": ("?", "dim")}
+    return Text(*words.get(said, (DASH, "dim")))
 
 
 # ----------------------------------------------------------------------------------------------------------- diagnoses

@@ -164,6 +164,8 @@ def share_in_words(share: float) -> str:
 def explained_in_words(diagnosis: Diagnosis, beside: Sequence[str]) -> str:
     """Return how much of a tensor a diagnosis gives, and what that is worth."""
     tensor = clean(diagnosis.tensor)
+    if not diagnosis.is_named and diagnosis.explained == 0:
+        return f"How {tensor} is made is not known."
     if not diagnosis.is_named:
         return f"What is known of it gives {share_in_words(diagnosis.explained)} of {tensor}."
     who = f"Together with {' and '.join(beside)} it" if beside else "It"

@@ -192,7 +192,8 @@ def test_files_of_a_process_that_was_killed_are_removed_by_the_next(tmp_path, mo
     ("command", "says"),
     [
         ("./no_such_program_here", "it cannot be started: No such file or directory"),
-        (str(FIXTURES / "bn.c"), "it cannot be started: Permission denied"),
+        (str(FIXTURES / "bn.c"), "it cannot be started: Permission denied; it is source code: compile it first"),
+        (str(FIXTURES), "it cannot be started: Permission denied; it is a folder"),
         ("'unclosed", "this is no command line"),
         ("''", "it cannot be started"),
         (f"{sys.executable} -c pass", "no answer to hello: the program exited with code 0; it wrote nothing"),
@@ -275,6 +276,30 @@ def test_a_folder_for_files_with_a_blank_in_its_name_is_refused(monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/my files")
     with pytest.raises(TargetError, match="has a blank in its name, '/my files': set TMPDIR"):
         exec_program.candidate("./bn", Declared())
+
+
+@pytest.mark.parametrize(
+    ("command", "mode", "says"),
+    [
+        ("bn", 0o755, "a program of this folder is called with its path: ./bn"),
+        ("bn.c", 0o644, "it is source code: compile it first"),
+        ("./bn.jl", 0o644, "give julia bn.jl"),
+        ("./bn", 0o644, "it is no program, or not executable: bn"),
+    ],
+)
+def test_what_cannot_be_started_says_what_to_do(tmp_path, monkeypatch, command, mode, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / Path(command).name).touch()
+    (tmp_path / Path(command).name).chmod(mode)
+    with pytest.raises(TargetError, match=f"it cannot be started: .*; {re.escape(says)}$"):
+        resolve.cards(TargetSpec(command, program=True))
+
+
+@pytest.mark.parametrize("fault", ["chatter", "crashes"])
+def test_a_program_that_breaks_however_it_is_called_is_told_alone(fault):
+    with pytest.raises(TargetError, match="no forward worked: ") as caught:
+        resolve.cards(TargetSpec(faulty(fault), program=True))
+    assert caught.value.trace == ()  # neither layouts that were tried, nor that an adapter tells more
 
 
 # -------------------------------------------------------------------------------------------------- after some forward

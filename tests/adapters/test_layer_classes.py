@@ -215,10 +215,10 @@ def test_each_session_has_a_layer_of_its_own(write, only):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"results": "pass"}, "BatchNorm.backward returns None"),
+        ({"results": "return None"}, "BatchNorm.backward returns None"),
         ({"results": "raise NotImplementedError"}, "BatchNorm.backward raises NotImplementedError"),
         ({"output": "raise NotImplementedError('todo')"}, "BatchNorm.forward raises NotImplementedError"),
-        ({"output": "pass"}, "BatchNorm.forward returns None"),
+        ({"output": "return None"}, "BatchNorm.forward returns None"),
     ],
 )
 def test_stubs(write, changes, text):

@@ -386,3 +386,12 @@ def test_a_backend_of_keras_that_is_chosen_stays(put, monkeypatch):
     monkeypatch.setitem(sys.modules, "bncheck.adapters.keras_code", module)
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     loaded(put("bn.py", "def needs():\n    import keras\n"))
+
+
+@pytest.mark.parametrize(("there", "said"), [(8, "n6.ipynb, n7.ipynb."), (10, "n6.ipynb, n7.ipynb and 2 more.")])
+def test_of_many_files_beside_one_that_is_not_there_the_first_are_named(tmp_path, there, said):
+    for number in range(there):
+        (tmp_path / f"n{number}.ipynb").write_text("")
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(TargetSpec(f"{tmp_path / 'absent.ipynb'}"))
+    assert str(caught.value).endswith(said)

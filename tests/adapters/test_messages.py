@@ -10,7 +10,7 @@ from bncheck.adapters import resolve
 from bncheck.adapters.plans import UnfilledError
 from bncheck.adapters.trials import Log
 from bncheck.errors import TargetError
-from bncheck.model import TargetSpec
+from bncheck.model import Declared, TargetSpec
 
 RIGHT = """
 def bn_forward(x, gamma, beta, eps=1e-5):
@@ -53,6 +53,29 @@ def test_a_folder(tmp_path):
 def test_not_a_python_file(tmp_path):
     (tmp_path / "notes.txt").write_text("{}")
     says(message(TargetSpec(str(tmp_path / "notes.txt"))), "is not a Python file", "package.module:name")
+
+
+@pytest.mark.parametrize(
+    ("name", "executable", "said"),
+    [
+        ("bn", True, "bn is not a Python file. A program is verified with --exec: bncheck verify --exec {folder}bn"),
+        (
+            "bn.c",
+            False,
+            "bn.c is not a Python file. Compile it first, and verify the program: bncheck verify --exec {folder}bn",
+        ),
+        ("bn.jl", False, "bncheck verify --exec 'julia {folder}bn.jl'"),
+        ("bn", False, "A target is file.py, file.py::name, notebook.ipynb, or package.module:name."),
+    ],
+)
+@pytest.mark.parametrize("here", [True, False])
+def test_a_program_or_its_source(tmp_path, monkeypatch, name, executable, said, here):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("")
+    (tmp_path / name).chmod(0o755 if executable else 0o644)
+    text = message(TargetSpec(f"./{name}" if here else str(tmp_path / name)))
+    folder = f"{tmp_path}/" if not here else "" if name == "bn.jl" else "./"
+    assert text.endswith(said.format(folder=folder))
 
 
 def test_neither_file_nor_module():
@@ -237,10 +260,10 @@ def test_a_function_of_another_name_is_told_to_be_named(write):
 
 
 def test_a_forward_that_raises_is_shown_as_a_forward(write):
-    source = "def batch_norm(x, gamma, beta, momentum):\n    return Function()(x, gamma, beta)\n"
-    with pytest.raises(TargetError, match=r"batch_norm raised in every way .*NameError: name 'Function'") as caught:
+    source = "def batch_norm(x, gamma, beta, momentum):\n    return momentum['rate'] * x\n"
+    with pytest.raises(TargetError, match=r"batch_norm raised in every way .*TypeError: 'float' object") as caught:
         resolve.cards(write(source))
-    assert "--layout" not in str(caught.value)  # a name that is not defined is not for want of one
+    assert "--layout" not in str(caught.value)  # what is the same in all of them is not for want of one
     says("\n".join(caught.value.trace), "1. batch_norm(x, gamma, beta, momentum); no backward")
 
 
@@ -277,3 +300,48 @@ def test_a_signature_that_is_refused_tells_what_each_argument_was_taken_for(writ
         resolve.cards(write(source))
     trace = "\n".join(caught.value.trace)
     says(trace, "x: reads as x; is required", "eps: reads as eps; may be left out", "dropped")
+
+
+@pytest.mark.parametrize("wrong", ["x = Function(x)", "x = np.prodigal(x)", "raise SystemExit"])
+def test_what_no_call_mends_is_told_alone(write, wrong):
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(write(RIGHT.replace("eps=1e-5):", f"eps=1e-5):\n    {wrong}")))
+    says(str(caught.value), "raised in every way it was tried", "(my_bn.py:4)")
+    assert "--layout" not in str(caught.value)
+    assert caught.value.trace == ()  # neither what was tried, nor that an adapter tells more
+
+
+def test_what_is_the_same_in_every_layout_is_told_once(write):
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(write(RIGHT.replace("eps=1e-5):", "eps=1e-5):\n    x = {}['phase']")))
+    assert "--layout" not in str(caught.value)
+    _, _, reading, tried, _ = caught.value.trace
+    assert tried == "  in every layout: forward raised KeyError: 'phase'"
+    says(reading, "1. bn_forward(x, gamma, beta, eps)")
+
+
+def test_one_layout_that_was_declared_is_not_every_layout(write):
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(write(RIGHT.replace("eps=1e-5):", "eps=1e-5):\n    x = {}['phase']"), layout="NC"))
+    says("\n".join(caught.value.trace), "  NC with gamma (C,)")
+
+
+@pytest.mark.parametrize(
+    ("layout", "ends"),
+    [
+        ("NCHW", "in the layout NCHW, gamma and beta of shape (C,), (1, C), (C, 1) and with more ones."),
+        ("NHCW", "and with more ones. Did you mean NHWC or NCHW?"),
+        (None, "Is the layout another one? Then give it (--layout)."),
+    ],
+)
+def test_a_layout_is_advised_where_none_was_given_and_set_right_where_it_is_a_slip(tmp_path, layout, ends):
+    path = tmp_path / "my_bn.py"
+    path.write_text("import numpy as np\n" + RIGHT.replace("    std", "    np.ones(7) + x[0]; std", 1))
+    assert message(TargetSpec(str(path), declared=Declared(layout=layout))).endswith(ends)
+
+
+def test_the_one_parameter_shape_that_was_tried_is_told(tmp_path):
+    path = tmp_path / "my_bn.py"
+    path.write_text("import numpy as np\n" + RIGHT.replace("    std", "    np.ones(7) + x[0]; std", 1))
+    declared = Declared(layout="NCHW", parameter_shape="(1, C, 1, 1)")
+    assert message(TargetSpec(str(path), declared=declared)).endswith("gamma and beta of shape (1, C, 1, 1).")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bncheck.adapters import resolve
 from bncheck.errors import StubError, TargetError
-from bncheck.model import TargetSpec
+from bncheck.model import Declared, TargetSpec
 from bncheck.session import Setup
 
 PAIR = """
@@ -289,7 +290,9 @@ def test_live_dict_of_options(only):
 
 @pytest.mark.parametrize("live", [(bn_forward,), (Layer(3),), (1, 2), (bn_forward, bn_backward, Layer), (dict,)])
 def test_live_objects_of_no_use(live):
-    with pytest.raises(TargetError, match=r"give two callables, forward and backward; or|needs the backward function"):
+    with pytest.raises(
+        TargetError, match="give two callables, forward and backward; or|needs the backward function|layer of one size"
+    ):
         resolve.cards(TargetSpec("mine", live))
 
 
@@ -301,3 +304,16 @@ def test_sessions_of_a_live_pair_do_not_share_anything(only):
     two.forward(10 * x)
     np.testing.assert_allclose(two.backward(dy).dgamma, one.backward(dy).dgamma, rtol=1e-3)
     assert not np.allclose(two.backward(dy).dx, one.backward(dy).dx)
+
+
+def test_dbeta_before_dgamma_is_noted_unless_it_was_said(write):
+    source = pair().replace(
+        "return dx, (dout * xhat).sum(axis=0), dout.sum(axis=0)",
+        "dgamma, dbeta = (dout * xhat).sum(axis=0), dout.sum(axis=0); return dx, dbeta, dgamma",
+    )
+    spec = write(source)
+    (note,) = resolve.cards(spec)[0].conventions.notes
+    assert note.startswith("dbeta is returned before dgamma; --returns 'dx, dgamma, dbeta'")
+    said = replace(spec, declared=Declared(returns="dx, dbeta, dgamma"))
+    assert resolve.cards(said)[0].conventions.notes == ()
+    assert resolve.cards(write(pair()))[0].conventions.notes == ()

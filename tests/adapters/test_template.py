@@ -212,6 +212,20 @@ def test_a_skeleton_says_why_and_what_there_is(tmp_path, case):
         assert f"#   {function.name}(" in head
 
 
+def test_a_skeleton_says_why_in_one_short_line(tmp_path):
+    path = tmp_path / "my_bn.py"
+    source = PAIR.replace("def bn_forward(", "def bn_forward(axes, ", 1)
+    path.write_text(
+        "import numpy as np\n" + source.replace("\n    ", f"\n    x + np.ones((9, len(x), 9, {'7, ' * 40}))\n    ", 1)
+    )
+    text = template.adapter_source(TargetSpec(str(path)))
+    (line,) = (line for line in text.splitlines() if line.startswith("# This is "))
+    assert "bn_forward" in line
+    assert str(path) not in line
+    assert "Tried:" not in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
 def test_a_skeleton_is_an_adapter_that_is_not_written_yet(tmp_path, written):
     path = tmp_path / "my_bn.py"
     path.write_text(SKELETONS["nothing"][0])

@@ -151,7 +151,41 @@ def test_single_precision_is_named(tensor):
     for case in CASES:
         found = {name: truth(case).tensor(name) for name in TENSORS}
         seen.append(Observed(case, {**found, tensor: found[tensor].astype(np.float32).astype(float)}))
-    assert [(d.code, d.tensor) for d in diagnose(seen)] == [("BUG501", tensor)]
+    (named,) = diagnose(seen)
+    assert (named.code, named.tensor) == ("BUG501", tensor)
+    assert "--dtype float32" in named.explanation
+
+
+def test_a_smaller_dtype_inside_is_one_bug_of_all_that_errs():
+    """What is added and multiplied in float64 behind it has digits that the smaller dtype does not have."""
+    seen = []
+    for case in CASES:
+        s = Steps(case, {"centred": lambda s: s.right("centred").astype(np.float32).astype(float)})
+        seen.append(Observed(case, {"y": s.y, "dx": s.dx, "dgamma": s.dgamma.ravel(), "dbeta": s.dbeta.ravel()}))
+    (named,) = diagnose(seen)
+    assert (named.code, named.tensor) == ("BUG501", "y, dx, dgamma")
+    assert "--dtype float32" in named.explanation
+
+
+@pytest.mark.parametrize(("noise", "code"), [(0.0, "BUG501"), (1e-6, "BUG000")])
+def test_half_precision_is_named_where_the_values_are_of_it(noise, code):
+    seen = []
+    for case in CASES:
+        found = {name: truth(case).tensor(name) for name in TENSORS}
+        y = found["y"].astype(np.float16).astype(float) + noise
+        seen.append(Observed(case, {**found, "y": y}))
+    assert [d.code for d in diagnose(seen)] == [code]
+
+
+def test_more_than_rounding_in_a_smaller_dtype_is_none():
+    """One value that errs by more than a right evaluation in float32 may is enough."""
+    seen = []
+    for case in CASES:
+        found = {name: truth(case).tensor(name) for name in TENSORS}
+        y = found["y"].astype(np.float32).astype(float)
+        y.flat[0] += 1e-3
+        seen.append(Observed(case, {**found, "y": y}))
+    assert [d.code for d in diagnose(seen)] == ["BUG000"]
 
 
 @pytest.mark.parametrize("path", NAMED, ids=lambda p: p.stem)
@@ -256,3 +290,45 @@ def test_telling_cases_follow_a_fixed_eps():
         assert isinstance(spec, CaseSpec)
         assert (spec.eps, spec.dtype) == (1e-5, "float32")
         assert 0.05 < spec.eps / spec.sd**2 < 0.5
+
+
+STAGED_DMU = {"mean_path": lambda s: -s.mean(s.direct_path + s.variance_path)}
+
+
+@pytest.mark.parametrize("form", [{}, STAGED_DMU], ids=["closed", "staged"])
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_line_that_is_shown_gives_what_was_measured(form, power):
+    """A power of the deviation that is lost in dvar: the term is x - mu times something, and not x."""
+    wrong = {**form, "variance_path": lambda s: s.right("variance_path") * np.sqrt(s.var + s.eps) ** power}
+    seen = []
+    for case in CASES:
+        s = Steps(case, wrong)
+        seen.append(Observed(case, {"y": s.y, "dx": s.dx, "dgamma": s.dgamma.ravel(), "dbeta": s.dbeta.ravel()}))
+    (named,) = diagnose(seen)
+    for o in seen:
+        s = Steps(o.case)
+        known = {"gamma": s.gamma, "var": s.var, "eps": s.eps, "dy": s.dy, "xhat": s.xhat, "x": s.x, "mu": s.mu}
+        known |= {"mean": s.mean, "sqrt": np.sqrt, "std": np.sqrt(s.var + s.eps)}
+        term = eval(named.wrong, known)
+        assert np.allclose(s.direct_path + s.mean_path + term, o.found["dx"])
+
+
+# The choices of formulas that are written as they are computed.
+WRITTEN = [
+    (code, choice)
+    for code, bug in OF_FORMULAS.items()
+    if code in ("BUG203", "BUG204", "BUG217", "BUG218", "BUG219", "BUG301")
+    for choice in bug.choices([])
+    if not re.search(" over |everything|[a-z)] [a-z]|[0-9] [a-z]", choice.text.replace(" * ", "*").replace(" - ", "-"))
+]
+
+
+@pytest.mark.parametrize(("code", "choice"), WRITTEN, ids=[f"{code} {choice.text}" for code, choice in WRITTEN])
+def test_what_stands_in_the_place_of_the_right_term_is_what_is_computed(code, choice):
+    s = Steps(CASES[0])
+    known = {name: getattr(s, name) for name in ("gamma", "var", "eps", "dy", "xhat", "x", "mu", "y", "beta", "m")}
+    known |= {"mean": s.mean, "sum": s.sum, "sqrt": np.sqrt, "abs": np.abs, "dgamma": s.dgamma, "dbeta": s.dbeta}
+    known["dx"] = s.direct_path + s.variance_path
+    with np.errstate(invalid="ignore"):  # the root of var - eps
+        value = choice.value(s)
+        assert np.allclose(value, eval(choice.text, known) * np.ones_like(value), equal_nan=True)

@@ -350,3 +350,80 @@ def test_a_diagnosis_takes_little_time():
         diagnosed(deviation, "float64", ("BN301", "BN302"), {})
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 2.0  # some 0.3 s; the machine may be busy
+
+
+EVAL_MODE = """import numpy as np
+
+
+class BatchNorm:
+    def __init__(self, n, eps=1e-5, momentum=0.9):
+        self.gamma, self.beta, self.eps, self.momentum = np.ones(n), np.zeros(n), eps, momentum
+        self.running_mean, self.running_var = np.zeros(n), np.ones(n)
+
+    def forward(self, x, train=True):
+        mu, var = (x.mean(axis=0), x.var(axis=0)) if train else ({mean}, {var})
+        if train:
+            self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mu
+            {update}
+        self.s = np.sqrt(var + self.eps)
+        self.xhat = (x - mu) / self.s
+        return self.gamma * self.xhat + self.beta
+
+    def backward(self, d):
+        self.dgamma, self.dbeta = (d * self.xhat).sum(axis=0), d.sum(axis=0)
+        g = d * self.gamma
+        return (g - g.mean(axis=0) - self.xhat * (g * self.xhat).mean(axis=0)) / self.s
+"""
+PARTS = {
+    "mean": "self.running_mean",
+    "var": "self.running_var",
+    "update": "self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var",
+}
+# What eval mode has for mean and variance, the bug, and the formula as it is.
+TAKEN_FOR = {
+    "the mean for the variance": (
+        {"var": "self.running_mean"},
+        "BUG705",
+        "(x - running_mean) / sqrt(running_mean + eps)",
+    ),
+    "its size for the variance": (
+        {"var": "abs(self.running_mean)"},
+        "BUG705",
+        "(x - running_mean) / sqrt(|running_mean| + eps)",
+    ),
+    "the variance for the mean": (
+        {"mean": "self.running_var"},
+        "BUG706",
+        "(x - running_var) / sqrt(running_var + eps)",
+    ),
+    "either for the other": (
+        {"mean": "self.running_var", "var": "self.running_mean"},
+        "BUG704",
+        "(x - running_var) / sqrt(running_mean + eps)",
+    ),
+}
+
+
+def reported(tmp_path, changes):
+    path = tmp_path / "layer.py"
+    path.write_text(EVAL_MODE.format(**PARTS | changes))
+    return pipeline.run([TargetSpec(str(path))], Settings(cases=30), executor=InProcess()).targets[0]
+
+
+@pytest.mark.parametrize("case", TAKEN_FOR)
+def test_the_formula_of_eval_mode_is_the_one_that_was_measured_on_numbers(tmp_path, case):
+    changes, code, line = TAKEN_FOR[case]
+    target = reported(tmp_path, changes)
+    (found,) = target.diagnoses
+    assert (found.code, found.wrong) == (code, f"y = gamma * {line} + beta")
+    # A mean under a root is negative in half of all cases, which say less.
+    (compared,) = target.exhibits[0].comparisons
+    assert np.isfinite(compared.found.values).all()
+
+
+def test_the_momentum_of_a_case_is_told_from_the_default_of_the_code(tmp_path):
+    target = reported(tmp_path, {"update": "pass"})
+    assert [d.title for d in target.diagnoses] == ["running_var is never updated in training"]
+    inputs = target.exhibits[0].inputs
+    assert "momentum" not in inputs
+    assert inputs["momentum given by bncheck"].values == (0.1,)

@@ -14,6 +14,7 @@ from bncheck.session import Gradients
 EVAL = ["BN302", "BN304", "BN305", "BN306", "BN310"]
 SPACE = replace(SPEC, n=5, spatial=(2, 2))
 RIGHT = {"eval_backward": eval_gradients}
+ALIKE = "training mode has the same dx on this case: the mode cannot be told"
 
 
 def own(x):
@@ -203,6 +204,30 @@ def test_a_backward_of_training_mode_whatever_the_mode_is_skipped():
     judgement = judged("BN306", Keeping())
     assert judgement.outcome is Outcome.SKIP
     assert "training mode whatever the mode" in judgement.message
+
+
+def of_training_with_running_statistics(dy, x, mean, var, setup):
+    """Return what a backward of training mode makes of what the forward of eval mode has left in its cache."""
+    axes = (0, *range(2, x.ndim))
+    inv_std = 1 / np.sqrt(wide(var, x) + setup.eps)
+    xhat = (x - wide(mean, x)) * inv_std
+    spread = dy - dy.mean(axis=axes, keepdims=True) - xhat * (dy * xhat).mean(axis=axes, keepdims=True)
+    return Gradients(wide(setup.gamma, x) * inv_std * spread, (dy * xhat).sum(axis=axes), dy.sum(axis=axes))
+
+
+@pytest.mark.parametrize("backward", [of_training_with_running_statistics, eval_gradients], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("spec", [replace(SPEC, c=1, gamma="zero"), replace(SPEC, dy_scale=0.0)], ids=["gamma", "dy"])
+def test_a_case_on_which_either_mode_has_the_same_gradient_tells_nothing(backward, spec):
+    """0 times whatever the formula is: a pass of these cases alone would say that eval mode was verified."""
+    judgement = judged("BN306", Keeping(eval_backward=backward), spec)
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, ALIKE)
+
+
+def test_a_gradient_that_differs_from_that_of_training_is_decided_however_large_the_batch():
+    spec = replace(SPEC, n=20_000, c=2)
+    assert judged("BN306", Keeping(**RIGHT), spec).outcome is Outcome.PASS
+    of_training = Keeping(eval_backward=of_training_with_running_statistics)
+    assert "training mode whatever" in judged("BN306", of_training, spec).message
 
 
 @pytest.mark.parametrize("seed", range(20))

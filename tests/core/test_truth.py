@@ -12,21 +12,21 @@ from bncheck.model import TENSORS
 @pytest.mark.parametrize(
     ("changes", "nothing"),
     [
-        ({}, set()),
-        ({"c": 1, "gamma": "zero"}, {"y", "dx"}),
-        ({"constant": 3}, {"y", "dgamma"}),
-        ({"n": 1}, {"y", "dx", "dgamma"}),
-        ({"constant": 1}, set()),
-        ({"gamma": "zero"}, set()),
-        ({"dy_scale": 1e-6}, set()),
-        ({"dy_scale": 1e6, "constant": 3}, {"y", "dgamma"}),
+        ({}, ""),
+        ({"c": 1, "gamma": "zero"}, "y dx"),
+        ({"constant": 3}, "y dgamma"),
+        ({"n": 1}, "y dx dgamma"),
+        ({"constant": 1}, ""),
+        ({"gamma": "zero"}, ""),
+        ({"dy_scale": 1e-6}, ""),
+        ({"dy_scale": 1e6, "constant": 3}, "y dgamma"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_nothing_is_what_cancels_in_every_channel(changes, nothing, dtype):
     case = build(CaseSpec(**{"n": 6, "c": 3, "dtype": dtype} | changes))
-    assert {tensor for tensor in TENSORS if is_nothing(case, tensor)} == nothing
+    assert {tensor for tensor in TENSORS if is_nothing(case, tensor)} == set(nothing.split())
 
 
 def hand_made(x, dy, gamma=(1.0,), beta=(0.0,), dtype="float64"):

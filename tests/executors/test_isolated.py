@@ -72,7 +72,8 @@ def test_an_endless_loop_is_stopped_and_placed():
         (
             "def batchnorm_forward(x, gamma, beta, eps):\n  while True: pass",
             Verdict.FAIL,
-            "no sign of life for 9 seconds",
+            "9 seconds (a first call has 3 times --timeout 3) (early.py:2, in batchnorm_forward), in forward with x of "
+            "shape (4, 3); if it is only slow, give it more (--timeout); this was before the first case",
         ),
     ],
     ids=["import hangs", "import crashes", "first forward hangs"],
@@ -85,6 +86,33 @@ def test_an_end_before_the_first_case(tmp_path, monkeypatch, source, verdict, to
     (target,) = report.targets
     assert report.verdict is verdict
     assert told in target.error + "".join(f.message for f in target.findings)
+
+
+def test_a_hang_of_a_later_call_in_discovery_has_the_seconds_that_were_asked_for(tmp_path):
+    path = tmp_path / "early.py"
+    path.write_text(
+        "def batchnorm_forward(x, gamma, beta):\n  return x * gamma + beta, x\n"
+        "def batchnorm_backward(dout, cache):\n  while True: pass\n"
+    )
+    message = survival(verify(path, timeout=1.5)).message
+    assert message.startswith(
+        "no sign of life for 1.5 seconds (early.py:4, in batchnorm_backward), in backward with dy of shape (4, 3);"
+    )
+
+
+def test_many_slow_calls_in_discovery_are_no_hang(tmp_path):
+    path = wrapped(tmp_path, "import time", "time.sleep(0.15)")
+    report = verify(path, timeout=1.0, cases=1, select=("BN1",))
+    assert report.verdict is Verdict.PASS
+
+
+def test_a_hang_says_in_which_call_it_was(tmp_path):
+    path = wrapped(tmp_path, "", "while x.shape[0] > 7: pass")
+    report = verify(path, timeout=1.0, cases=4, select=("BN508",))
+    found = survival(report)
+    assert "seconds (wrapped.py:" in found.message
+    assert ", in forward with x of shape (" in found.message
+    assert report.targets[0].replay.startswith("bncheck replay v1:")
 
 
 def test_a_flood_of_output_is_a_warning_and_does_not_stop_the_sweep():

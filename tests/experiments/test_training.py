@@ -9,7 +9,9 @@ import targets
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.checks.contract import prints_nothing
-from bncheck.experiments.training import large_mean, training_step
+from bncheck.checks.state import second_step_same
+from bncheck.experiments.training import large_mean, second_step, training_step
+from bncheck.model import Outcome
 
 CASE = build(CaseSpec(n=4, c=3))
 
@@ -120,3 +122,36 @@ def test_a_one_pass_variance_is_told_from_others(kind, eps, dtype):
     with np.errstate(all="ignore"):
         seen = large_mean(targets.Pair(forward), build(CaseSpec(eps=eps, dtype=dtype)), {})
     assert seen.facts["one_pass"] is (kind == "one-pass")
+
+
+class Ending(targets.Pair):
+    """A program that ends in the backward of more than four rows, and answers no call of that session any more."""
+
+    def open(self, setup):
+        session, ended = super().open(setup), []
+        forward, backward = session.forward, session.backward
+
+        def called(call):
+            def answer(given, *mode):
+                if ended:
+                    raise ChildProcessError("the program ended while this session was open")
+                if call is backward and len(given) > 4:
+                    ended.append(True)
+                    raise ChildProcessError("the program was killed by signal 11 (SIGSEGV)")
+                return call(given)
+
+            return answer
+
+        session.forward, session.backward = called(forward), called(backward)
+        return session
+
+
+def test_what_comes_of_a_crash_in_the_step_before_says_nothing_of_the_next():
+    target = Ending()
+    seen = {"training": step(target), "second-step": second_step(target, CASE, {})}
+    judgement = second_step_same(CASE, seen)
+    assert (judgement.outcome, judgement.message) == (
+        Outcome.SKIP,
+        "the step before, on a batch of another size, did not come back",
+    )
+    assert "one_size" not in seen["second-step"].facts

@@ -2,21 +2,13 @@
 
 import json
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pointing import lines_of
 
-from bncheck import guard
-from bncheck.adapters import resolve
-from bncheck.cases.arrays import build
-from bncheck.cases.telling import telling
-from bncheck.diagnose import Observed, explain
-from bncheck.experiments.observation import observed
-from bncheck.lines.pointing import pointed
 from bncheck.lines.trace import Trace
-from bncheck.model import TargetSpec
 
 BUGGY = Path(__file__).parents[2] / "fixtures" / "buggy"
 
@@ -54,7 +46,6 @@ FAULTY = {
     "one_half_missing": "dvar = -np.einsum(",
     "per_activation_statistics": "dev = fmap - fmap.mean(axis=0)",
     "power_minus_one_half": "dvar = -0.5 * (dx_hat * self.xmu * self.v**-0.5)",
-    "spatial_count_is_batch_size": "dx = dx_hat / np.sqrt(var + eps)",
     "statistics_as_constants": "d_x = d_out * gamma / std",
     "unbiased_variance": "s = np.sqrt(x.var(axis=0, ddof=1) + eps)",
     "unbiased_variance_forward_only": "std = np.sqrt(np.sum((x - mean) ** 2, axis=0) / (x.shape[0] - 1)",
@@ -62,21 +53,11 @@ FAULTY = {
     "variance_for_std_in_dx": "dx = gamma * (m * dout",
     "variance_of_uncentred_x": "self.var = np.mean(np.power(x, 2), axis=0)",
     "variance_path_not_averaged": "d_inputs = ",
+    "spatial_count_is_batch_size": "N = dout.shape[0]",
+    "instance_norm": "mean = x.mean(axis=(2, 3))",
+    "layer_norm": "mean = np.mean(x, axis=1",
+    "variance_path_dropped": "dx = dcentred - np.mean(dcentred",
 }
-
-
-@cache
-def lines_of(source):
-    """Return the lines that are named for the first target of a source, None for a bug without one."""
-    spec = TargetSpec(source)
-    with guard.quiet():
-        card = next(card for card in resolve.cards(spec) if card.conventions)
-        target = resolve.target(spec, card.name)
-        ranks = tuple(len(layout) - 2 for layout in card.conventions.layouts)
-        cases = [build(case) for case in telling("float64", ranks, card.conventions.eps)]
-        answers = [(case, observed(target, case)) for case in cases]
-        named = explain([Observed(*answer) for answer in answers])
-        return [diagnosis.line for diagnosis in pointed(target, answers, named, source)]
 
 
 @pytest.mark.parametrize("path", sorted(BUGGY.glob("*.py")), ids=lambda path: path.stem)
@@ -91,7 +72,7 @@ def test_a_line_that_is_named_is_the_faulty_one(path):
 
 def test_most_bugs_that_are_named_have_a_line():
     lines = [line for path in BUGGY.glob("*.py") for line in lines_of(str(path))]
-    assert sum(line is not None for line in lines) >= 0.65 * len(lines)
+    assert sum(line is not None for line in lines) >= 0.75 * len(lines)
 
 
 FORWARD = """

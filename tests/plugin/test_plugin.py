@@ -1,6 +1,7 @@
 """The pytest plugin on small projects: what is collected, what comes of it, what it costs those who do not use it."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -113,9 +114,40 @@ def test_targets_come_from_the_ini_file_and_from_the_command_line_too(project):
 def test_a_module_is_a_target_by_its_name(project):
     made = project('targets = ["layers_of_mine:bn_forward"]\n' + FEW, layers_of_mine=RIGHT)
     made.syspathinsert()
-    result = made.runpytest_subprocess("-q", "-k", "BN201 or BN101")
+    result = made.runpytest_subprocess("-k", "BN201 or BN101", "--junitxml", "junit.xml")
     assert outcomes(result) == {"passed": 2}
-    assert any("layers_of_mine:bn_forward::" in line for line in ids(made))
+    result.stdout.fnmatch_lines(["collected 12 items / 10 deselected / 2 selected", "layers_of_mine:bn_forward ..*"])
+    named = made.path.joinpath("junit.xml").read_text()
+    assert 'classname="layers_of_mine:bn_forward" name="BN101-y-matches-reference"' in named
+
+
+def test_the_id_of_a_module_s_item_can_be_given_back(project):
+    settings = 'targets = ["layers_of_mine:bn_forward", "right.py"]\nselect = ["BN101", "BN201"]\ncases = 3\n'
+    made = project(settings, layers_of_mine=RIGHT, right=RIGHT)
+    made.syspathinsert()
+    wanted = "layers_of_mine:bn_forward::BN201-dx-matches-numeric"
+    assert wanted in ids(made)
+    assert ids(made, wanted) == [wanted]
+    assert ids(made, wanted, "right.py", "-k", "BN201") == ["right.py::bn_forward::BN201-dx-matches-numeric", wanted]
+    assert len(ids(made, "layers_of_mine:bn_forward")) == 2
+    assert outcomes(made.runpytest_subprocess("-p", "xdist", "-n", "1", wanted)) == {"passed": 1}
+    result = made.runpytest_inprocess("layers_of_mine:bn_forward::BN299")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: not found: layers_of_mine:bn_forward::BN299"])
+    # From a folder below pytest writes the way to the root before it.
+    command = [sys.executable, "-m", "pytest", "-q", f"../{wanted}"]
+    below, env = made.mkdir("below"), os.environ | {"PYTHONPATH": f"{made.path}"}
+    done = subprocess.run(command, cwd=below, env=env, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout
+
+
+def test_targets_that_are_not_below_the_folder_given_are_told(project):
+    made = project('targets = ["right.py", "layers_of_mine:bn"]', right=RIGHT)
+    made.mkdir("tests").joinpath("test_own.py").write_text("def test_one(): pass")
+    said = "bncheck: 2 targets left out, not below the paths given: right.py, layers_of_mine:bn"
+    assert said in made.runpytest_inprocess("-q", "tests").outlines
+    for options in ((".", "-k", "test_one"), ("tests/test_own.py",), ("tests/test_own.py::test_one",)):
+        assert "left out" not in made.runpytest_inprocess("-q", *options).stdout.str()
 
 
 def test_a_target_outside_of_testpaths_is_found_and_not_imported_by_pytest(project):
@@ -184,9 +216,20 @@ def test_a_right_target_passes_and_a_wrong_one_fails_by_the_name_of_its_bug(proj
             "PASS right.py::bn_forward: *",
             "FAIL wrong.py::bn_forward: *BN201*",
             "  checks: 2 fail, 8 pass, 2 skip; 12 cases",
+            "  layout NC, *",
             "*BUG2*",
         ]
     )
+    # How a target was called is told of one that fails; the table of an item says what all checks said.
+    assert sum(line.startswith("  layout NC, ") for line in result.outlines) == 1
+    result.stdout.fnmatch_lines(["  A *yes *no *ok *WRONG *ok *ok", "  B *no *WRONG *ok *ok"])
+    assert "✔ BN101" not in result.stdout.str()
+
+
+def test_how_a_right_target_was_called_is_told_where_asked(project):
+    made = project('targets = ["right.py"]\nselect = ["BN101"]\ncases = 3', right=RIGHT)
+    assert "layout NC" not in made.runpytest_inprocess().stdout.str()
+    made.runpytest_inprocess("-v").stdout.fnmatch_lines(["  layout NC, *", "  running statistics"])
 
 
 def test_what_does_not_apply_is_skipped_and_says_why(project):
@@ -200,7 +243,7 @@ def test_a_warning_warns_and_fails_where_warnings_are_to_fail(project):
     made = project('targets = ["one_pass.py"]\nselect = ["BN401"]', one_pass=ONE_PASS)
     result = made.runpytest_subprocess()
     assert outcomes(result) == {"passed": 1}
-    result.stdout.fnmatch_lines(["*BncheckWarning: BN401 variance-keeps-its-digits: *"])
+    result.stdout.fnmatch_lines(["  one_pass.py:4: BncheckWarning: BN401 variance-keeps-its-digits: *"])
     made = project('targets = ["one_pass.py"]\nselect = ["BN401"]\nstrict = true', one_pass=ONE_PASS)
     assert outcomes(made.runpytest_inprocess()) == {"failed": 1}
 
@@ -248,6 +291,17 @@ def test_an_expected_failure_is_one_and_has_to_happen(project):
     assert outcomes(made.runpytest_inprocess("-k", "BN211")) == {"xfailed": 1}
     made = project('targets = ["wrong.py"]\n' + FEW + EXPECTED.format("BN101"), wrong=WRONG)
     assert outcomes(made.runpytest_inprocess("-k", "BN101")) == {"failed": 1}
+
+
+def test_an_expected_failure_that_was_mended_is_told_as_such_and_as_nothing_else(project):
+    both = EXPECTED.format("BN202") + EXPECTED.format("BN203")
+    halved = RIGHT.replace("dy.sum(0)\n", "dy.mean(0)\n")
+    made = project('targets = ["old.py"]\n' + FEW + both, old=halved)
+    result = made.runpytest_inprocess("-rf", "-k", "BN202 or BN203 or BN201 or BN101 or BN213")
+    assert outcomes(result) == {"failed": 1, "passed": 2, "xfailed": 2}
+    result.stdout.fnmatch_lines(["  A *yes *no *ok *– *– *WRONG", "  B *no *– *ok *ok *WRONG"])
+    result.stdout.fnmatch_lines(["FAIL old.py::bn_forward: BN202 dgamma-matches-numeric"])
+    assert "BUG4" not in result.stdout.str()
 
 
 def test_the_last_failures_are_run_alone(project):
@@ -372,6 +426,27 @@ def test_what_cannot_be_verified_fails_by_itself_and_other_tests_run(project, se
     assert "INTERNALERROR" not in result.stdout.str()
 
 
+NEEDY = """
+    class BatchNorm:
+        def __init__(self, cfg):
+            self.gamma, self.beta = cfg.gamma, cfg.beta
+        def forward(self, x): return x
+        def backward(self, dout): return dout
+"""
+
+
+def test_what_cannot_be_verified_is_told_once_by_its_name_with_what_helps(project):
+    made = project('targets = ["needy.py", "absent.py"]\ncases = 3\n', needy=NEEDY)
+    result = made.runpytest_inprocess()
+    assert [line.strip("_ ") for line in result.outlines if line.startswith("____")] == [
+        "bncheck: needy.py",
+        "bncheck: absent.py",
+    ]
+    result.stdout.fnmatch_lines(["BatchNorm.__init__ cannot be run: bncheck found nothing to give it as cfg"])
+    result.stdout.fnmatch_lines(["An adapter of a few lines tells how to call it: bncheck init --adapter."])
+    result.stdout.fnmatch_lines(["ERROR absent.py: no such file.*", "FAILED absent.py::unusable *"])
+
+
 @pytest.mark.parametrize(
     ("settings", "options", "message"),
     [
@@ -471,11 +546,32 @@ def test_tests_by_hand_are_in_the_report(project):
     assert [target.name for target in report.targets] == ["wrong.py::bn_forward"] * 2
 
 
+SLIPS = """
+    import bncheck as own
+    from layers import BatchNorm
+
+    def test_a_target(bncheck): bncheck.verify("absent.py")
+    def test_a_layer(bncheck): bncheck.verify(BatchNorm(3))
+    def test_an_option(): own.verify("right.py", casez=40)
+    def test_a_check(): own.verify("right.py", select="BN9X")
+    def test_a_value(): own.verify("right.py", cases=0)
+"""
+LAYERS = """
+    class BatchNorm:
+        def __init__(self, n, eps=1e-5): pass
+        def forward(self, x): return x
+        def backward(self, dout): return dout
+"""
+
+
 def test_a_slip_in_a_test_by_hand_is_told_without_bncheck_s_own_code(project):
-    made = project("", test_own="def test_mine(bncheck):\n    bncheck.verify('absent.py')\n")
+    made = project("", test_own=SLIPS, layers=LAYERS, right=RIGHT)
     result = made.runpytest_inprocess()
+    assert outcomes(result) == {"failed": 5}
     result.stdout.fnmatch_lines(["E*absent.py: no such file*"])
-    assert "def verify" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["E*class BatchNorm is a layer of one size*verify(lambda n: BatchNorm(n, eps=...))*"])
+    places = [line for line in result.outlines if ".py:" in line and not line.startswith(("E ", "FAILED"))]
+    assert [place.partition(":")[0] for place in places] == ["test_own.py"] * 5
 
 
 # ----------------------------------------------------------------------------------------------- what it costs others

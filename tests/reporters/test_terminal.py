@@ -10,6 +10,7 @@ from render import HOSTILE, REPORTS, broken, finding, hostile, inconclusive, mis
 from bncheck.model import Outcome
 from bncheck.report import CHANGED, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
+from bncheck.reporters.document import view
 from bncheck.reporters.specimen import CASE, specimen
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -145,7 +146,7 @@ def test_inconclusive_without_any_judgement_says_so():
 def test_an_error_is_its_message():
     assert one(broken()).splitlines() == [
         "! ERROR  gone.py",
-        "  gone.py: it imports cupy, which is not installed.",
+        "  it imports cupy, which is not installed.",
         "  Try pip.",
     ]
 
@@ -243,3 +244,43 @@ def test_the_module_shows_a_specimen(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     terminal._main()
     assert capsys.readouterr().out == one(misprinted())
+
+
+def table(target, **style):
+    return [line.split()[-6:] for line in one(target, **style).splitlines() if line.startswith(("  A  ", "  B  "))]
+
+
+def test_a_tensor_of_a_wrong_shape_is_wrong_in_the_table_whatever_else_is_compared():
+    shapes = finding(Outcome.FAIL, code="BN501", name="shapes-fit", tensor="dgamma", counts={"fail": 3, "pass": 197})
+    target = replace(misprinted(), findings=(*misprinted().findings, shapes))
+    assert [row[4] for row in table(target)] == ["WRONG", "WRONG"]
+    assert [row[5] for row in table(target)] == ["ok", "ok"]
+    page = [[answer.word for answer in answers[2:]] for _, answers in view.oracle_rows(target)]
+    assert page == [["ok", "wrong", "wrong", "ok"], ["–", "wrong", "wrong", "ok"]]
+
+
+def test_a_tensor_that_is_nowhere_finite_is_wrong_in_the_table():
+    finite = finding(Outcome.FAIL, code="BN503", name="results-finite", tensor="dbeta", counts={"fail": 200})
+    none = [replace(f, outcome=Outcome.SKIP) if f.tensor == "dbeta" else f for f in misprinted().findings]
+    assert [row[5] for row in table(replace(misprinted(), findings=(*none, finite)))] == ["WRONG", "WRONG"]
+    assert [row[5] for row in table(replace(misprinted(), findings=tuple(none)))] == ["–", "–"]
+
+
+def test_the_table_tells_expected_failures_from_those_that_stay_away():
+    """An expected failure is a warning, one that stays away a failure: of the numbers either says the contrary."""
+    known = replace(misprinted().findings[1], outcome=Outcome.WARN, expected="as in the paper")
+    assert table(replace(misprinted(), findings=(known,)))[1][3] == "WRONG"
+    mended = replace(misprinted().findings[1], counts={"pass": 197, "skip": 3})
+    assert table(replace(misprinted(), findings=(mended,)))[1][3] == "ok"
+
+
+def test_of_one_check_the_table_is_that_of_all_and_the_rest_its_own():
+    warning = replace(warned().findings[-1], case="v1:other")
+    target = replace(misprinted(), findings=(*misprinted().findings, warning))
+    text = one(target, only=warning.code)
+    assert table(target, only=warning.code) == table(target)
+    assert f"! {warning.code} {warning.name}" in text
+    assert "BN201" not in text
+    assert "A small failing case" not in text
+    assert "A small failing case" in one(target, only="BN201")
+    assert one(target, only="BN999") == one(target)

@@ -1,12 +1,14 @@
 """Numbers, cases and foreign text in words."""
 
 import pytest
-from render import finding
+from render import finding, report
 
 from bncheck.case import CaseSpec
 from bncheck.model import Outcome
-from bncheck.report import Exhibit
+from bncheck.report import Exhibit, TargetReport, Verdict
+from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.pages import columns, page
+from bncheck.reporters.short import nameless
 from bncheck.reporters.wording import LONGEST, case_in_words, cases_in_words, clean, count, excess, several, to_ascii
 
 
@@ -89,3 +91,21 @@ def test_a_page_has_sections_and_fits_the_screen():
 def test_columns_line_up_and_wrap():
     text = columns([("a", "", "one two three four five six"), ("long", "", "b")], 26)
     assert text == "a     one two three four\n      five six\nlong  b\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("a.py", "a.py: no such file.", "no such file."),
+        ("a.py::f", "a.py::f: f raised TypeError: no.", "f raised TypeError: no."),
+        ("a.py", "a.py::f: f raised TypeError: no.", "f raised TypeError: no."),
+        ("old/a.py::f", "a.py::f: f raised.", "f raised."),
+        ("a.py", "aa.py: no such file.", "aa.py: no such file."),
+        ("a.py", "not implemented yet: f returns None", "not implemented yet: f returns None"),
+        ("a.py", "a.py", "a.py"),
+    ],
+)
+def test_an_error_does_not_repeat_the_name_that_stands_before_it(name, error, told):
+    target = TargetReport(name, Verdict.ERROR, error=error)
+    assert nameless(target) == told
+    assert REPORTERS.get("short")(report(target), Style()) == f"ERROR {name}: {told}\n"

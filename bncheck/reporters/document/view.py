@@ -11,8 +11,8 @@ from bncheck.report import Comparison, Diagnosis, Exhibit, Finding, Report, Targ
 from bncheck.reporters.document import formulas, tiles
 from bncheck.reporters.manual import typical_causes
 from bncheck.reporters.matrices import Pane, how_many_differ, inline, panes
-from bncheck.reporters.parts import ended, meaning, of_journal, tally
-from bncheck.reporters.short import in_one_line
+from bncheck.reporters.parts import answer, ended, meaning, of_journal, tally
+from bncheck.reporters.short import in_one_line, nameless
 from bncheck.reporters.wording import (
     DASH,
     ORACLES,
@@ -86,6 +86,7 @@ def target_view(target: TargetReport, report: Report, place: int) -> dict[str, A
         "word": verdict_in_words(target),
         "role": ROLES.get(target.verdict, "warn"),
         "why": in_one_line(target),
+        "error": nameless(target),
         "meaning": list(filter(None, (ended(target), *meaning(target, report), of_journal(target)))),
         "facts": list(_facts(target, report)),
         "conventions": conventions_in_words(conventions) if conventions is not None else [],
@@ -164,13 +165,9 @@ def _answer(word: str) -> Answer:
 
 
 def _tensor(findings: Sequence[Finding], tensor: str, oracle: str) -> Answer:
-    """Return what the check ``<tensor>-matches-<oracle>`` says, as a word."""
-    outcome = next((f.outcome for f in findings if f.name == f"{tensor}-matches-{oracle}"), None)
-    if outcome is Outcome.FAIL:
-        return Answer("wrong", "bad")
-    if outcome in (Outcome.PASS, Outcome.WARN):
-        return Answer("ok", "good")
-    return Answer("?" if outcome is Outcome.INCONCLUSIVE else DASH, "faint")
+    """Return what the cases say of a tensor, as a word."""
+    words = {"no": Answer("wrong", "bad"), "yes": Answer("ok", "good"), "unknown": Answer("?", "faint")}
+    return words.get(answer(findings, tensor, oracle), Answer(DASH, "faint"))
 
 
 def _row(finding: Finding, beside: Sequence[Finding]) -> Row:
