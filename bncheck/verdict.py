@@ -216,7 +216,7 @@ def _passed(found: Iterable[Finding]) -> set[str]:
 
 
 def _equals_the_right_one(finding: Finding, passed: set[str]) -> bool:
-    """Tell whether rounding hid a derivative on all cases of which y and the gradient were compared with the right ones.
+    """Tell whether rounding hid a derivative on all cases, where y and the gradient were compared with the right ones.
 
     Where the derivative was seen outside its bar on any of them, the two contradict each other.
     """

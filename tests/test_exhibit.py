@@ -170,7 +170,7 @@ def test_what_departs_from_a_profile_is_shown_beside_what_the_profile_has(why):
     layer.told(**told, running_start=start, misfit=misfit(found, Declared(profile="pytorch")))
     case, seen, shown = made("BN303", layer)
     x, m = case.x, len(case.x)
-    assert list(shown.inputs)[0] == "x of batch 1"
+    assert next(iter(shown.inputs)) == "x of batch 1"
     np.testing.assert_array_equal(array(shown.inputs["x of batch 1"]), x)
     stays = 0.9 if "momentum" in told else 1 - SPEC.momentum
     right = {"running_mean": (1 - stays) * x.mean(0), "running_var": stays + (1 - stays) * x.var(0) * m / (m - 1)}

@@ -239,11 +239,11 @@ def test_a_last_line_that_is_whole_and_wrong_is_run_again(source, path):
 
 @pytest.mark.parametrize("jobs", [0, 1, 2])
 def test_a_report_and_its_journal_have_the_same_cases_when_time_is_over(source, path, jobs):
-    settings = replace(SETTINGS, cases=100_000, max_time=0.7)
+    settings = replace(SETTINGS, cases=100_000, max_time=1.5)
     with Journal(path, settings, False) as journal:
         place = Isolated(20.0, jobs) if jobs else InProcess()
         (report,) = pipeline.run([TargetSpec(str(source))], settings, None, place, journal).targets
-    assert report.stopped == "--max-time 0.7 was over"
+    assert report.stopped == "--max-time 1.5 was over"
     assert 0 < report.cases == lines_of(path) - 2
 
 

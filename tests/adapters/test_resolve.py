@@ -291,7 +291,7 @@ def test_live_dict_of_options(only):
 @pytest.mark.parametrize("live", [(bn_forward,), (Layer(3),), (1, 2), (bn_forward, bn_backward, Layer), (dict,)])
 def test_live_objects_of_no_use(live):
     with pytest.raises(
-        TargetError, match="give two callables, forward and backward; or|needs the backward function|layer of one size"
+        TargetError, match=r"give two callables, forward and backward; or|needs the backward function|layer of one size"
     ):
         resolve.cards(TargetSpec("mine", live))
 
