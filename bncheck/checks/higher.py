@@ -102,7 +102,8 @@ def forward_mode(case: Case, seen: Seen) -> Judgement:
 def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], order: int, complaint: str) -> Judgement:
     """Compare with the slope of the reference along v.
 
-    Rounding grows with the condition once per derivative, and once more with a one-pass variance (BN401's matter).
+    Rounding grows with the condition once per derivative, and once more with a one-pass variance (BN401's matter). It is
+    that of the terms, which cancel at m = 2: each derivative of y brings a factor inv_std, and one of v or dy.
     """
     evidence = seen["higher-order"]
     found, v = evidence.arrays.get(name), evidence.arrays.get("v")
@@ -113,9 +114,13 @@ def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], o
     radius = line_probe.RADIUS["float64"]
     x = case.x.astype(np.float64)
     slope = line_probe.slope(np.stack([moved(x + t * v) for t in line_probe.nodes(radius)]), radius)
-    condition = np.abs(x).max(axis=case.axes) * truth(case).forward.inv_std
+    inv_std = truth(case).forward.inv_std
+    condition = np.abs(x).max(axis=case.axes) * inv_std
     factor = UNIT_ROUNDOFF[case.spec.dtype] * 64 * case.spec.m * (1 + np.nan_to_num(condition)) ** (order + 1)
-    size = np.abs(slope.value).max(axis=case.axes) + np.abs(found).max(axis=case.axes)
+    terms = np.abs(case.gamma.astype(np.float64)) * inv_std * np.abs(v).max(axis=case.axes)
+    if order > 1:
+        terms = terms * inv_std * np.abs(case.dy.astype(np.float64)).max(axis=case.axes)
+    size = terms + np.abs(slope.value).max(axis=case.axes) + np.abs(found).max(axis=case.axes)
     wide = (-1, *[1] * (x.ndim - 2))
     allowed = 16 * slope.bar + (factor * size).reshape(wide) + np.finfo(np.float64).tiny
     outcome, at = within(found, slope.value, np.broadcast_to(allowed, found.shape))

@@ -7,8 +7,9 @@ import pytest
 import targets
 from judging import SPEC, complaints, outcomes, result, saying
 
+from bncheck.bugs.catalogue import BUGS
 from bncheck.case import CaseSpec
-from bncheck.checks.catalogue import CHECKS, selected
+from bncheck.checks.catalogue import CHECKS, TELLING_OF, named, selected
 from bncheck.errors import UsageError
 from bncheck.model import Outcome
 
@@ -320,3 +321,12 @@ def test_a_layer_for_one_batch_size_warns():
     found = outcomes(OneSize())
     assert saying(Outcome.WARN, found) == {"BN508"}
     assert not saying(Outcome.FAIL, found)
+
+
+@pytest.mark.parametrize("code", BUGS.names())
+def test_every_bug_is_told_by_checks_that_there_are(code):
+    told = TELLING_OF[code[:4]]
+    assert selected(told, ())
+    for asked in (lambda: selected((code,), ()), lambda: selected((), (code,)), lambda: named(code)):
+        with pytest.raises(UsageError, match=f"'{code}' is a bug, and not a check.* {told[-1]} tells? of"):
+            asked()

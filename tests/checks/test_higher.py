@@ -85,6 +85,14 @@ def test_a_wrong_forward_mode_fails_alone(wrong):
 
 
 @pytest.mark.parametrize("code", ["BN221", "BN222"])
+def test_rounding_of_terms_that_cancel_is_no_fault(code):
+    """Of two values xhat is -1 and 1, whatever they are: what is left of y's derivative is eps."""
+    rounded = Differentiated(*2 * (lambda v: v + 2.0**-25,))
+    spec = CaseSpec(n=2, c=1, dtype="float32", numbers="plain")
+    assert judged(code, rounded, spec).outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("code", ["BN221", "BN222"])
 def test_what_is_refused_or_not_offered_is_skipped(code):
     told = judged(code, Differentiated(refusing, refusing))
     assert told.outcome is Outcome.SKIP

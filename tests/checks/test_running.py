@@ -104,7 +104,7 @@ def test_a_batch_of_one_value_that_loses_the_unbiased_variance_for_good_warns():
 
 
 def test_a_variance_that_is_lost_to_a_batch_of_one_value_says_how_to_mend_it():
-    lost = Keeping(var="unbiased", update=lambda old, batch, momentum, step: np.full_like(old, np.nan))
+    lost = Keeping(update=lambda old, batch, momentum, step: np.full_like(old, np.nan)).told(running_var="unbiased")
     judgement = outcome("BN301", lost, replace(SPEC, n=1))
     assert judgement.outcome is Outcome.WARN
     assert judgement.message.endswith("and stays so: raise on such a batch in training mode, as PyTorch does")
