@@ -102,8 +102,8 @@ def forward_mode(case: Case, seen: Seen) -> Judgement:
 def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], order: int, complaint: str) -> Judgement:
     """Compare with the slope of the reference along v.
 
-    Rounding grows with the condition once per derivative, and once more with a one-pass variance (BN401's matter). It is
-    that of the terms, which cancel at m = 2: each derivative of y brings a factor inv_std, and one of v or dy.
+    Rounding grows with the condition once per derivative, and once more with a one-pass variance (BN401's matter). It
+    is that of the terms, which cancel at m = 2: each derivative of y brings a factor inv_std, and one of v or dy.
     """
     evidence = seen["higher-order"]
     found, v = evidence.arrays.get(name), evidence.arrays.get("v")
