@@ -548,7 +548,7 @@ def test_tests_by_hand_are_in_the_report(project):
 
 SLIPS = """
     import bncheck as own
-    from layers import BatchNorm
+    from slipping_layers import BatchNorm
 
     def test_a_target(bncheck): bncheck.verify("absent.py")
     def test_a_layer(bncheck): bncheck.verify(BatchNorm(3))
@@ -565,7 +565,7 @@ LAYERS = """
 
 
 def test_a_slip_in_a_test_by_hand_is_told_without_bncheck_s_own_code(project):
-    made = project("", test_own=SLIPS, layers=LAYERS, right=RIGHT)
+    made = project("", test_own=SLIPS, slipping_layers=LAYERS, right=RIGHT)
     result = made.runpytest_inprocess()
     assert outcomes(result) == {"failed": 5}
     result.stdout.fnmatch_lines(["E*absent.py: no such file*"])
