@@ -18,8 +18,8 @@ UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, 
 # An error counts as real when it exceeds K error bars. A bar is about one standard deviation of the error, known only
 # to within the scatter of a plateau of 4 to 8 coefficients. Over 300 000 draws (functions with poles, kinks, steps,
 # added noise; three dtypes) the worst ratio of true error to bar was 9.2; over a million cases of right BN
-# implementations it was 4.7 in float64 and 10.3 in float32 (docs/calibration.md). 16 leaves a margin of 1.6 on the worst
-# of them; the median bar times K is then 25 times the true error.
+# implementations it was 4.7 in float64 and 10.3 in float32 (docs/calibration.md). 16 leaves a margin of 1.6 on the
+# worst of them; the median bar times K is then 25 times the true error.
 K = 16.0
 
 # A probe whose allowed error is above this share of the terms it sums does not decide anything: it could not tell a
