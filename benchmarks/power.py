@@ -1,6 +1,6 @@
 """How large an error has to be to be seen: planted errors, and the share of random cases on which they are.
 
-    python benchmarks/power.py               the curves in docs/power.md, from 1000 cases for each point (half an hour)
+    python benchmarks/power.py               the curves in docs/power.md, from 1000 cases for each point (an hour)
     python benchmarks/power.py --cases 50    fewer cases
 
 A case is a random draw of `cases/plan.py` whose tensor is there to be wrong: a right evaluation in the dtype can be

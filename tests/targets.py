@@ -25,6 +25,20 @@ def backward(dy, cache):
     return Gradients(dx, (dy * xhat).sum(axis=axes), dy.sum(axis=axes))
 
 
+def row_by_row(x, gamma, beta, eps):
+    """Two-pass, with accumulators of x's dtype."""
+
+    def mean(rows):
+        total = np.zeros_like(rows[0])
+        for row in rows:
+            total = total + row
+        return total / x.dtype.type(len(rows))
+
+    centred = x - mean(x)
+    inv_std = (1 / np.sqrt(mean(centred * centred) + eps)).astype(x.dtype)
+    return gamma * centred * inv_std + beta, (centred * inv_std, inv_std, gamma, (0,))
+
+
 class Pair:
     """A target: forward ``(x, gamma, beta, eps) -> (y, cache)`` and backward ``(dy, cache) -> Gradients``."""
 
