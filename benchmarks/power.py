@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
-from itertools import count, islice
+from functools import partial
 from typing import NamedTuple
 
 from common import CORRECT, ORACLES, ROOT, Planted, grown, reached, target_of
@@ -36,7 +36,9 @@ from bncheck.model import Outcome
 TARGET = CORRECT / "cs231n_staged.py"
 PLANTED = (("dx", "all"), ("dx", "channel"), ("dx", "one"), ("dgamma", "all"), ("dbeta", "all"), ("y", "all"))
 DTYPES = ("float64", "float32", "float16")
-CASES, SEED, CHUNK = 1000, 30_000, 50
+CASES, SEED = 1000, 30_000
+# What a process takes at a time, and how many draws are looked at before counting those that fit.
+CHUNK, DRAWN = 10, 1000
 # Errors below a fifth of a rounding cannot be planted: they round to nothing.
 SMALLEST = 0.2
 # Half decades up to 1: everything is seen there, or the check is blind.
@@ -45,58 +47,69 @@ SIZES = tuple(10.0 ** (k / 2) for k in range(-32, 1))
 CANCELLED = 1e-3
 
 
-class Job(NamedTuple):
-    """Cases `first` to `last` of those with a tensor to be wrong."""
+class Planting(NamedTuple):
+    """Where an error is planted."""
 
     dtype: str
     tensor: str
     place: str
-    first: int
-    last: int
 
 
-def cases(job: Job) -> Iterator[CaseSpec]:
-    """Yield the draws whose tensor can be judged and is there."""
-    fitting = (spec for i in count() if _is_there(spec := draw(i, SEED, job.dtype, (0,)), job.tensor))
-    yield from islice(fitting, job.first, job.last)
+def draws_for(dtype: str, cases: int, pool: ProcessPoolExecutor) -> dict[str, list[int]]:
+    """Return for each tensor the first draws in which it is there to be wrong."""
+    found: dict[str, list[int]] = {tensor: [] for tensor, _ in PLANTED}
+    first = 0
+    while min(map(len, found.values())) < cases:
+        draws = range(first, first + DRAWN)
+        for i, tensors in zip(draws, pool.map(partial(there, dtype), draws, chunksize=CHUNK), strict=True):
+            for tensor in tensors:
+                found[tensor].append(i)
+        first += DRAWN
+    return {tensor: fitting[:cases] for tensor, fitting in found.items()}
 
 
-def _is_there(spec: CaseSpec, tensor: str) -> bool:
+def there(dtype: str, i: int) -> list[str]:
+    """Return the tensors of a draw that can be judged and are there."""
+    spec = draw(i, SEED, dtype, (0,))
     if spec.constant:
-        return False
+        return []
     case = build(spec)
-    right = truth(case)
-    value = np.abs(right.tensor(tensor))
+    right, allowed = truth(case), allowances(case)
     dy, gamma = np.abs(case.dy.astype(float)), np.abs(case.gamma.astype(float))
+    value = {tensor: np.abs(right.tensor(tensor)).max() for tensor, _ in PLANTED}
     terms = {
-        "y": value.max(),
+        "y": value["y"],
         "dx": (gamma * right.forward.inv_std).max() * dy.max(),
         "dgamma": (dy * np.abs(right.forward.xhat)).sum(axis=case.axes).max(),
         "dbeta": dy.sum(axis=case.axes).max(),
-    }[tensor]
-    bound = float(np.mean(getattr(allowances(case), tensor)))
-    return bool(value.max() > CANCELLED * terms and bound <= DECIDABLE * value.max())
+    }
+    return [
+        tensor
+        for tensor in value
+        if value[tensor] > CANCELLED * terms[tensor] and np.mean(getattr(allowed, tensor)) <= DECIDABLE * value[tensor]
+    ]
 
 
-def seen(job: Job) -> tuple[Job, list[tuple[bool, dict[float, bool]]]]:
-    """Return for each of its cases whether it is an ordinary one, and at which sizes the error is seen."""
+def seen(planting: Planting, i: int) -> tuple[bool, dict[float, bool]]:
+    """Return whether a draw is an ordinary case, and at which sizes the error is seen on it."""
+    spec = draw(i, SEED, planting.dtype, (0,))
     with quiet():
-        return job, [(ordinary(spec), seen_on(spec, job)) for spec in cases(job)]
+        return ordinary(spec), seen_on(spec, planting)
 
 
-def seen_on(spec: CaseSpec, job: Job) -> dict[float, bool]:
+def seen_on(spec: CaseSpec, planting: Planting) -> dict[float, bool]:
     """Return at which sizes the error is seen on a case.
 
     The edge is found by halving. Every size within two steps of it is tried, smaller ones count as not seen, larger
     ones as seen.
     """
     target, checks = target_of(TARGET), selected(ORACLES, ())
-    sizes = sizes_for(job.dtype)
+    sizes = sizes_for(planting.dtype)
     tried: dict[int, bool] = {}
 
     def is_seen(at: int) -> bool:
         if at not in tried:
-            wrong = Planted(target, job.tensor, grown(sizes[at], job.place))
+            wrong = Planted(target, planting.tensor, grown(sizes[at], planting.place))
             judgements = judge(wrong, spec, checks)[0].judgements.values()
             tried[at] = any(judgement.outcome is Outcome.FAIL for judgement in judgements)
         return tried[at]
@@ -138,25 +151,18 @@ class Curve:
 Curves = tuple[Curve, Curve]  # of all cases, and of the ordinary ones
 
 
-def curves(cases: int) -> Iterator[tuple[Job, Curves]]:
+def curves(cases: int) -> Iterator[tuple[Planting, Curves]]:
     """Yield, for each dtype and each place of an error, on how many cases each size is seen."""
-    jobs = [
-        Job(dtype, *where, first, min(first + CHUNK, cases))
-        for dtype in DTYPES
-        for where in PLANTED
-        for first in range(0, cases, CHUNK)
-    ]
-    whole: Curves | None = None
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for job, found in pool.map(seen, jobs):
-            if whole is None:
-                whole = Curve(sizes_for(job.dtype)), Curve(sizes_for(job.dtype))
-            for is_ordinary, sizes in found:
-                for curve in whole[: 1 + is_ordinary]:
-                    curve.add(sizes)
-            if job.last == cases:
-                yield job, whole
-                whole = None
+        for dtype in DTYPES:
+            draws = draws_for(dtype, cases, pool)
+            for planting in (Planting(dtype, *where) for where in PLANTED):
+                of_all, of_ordinary = Curve(sizes_for(dtype)), Curve(sizes_for(dtype))
+                for is_ordinary, sizes in pool.map(partial(seen, planting), draws[planting.tensor], chunksize=CHUNK):
+                    of_all.add(sizes)
+                    if is_ordinary:
+                        of_ordinary.add(sizes)
+                yield planting, (of_all, of_ordinary)
 
 
 # The share that is quoted as "always", and what is aimed at in each dtype.
@@ -176,7 +182,7 @@ def at_share(curve: Curve, share: float) -> float | None:
     return enough
 
 
-def drawn(found: Mapping[Job, Curves]) -> None:
+def chart(found: Mapping[Planting, Curves]) -> None:
     """Draw the curves, a panel for each dtype."""
     import matplotlib as mpl
 
@@ -186,10 +192,10 @@ def drawn(found: Mapping[Job, Curves]) -> None:
 
     figure, panels = plt.subplots(1, len(DTYPES), figsize=(11, 3.6), sharey=True, layout="constrained")
     for panel, dtype in zip(panels, DTYPES, strict=True):
-        for job, (curve, _) in found.items():
-            if job.dtype == dtype:
+        for planting, (curve, _) in found.items():
+            if planting.dtype == dtype:
                 share = [100 * count / curve.cases for count in curve.seen.values()]
-                panel.semilogx(list(curve.seen), share, label=f"{job.tensor}, {job.place}", linewidth=1.2)
+                panel.semilogx(list(curve.seen), share, label=f"{planting.tensor}, {planting.place}", linewidth=1.2)
         if dtype in GOALS:
             panel.axvline(GOALS[dtype], color="0.6", linestyle=":", linewidth=1)
         panel.set(title=dtype, xlabel="error / norm of the tensor", ylim=(-2, 102))
@@ -199,7 +205,7 @@ def drawn(found: Mapping[Job, Curves]) -> None:
     figure.savefig(PAGE.with_suffix(".svg"), metadata={"Date": None})
 
 
-def page(found: Mapping[Job, Curves], cases: int) -> Iterator[str]:
+def page(found: Mapping[Planting, Curves], cases: int) -> Iterator[str]:
     """Yield the lines of docs/power.md."""
     yield from (
         "# Power: how large an error has to be to be seen",
@@ -221,13 +227,13 @@ def page(found: Mapping[Job, Curves], cases: int) -> Iterator[str]:
         "| dtype | planted in | seen on half of the cases | on 99.9% | goal | on 99.9% of the ordinary ones |",
         "|---|---|---|---|---|---|",
     )
-    for job, (curve, ordinary) in found.items():
+    for planting, (curve, ordinary) in found.items():
         figures = at_share(curve, 0.5), at_share(curve, ALWAYS), at_share(ordinary, ALWAYS)
         middle, always, usual = (f"{size:.1e}" if size else "-" for size in figures)
-        goal = GOALS.get(job.dtype)
+        goal = GOALS.get(planting.dtype)
         met = "" if goal is None else f"{goal:.0e}, {reached(figures[1] is not None and figures[1] <= goal)}"
         said = f"{usual} ({ordinary.cases})" if ordinary.cases else "-"
-        yield f"| {job.dtype} | {job.tensor}, {job.place} | {middle} | {always} | {met} | {said} |"
+        yield f"| {planting.dtype} | {planting.tensor}, {planting.place} | {middle} | {always} | {met} | {said} |"
     yield ""
 
 
@@ -239,10 +245,12 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=CASES, help="cases for each point")
     options = parser.parse_args()
     found = {}
-    for job, both in curves(options.cases):
-        found[job] = both
-        print(f"{job.dtype} {job.tensor}, {job.place}: 99.9% from {at_share(both[0], ALWAYS)}", flush=True)
-    drawn(found)
+    for planting, both in curves(options.cases):
+        found[planting] = both
+        print(
+            f"{planting.dtype} {planting.tensor}, {planting.place}: 99.9% from {at_share(both[0], ALWAYS)}", flush=True
+        )
+    chart(found)
     PAGE.write_text("\n".join(page(found, options.cases)), encoding="utf-8")
 
 
