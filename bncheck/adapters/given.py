@@ -7,6 +7,7 @@ leaves the averages to its caller does the same; but it makes none, and takes no
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -19,7 +20,7 @@ from bncheck.adapters.inferred import Inferred, measured
 from bncheck.adapters.mode_values import reachable
 from bncheck.adapters.plans import STATISTICS, Plan, arguments
 from bncheck.adapters.protocol import Parameters, Reading, Run
-from bncheck.adapters.sources import keys_of
+from bncheck.adapters.sources import defaults_of, keys_of
 from bncheck.adapters.target import Way
 from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.walks import fraction_kept, per_channel
@@ -196,3 +197,13 @@ def heeds_momentum(function: Callable[..., Any]) -> bool:
     """Tell whether a forward reads a momentum: an argument, or a key of its options."""
     asked = any(a.role is Role.MOMENTUM for a in arguments(function) or ()) and not unread_momentum(function)
     return asked or any(argument_role(key) is Role.MOMENTUM for known in reachable(function) for key in keys_of(known))
+
+
+def usual_momentum(thing: Any) -> float | None:
+    """Return the momentum that a function, a class or an object of it has unless another is given; None if none."""
+    made = thing if inspect.isfunction(thing) or inspect.isclass(thing) else type(thing)
+    said: list[Any] = []
+    for known in (made, *reachable(made)):
+        said += [a.default for a in arguments(known) or () if a.role is Role.MOMENTUM]
+        said += [value for key, value in defaults_of(known).items() if argument_role(str(key)) is Role.MOMENTUM]
+    return next((float(value) for value in said if isinstance(value, float | int) and 0 < value < 1), None)

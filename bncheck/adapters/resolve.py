@@ -15,6 +15,7 @@ from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.float32_only import examined
 from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
 from bncheck.adapters.forward_only import confirm, half_done, note_of, standing_alone
+from bncheck.adapters.given import usual_momentum
 from bncheck.adapters.initial import find_initial
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
@@ -265,7 +266,8 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         eps = find_eps(found.reading, first.way)
     else:  # by the user, or by an adapter file or a program of its own
         eps = Eps("fixed" if namespace.declared.eps is None else "declared", declared.eps)
-    kept = declared_statistics(find_statistics(found.reading, first.way, eps.value), declared)
+    usual = usual_momentum(namespace.things.get(candidate.forward_name.partition(".")[0]))
+    kept = declared_statistics(find_statistics(found.reading, first.way, eps.value, usual), declared)
     dtype = getattr(found.reading.framework, "dtype", "")
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]

@@ -21,16 +21,17 @@ from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.target import Way, running_of
 from bncheck.adapters.walks import (
     ACCURACY,
+    MOMENTA,
     STILL,
     Step,
     Walk,
-    as_written,
     averages_deviation,
     averages_spread,
     fraction_kept,
     fraction_throughout,
     is_pooled,
     per_channel,
+    sense_of,
     standing_still,
     start_of,
     variance_of,
@@ -39,8 +40,6 @@ from bncheck.adapters.words import Kind, kind
 from bncheck.errors import AdapterError
 from bncheck.model import Declared
 
-# Both far from 1/2, from each other and from each other's complement.
-_MOMENTA = (0.7, 0.2)
 # Four rows: the unbiased variance is 4/3 of the biased one for (N, C) data, 16/15 for four axes.
 _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 
@@ -92,11 +91,15 @@ def fits_profile(found: Statistics, name: str) -> bool:
 
 
 class _Trying(NamedTuple):
-    """Code to walk with, in one way, with one eps; whole steps of it where each forward has its backward."""
+    """Code to walk with, in one way, with one eps; whole steps of it where each forward has its backward.
+
+    `usual` is the momentum that it has unless another is given, None where that is not known.
+    """
 
     reading: Reading
     way: Way
     eps: float
+    usual: float | None = None
     whole: bool = False
 
     def convention_or_none(self) -> Statistics:
@@ -111,12 +114,12 @@ class _Trying(NamedTuple):
     def convention(self) -> Statistics:
         """Return the convention of the statistics, and where they are; ``NONE`` if there are none to be read."""
         places = None
-        first = self.walk(_MOMENTA[0], places)
+        first = self.walk(MOMENTA[0], places)
         if first is None:
             places = self.places()
-            first = None if places is None else self.walk(_MOMENTA[0], places)
-        second = None if first is None else self.walk(_MOMENTA[1], places)
-        known = NONE if first is None or second is None else _convention(first, second)
+            first = None if places is None else self.walk(MOMENTA[0], places)
+        second = None if first is None else self.walk(MOMENTA[1], places)
+        known = NONE if first is None or second is None else _convention(first, second, self.usual)
         if known.sense == "unknown" and known.note.endswith(STILL) and not getattr(self.reading, "forward_only", False):
             known = self._replace(whole=True).by_backward(known, places)
         if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
@@ -140,7 +143,7 @@ class _Trying(NamedTuple):
     def places(self) -> tuple[str, str] | None:
         """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""
         kept, batches = [], []
-        for run, batch in self._batches(_MOMENTA[0]):
+        for run, batch in self._batches(MOMENTA[0]):
             if batch is not None:
                 found = {place: per_channel(value, self.channels) for place, value in run.keeping().items()}
                 kept.append({place: array.copy() for place, array in found.items() if array is not None})
@@ -164,7 +167,7 @@ class _Trying(NamedTuple):
         """Return the convention of statistics of which what is held says too little, by what eval mode does."""
         if not self.reading.mode_switch:
             return known
-        met = list(self._batches(_MOMENTA[0]))
+        met = list(self._batches(MOMENTA[0]))
         run, batches = met[-1][0], [batch for _, batch in met if batch is not None]
         x = np.random.default_rng(12).normal(size=_SIZES[len(self.way.layout.name)])
         found = measured(run, self.way, x)
@@ -182,8 +185,8 @@ class _Trying(NamedTuple):
 
     def by_backward(self, known: Statistics, places: tuple[str, str] | None) -> Statistics:
         """Return the convention of statistics that no forward moves, by what whole steps do; `known` if nothing."""
-        first, second = (self.walk(momentum, places) for momentum in _MOMENTA)
-        found = NONE if first is None or second is None else _convention(first, second)
+        first, second = (self.walk(momentum, places) for momentum in MOMENTA)
+        found = NONE if first is None or second is None else _convention(first, second, self.usual)
         if found.sense in ("", "unknown"):
             return known
         return found._replace(by="backward", note="; ".join(filter(None, (found.note, _BY_BACKWARD))))
@@ -211,9 +214,12 @@ class _Trying(NamedTuple):
             yield run, (x.mean(axis=axes), x.var(axis=axes), x.size // sizes[1])
 
 
-def find_statistics(reading: Reading, way: Way, eps: float | None) -> Statistics:
-    """Return the convention of the running statistics of code that works with `way`; ``NONE`` if it keeps none."""
-    trying = _Trying(reading, way, 1e-5 if eps is None else eps)
+def find_statistics(reading: Reading, way: Way, eps: float | None, usual: float | None = None) -> Statistics:
+    """Return the convention of the running statistics of code that works with `way`; ``NONE`` if it keeps none.
+
+    `usual` is the momentum that the code has unless another is given: who mixes up the two sides is told by it.
+    """
+    trying = _Trying(reading, way, 1e-5 if eps is None else eps, usual)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         known = trying.convention_or_none()
@@ -290,14 +296,14 @@ def _holder(place: str) -> str:
     return place.rpartition("[")[0] if place.endswith("]") else ""
 
 
-def _convention(walk: Walk, other: Walk) -> Statistics:
+def _convention(walk: Walk, other: Walk, usual: float | None) -> Statistics:
     before, steps, numbers = walk
     kept, later = (fraction_kept(steps[i - 1].running[0], steps[i].running[0], steps[i].mu) for i in (1, 2))
     if kept is None or later is None or min(kept, later) > 1 - ACCURACY:
         still = standing_still(steps)
         return Statistics("unknown", note=still or _UNKNOWN)
     others = fraction_kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
-    sense, momentum = _sense(kept, later, others, numbers)
+    sense, momentum = sense_of(kept, later, others, numbers)
     if sense == "changing":
         return Statistics(sense, note="the fraction that stays in the running statistics changes from batch to batch")
     variance = variance_of(steps, kept)
@@ -310,9 +316,21 @@ def _convention(walk: Walk, other: Walk) -> Statistics:
     if not variance and (still := standing_still(steps)):
         return Statistics(sense, momentum, note=still)
     note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
-    if not variance and abs(kept - 0.5) > ACCURACY and variance_of(steps, 1 - kept):
+    start = start_of(steps[0], kept, sense, variance, before)
+    if not variance and abs(kept - 0.5) > ACCURACY and (other_side := variance_of(steps, 1 - kept)):
         note = "the running variance has momentum on the other side than the running mean"
-    return Statistics(sense, momentum, variance, start_of(steps[0], kept, sense, variance, before), note)
+        if _forgets(sense, momentum, usual):
+            note = "the running mean has momentum on the other side than the running variance"
+            sense, variance = {"kept": "new", "new": "kept"}.get(sense, sense), other_side
+            momentum = None if momentum is None else 1 - momentum
+    return Statistics(sense, momentum, variance, start, note)
+
+
+def _forgets(sense: str, momentum: float | None, usual: float | None) -> bool:
+    """Tell whether little of an old value stays, so that it is that line which has mixed up the two sides."""
+    if momentum is None and usual is not None:
+        momentum = usual if sense == "kept" else 1 - usual
+    return momentum is not None and momentum < 0.5
 
 
 _UNKNOWN = "the running statistics fit no known update rule"
@@ -320,30 +338,3 @@ _BY_BACKWARD = "the backward updates the running statistics, and the forward lea
 # No check of a running variance is meant for it.
 _DEVIATION = "a running standard deviation is kept in the place of a variance: it is not judged"
 _FINISHED = "the running statistics are worked out when inference begins: averages over all batches"
-
-
-def _sense(kept: float, later: float, other: float | None, numbers: frozenset[float]) -> tuple[str, float | None]:
-    """Return the momentum's sense, and the fraction that stays where no momentum is listened to.
-
-    A fraction that cannot be set has the sense of the number that the code keeps for it, ``self.rate = 0.1``.
-    """
-
-    def near(one: float, two: float) -> bool:
-        return abs(one - two) < ACCURACY
-
-    if near(kept, 0.0) and near(later, 0.0):
-        return "last", 0.0
-    if near(kept, 1 / 2) and near(later, 2 / 3):
-        return "cumulative", None
-    if other is not None and near(kept, _MOMENTA[0]) and near(other, _MOMENTA[1]):
-        return "kept", None
-    if other is not None and near(kept, 1 - _MOMENTA[0]) and near(other, 1 - _MOMENTA[1]):
-        return "new", None
-    if not near(kept, later):
-        return "changing", None
-    said = {number for number in numbers if near(number, kept) or near(1 - number, kept)}
-    if len(said) == 1:  # a number that the code keeps for it tells the sense, ``self.rate = 0.1``
-        (number,) = said
-        return ("kept", number) if near(number, kept) else ("new", 1 - number)
-    # One that is written into the formula has no sense of its own, and is a round number, or as good as was measured.
-    return "fixed", as_written(kept, later)

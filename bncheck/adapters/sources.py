@@ -50,6 +50,18 @@ def needed_keys(function: Callable[..., Any], variable: str) -> list[str]:
     return [key for key, plain in sure.items() if plain]
 
 
+def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return what stands for the keys that a dict may do without: ``d.get("k", 0.9)``; of constants alone."""
+    tree = source_tree(function)
+    found = {}
+    for node in ast.walk(tree) if tree is not None else ():
+        _, key = _keyed_access(node)
+        if isinstance(node, ast.Call) and isinstance(key, ast.Constant) and len(node.args) == 2:
+            if isinstance(node.args[1], ast.Constant):
+                found[key.value] = node.args[1].value
+    return found
+
+
 def attributes_of(function: Callable[..., Any], variable: str) -> list[str]:
     """Return the attributes that a function reads of a variable: ``params.gamma``."""
     tree = source_tree(function)

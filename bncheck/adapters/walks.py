@@ -10,6 +10,8 @@ from bncheck.adapters.target import as_array
 
 # Statistics kept in float32 inside float64 code err by some 1e-7; conventions differ by a per cent at least.
 ACCURACY = 1e-5
+# What is walked with, one after the other: both far from 1/2, from each other and from each other's complement.
+MOMENTA = (0.7, 0.2)
 
 
 class Step(NamedTuple):
@@ -43,6 +45,33 @@ def as_written(kept: float, again: float) -> float:
     """
     error = max(1e-9, min(4 * abs(kept - again), ACCURACY))
     return next((number for d in range(1, 7) if abs((number := round(kept, d)) - kept) < error), kept)
+
+
+def sense_of(kept: float, later: float, other: float | None, numbers: frozenset[float]) -> tuple[str, float | None]:
+    """Return the momentum's sense, and the fraction that stays where no momentum is listened to.
+
+    A fraction that cannot be set has the sense of the number that the code keeps for it, ``self.rate = 0.1``.
+    """
+
+    def near(one: float, two: float) -> bool:
+        return abs(one - two) < ACCURACY
+
+    if near(kept, 0.0) and near(later, 0.0):
+        return "last", 0.0
+    if near(kept, 1 / 2) and near(later, 2 / 3):
+        return "cumulative", None
+    if other is not None and near(kept, MOMENTA[0]) and near(other, MOMENTA[1]):
+        return "kept", None
+    if other is not None and near(kept, 1 - MOMENTA[0]) and near(other, 1 - MOMENTA[1]):
+        return "new", None
+    if not near(kept, later):
+        return "changing", None
+    said = {number for number in numbers if near(number, kept) or near(1 - number, kept)}
+    if len(said) == 1:  # a number that the code keeps for it tells the sense, ``self.rate = 0.1``
+        (number,) = said
+        return ("kept", number) if near(number, kept) else ("new", 1 - number)
+    # One that is written into the formula has no sense of its own, and is a round number, or as good as was measured.
+    return "fixed", as_written(kept, later)
 
 
 def per_channel(value: Any, channels: int) -> Any:

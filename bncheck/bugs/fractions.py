@@ -9,32 +9,6 @@ from bncheck.bugs.memory import Remembering
 
 
 @bug(
-    "BUG601",
-    "momentum-on-other-side",
-    "running_var has momentum on the other side than running_mean",
-    step="running_var",
-    wrong="running_var = (1 - k) * running_var + k * var",
-    mend="weigh old and new alike in both lines",
-)
-def momentum_on_other_side(s: Remembering) -> Any:
-    """What is the old one's share in running_mean is the new one's in running_var.
-
-    Why it happens
-    --------------
-    Two conventions meet: in some books momentum is the fraction that stays, in PyTorch the one that comes in.
-
-    By hand
-    -------
-    momentum = 0, and one batch: either both statistics are the batch's, or neither has moved.
-
-    References
-    ----------
-    PyTorch and Keras documentation of BatchNorm; Paddle issue 51120.
-    """
-    return (1 - s.kept) * s.old_var + s.kept * s.var_taken
-
-
-@bug(
     "BUG602",
     "fractions-differ",
     "running_mean and running_var forget at different rates: {}",

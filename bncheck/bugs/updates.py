@@ -24,6 +24,42 @@ def _mixed(s: Remembering, which: tuple[str, ...], mix: Callable[[Array, Array],
 
 
 @bug(
+    "BUG601",
+    "momentum-on-other-side",
+    "one of the running statistics has momentum on the other side than the other one: {}",
+    step=_BOTH,
+    wrong="{}",
+    right=_RULE,
+    mend="weigh old and new alike in both lines",
+    choices=[
+        Choice(
+            f"{name} = (1 - k) * {name} + k * {batch}",
+            (name,),
+            0.0,
+            f"{name} has momentum on the other side than {other}",
+        )
+        for name, batch, other in ((VAR, "var", MEAN), (MEAN, "mu", VAR))
+    ],
+)
+def momentum_on_other_side(s: Remembering, which: tuple[str, ...]) -> Any:
+    """What is the old one's share in one of the statistics is the new one's in the other.
+
+    Why it happens
+    --------------
+    Two conventions meet: in some books momentum is the fraction that stays, in PyTorch the one that comes in.
+
+    By hand
+    -------
+    momentum = 0, and one batch: either both statistics are the batch's, or neither has moved.
+
+    References
+    ----------
+    PyTorch and Keras documentation of BatchNorm; Paddle issue 51120.
+    """
+    return _mixed(s, which, lambda old, taken: (1 - s.kept) * old + s.kept * taken)
+
+
+@bug(
     "BUG603",
     "statistics-never-updated",
     "{} never updated in training",

@@ -12,7 +12,8 @@ import numpy as np
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.memory import STATISTICS, Rule
 from bncheck.bugs.steps import Array
-from bncheck.memory.values import CONVENTIONS, FIRST, Batch, Named, Replaced, all_fit, constant, fitted
+from bncheck.memory.values import CONVENTIONS, FIRST, Batch, Named, Replaced, all_fit, constant, fitted, stays_in
+from bncheck.model import Conventions
 
 MEAN, VAR = STATISTICS
 # What of an update a bug may be in.
@@ -33,10 +34,10 @@ class _Tried(NamedTuple):
 
 
 class Averages:
-    """Finds the rule by which one layer's updates go, or the bugs in it."""
+    """Finds the rule by which one layer's updates go, or the bugs in it; `meant` is the rule that discovery found."""
 
-    def __init__(self, updates: Sequence[Batch], without: Sequence[str] = ()) -> None:
-        self.updates = updates
+    def __init__(self, updates: Sequence[Batch], without: Sequence[str] = (), meant: Conventions | None = None) -> None:
+        self.updates, self.meant = updates, meant
         self.without = frozenset(without)
         self._known: dict[tuple[str, bool], Array] = {}
 
@@ -99,8 +100,12 @@ class Averages:
         for rules in (likely, [rule for rule in _rules() if rule not in likely], None):
             options = list(self._options(tried, rules))
             if options:
-                return min(options, key=lambda named: sum(10 + one.cost for one in named))
+                # Of two rules that explain as much, the one that was meant.
+                return min(options, key=lambda named: (sum(10 + one.cost for one in named), not self._fits(named)))
         return self._alone(tried)
+
+    def _fits(self, named: Sequence[Named]) -> bool:
+        return self.meant is not None and all(one.rule.stays == stays_in(self.meant) for one in named)
 
     def _versions(self) -> Iterator[_Tried]:
         for code, bug in BUGS.items():

@@ -99,10 +99,10 @@ class Search:
         self.lives, self.conventions, self.own, self.without = lives, conventions, dict(own or {}), tuple(without)
         self.by_backward = conventions.updated_by == "backward"
         self.starts_with_batch = conventions.running_start == "first batch"
-        self.averages = Averages(list(self._updates()), without)
+        self.averages = Averages(list(self._updates()), without, conventions)
         known = self.averages.right()
         if own and not known:  # the statistics may be the batch's own all the same
-            averages = Averages([replace(batch, own={}) for batch in self.averages.updates], without)
+            averages = Averages([replace(batch, own={}) for batch in self.averages.updates], without, conventions)
             known = averages.right()
             self.averages = averages if known else self.averages
         self.rule: Rule = known[0] if known else KEPT

@@ -14,6 +14,7 @@ from bncheck.bugs.memory import OF_TRAINING, UPDATE, Past, Remembering, Rule
 from bncheck.bugs.steps import FORWARD, Array, RightStep, Step, Steps
 from bncheck.case import Case
 from bncheck.core.tolerance import UNIT_ROUNDOFF
+from bncheck.model import Conventions
 
 Replaced = Mapping[str, Step]
 
@@ -30,6 +31,13 @@ CONVENTIONS = (KEPT, NEW, PLAIN, WEIGHTED)
 def constant(kept: float, unbiased: bool = False) -> Rule:
     """Return the rule of a fraction that is written into the code."""
     return Rule(lambda s: kept, f"{round(kept, 6):g}", f"{round(1 - kept, 6):g}", unbiased)
+
+
+def stays_in(conventions: Conventions) -> str:
+    """Return the fraction of the old value that stays by a convention, as its rule has it."""
+    if conventions.momentum is not None:
+        return constant(conventions.momentum).stays
+    return {"kept": KEPT.stays, "new": NEW.stays}.get(conventions.momentum_sense, "")
 
 
 class Named(NamedTuple):

@@ -83,3 +83,55 @@ def test_a_literal_fraction_has_no_sense_that_a_profile_could_object_to(write):
     spec = write(LAYER.format(**PLAIN | {"taken": UNBIASED}))
     assert verified(spec, profile="pytorch").verdict is Verdict.PASS
     assert verified(spec, profile="keras").verdict is Verdict.FAIL
+
+
+MOMENTUM = {"init": "self.m = momentum", "k": "self.m"}
+FLIPPED = {
+    "kept": (MOMENTUM | {"arguments": ", momentum=0.9"}, "kept"),
+    "new": (MOMENTUM | {"arguments": ", momentum=0.1", "k": "(1 - self.m)"}, "new"),
+    "an attribute": ({"init": "self.rate = 0.05", "k": "(1 - self.rate)"}, "new"),
+    "a literal": ({}, "fixed"),
+}
+
+
+@pytest.mark.parametrize("line", ["running_mean", "running_var"])
+@pytest.mark.parametrize("case", FLIPPED)
+def test_the_line_that_has_mixed_up_the_sides_is_the_one_that_forgets(write, case, line):
+    changes, sense = FLIPPED[case]
+    text = LAYER.format(**PLAIN | changes)
+    k = (PLAIN | changes)["k"]
+    (right,) = [row for row in text.splitlines() if f"self.{line} = (" in row]
+    wrong = right.replace(f"({k} * ", "(kept * ").replace(f"(1 - {k}) * ", f"{k} * ").replace("kept", f"(1 - {k})")
+    (target,) = verified(write(text.replace(right, wrong))).targets
+    assert target.conventions.momentum_sense == sense
+    (found,) = target.diagnoses
+    other = {"running_mean": "running_var", "running_var": "running_mean"}[line]
+    assert found.title == f"{line} has momentum on the other side than {other}"
+    assert found.tensor == line
+
+
+def test_the_usual_momentum_of_a_dict_of_options_tells_the_line_too(write):
+    text = """
+def batchnorm_forward(x, gamma, beta, bn_param):
+    eps, m = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
+    rm = bn_param.get("running_mean", np.zeros(x.shape[1]))
+    rv = bn_param.get("running_var", np.zeros(x.shape[1]))
+    if bn_param["mode"] == "train":
+        mu, var = x.mean(axis=0), x.var(axis=0)
+        rm = (1 - m) * rm + m * mu
+        rv = m * rv + (1 - m) * var
+    else:
+        mu, var = rm, rv
+    s = np.sqrt(var + eps)
+    xhat = (x - mu) / s
+    bn_param["running_mean"], bn_param["running_var"] = rm, rv
+    return gamma * xhat + beta, (xhat, gamma, s)
+
+def batchnorm_backward(d, cache):
+    xhat, gamma, s = cache
+    g = d * gamma
+    dx = (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)) / s
+    return dx, (d * xhat).sum(axis=0), d.sum(axis=0)
+"""
+    (target,) = verified(write(text)).targets
+    assert [d.tensor for d in target.diagnoses] == ["running_mean"]
