@@ -198,13 +198,13 @@ def _within(value: Any, trail: Trail, seen: set[int]) -> Iterator[Place]:
 
 def _is_leaf(value: Any) -> bool:
     """Tell numbers, arrays, lists of numbers and what is not there yet from things to look into."""
+    if value is None or isinstance(value, np.ndarray | np.generic | float):
+        return True  # most are: this is asked of all that a layer holds, at every step
     if isinstance(value, bool | str | bytes) or inspect.isroutine(value):
         return False
     if isinstance(value, list | tuple):
         return bool(value) and all(isinstance(item, int | float) for item in value)
-    return (
-        value is None or isinstance(value, int | float | np.generic) or is_array(value) or hasattr(value, "__array__")
-    )
+    return isinstance(value, int) or is_array(value) or hasattr(value, "__array__")
 
 
 def _is_plain_object(value: Any) -> bool:
