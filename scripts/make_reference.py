@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,6 +108,7 @@ _BUGS_SAY = (
 )
 
 
+@cache
 def _checks() -> dict[str, Entry]:
     return {
         key: Entry(check.name, first(check.doc), f"{page(check.doc)}\n\n{_about(check)}\n")
@@ -128,6 +130,7 @@ def _about(check: Any) -> str:
     return " ".join(sentences)
 
 
+@cache
 def _bugs() -> dict[str, Entry]:
     nameless = PAGES.get(NAMELESS)
     bugs = {key: Entry(bug.name, first(bug.doc), page(bug.doc)) for key, bug in BUGS.items()}
@@ -157,12 +160,7 @@ def anchor(key: str, name: str) -> str:
 
 def linked(text: str, here: str) -> str:
     """Return Markdown in which codes of checks and bugs are links, seen from the page `here`; code stays as it is."""
-    places = {
-        key: (f"reference/{folder}/{family.page}.md", anchor(key, entry.name))
-        for folder, families, entries in (("checks", CHECK_FAMILIES, _checks()), ("bugs", BUG_FAMILIES, _bugs()))
-        for family in families
-        for key, entry in _of(family, entries)
-    }
+    places = _places()
 
     def link(found: re.Match[str]) -> str:
         if found[0] not in places:
@@ -172,6 +170,17 @@ def linked(text: str, here: str) -> str:
 
     parts = re.split(r"(^```.*?^```$|^#.*?$|`[^`\n]+`)", text, flags=re.M | re.S)
     return "".join(part if at % 2 else re.sub(r"\b(?:BN|BUG)\d{3}\b", link, part) for at, part in enumerate(parts))
+
+
+@cache
+def _places() -> dict[str, tuple[str, str]]:
+    """Return the page and the heading of every check and every bug."""
+    return {
+        key: (f"reference/{folder}/{family.page}.md", anchor(key, entry.name))
+        for folder, families, entries in (("checks", CHECK_FAMILIES, _checks()), ("bugs", BUG_FAMILIES, _bugs()))
+        for family in families
+        for key, entry in _of(family, entries)
+    }
 
 
 def _seen_from(here: str, path: str) -> str:

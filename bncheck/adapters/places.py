@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -99,20 +100,22 @@ def parts_of(
     them is called otherwise, and `known` the places where gamma and beta were put.
     """
     places = list(_places(layer))
-    parameters, gradients = _by_name(places, proven)
+    trails, bare = tuple(place.trail for place in places), tuple(map(_bare, places))
+    named = _by_name(trails, bare, (*proven,))
+    parameters, gradients = ({of: places[at] for of, at in found.items()} for found in named)
     if not parameters:
         places += [row for place in places for row in _rows(place)]
-    listed = [place for place in places if _is_listed(place)]
+    positions = [(place, *found) for place in places if (found := _position(place)) is not None]
+    listed = [(place, own) for place, name, own, gradient in positions if not gradient and _lists_parameters(name)]
     if len(parameters) < len(_ORDER):
-        for key, place in zip(_ORDER, _ordered(listed), strict=False):
+        for key, place in zip(_ORDER, _ordered([place for place, _ in listed]), strict=False):
             parameters.setdefault(key, place)
     for position, key in enumerate(_ORDER):
         value = (given or {}).get(key)
-        index = next((_position(p)[1] for p in listed if value is not None and p.get() is value), position)
+        index: int | None = next((own for p, own in listed if value is not None and p.get() is value), position)
         if known and key in known and known[key].row is not None:
             index = known[key].row
-        for place in places:
-            name, own, gradient = _position(place)
+        for place, name, own, gradient in positions:
             if own == index and (gradient or _is_gradients(name)):
                 gradients.setdefault(f"d{key}", place)
     return Parts(parameters, gradients, places)
@@ -147,7 +150,7 @@ def _places(layer: Any) -> Iterator[Place]:
     # What is kept under two names is known by the telling one: ``grads`` before ``cached_grad``.
     for name in sorted(dict.fromkeys(attribute_names(layer)), key=lambda name: not _is_gradients(name)):
         yield from _below(layer, name, (name,), seen)
-    for name in _listing_methods(layer):
+    for name in _listing_methods(type(layer)):  # type: ignore[arg-type]  # classes are hashable
         try:
             listed = getattr(layer, name)()
         except Exception:  # a method of that name that wants something else lists nothing
@@ -155,10 +158,11 @@ def _places(layer: Any) -> Iterator[Place]:
         yield from _within(list(listed) if inspect.isgenerator(listed) else listed, (f"{name}()",), seen)
 
 
-def _listing_methods(layer: Any) -> list[str]:
+@lru_cache(maxsize=256)
+def _listing_methods(cls: type) -> list[str]:
     """Return the methods that list parameters or gradients by their names: ``params()``, ``get_gradients()``."""
     names = []
-    for base in type(layer).__mro__[:-1]:
+    for base in cls.__mro__[:-1]:
         for name, thing in vars(base).items():
             said = set(words(name)) - _FILLER
             if inspect.isfunction(thing) and said and said <= _METHODS and thing.__code__.co_argcount == 1:
@@ -246,9 +250,15 @@ def _bare(place: Place) -> tuple[Trail, bool]:
     ``.grads``. A ``g`` beside a ``b`` is a gamma.
     """
     trail = place.trail
-    above, last = trail[:-1], trail[-1]
-    if not above or (last == "g" and _beside(place, "b")):
+    if len(trail) == 1 or (trail[-1] == "g" and _beside(place, "b")):
         return trail, False
+    return _stripped(trail)
+
+
+# Trails are read at every step of a layer, and are always the same few: what was read is kept.
+@lru_cache(maxsize=4096)
+def _stripped(trail: Trail) -> tuple[Trail, bool]:
+    above, last = trail[:-1], trail[-1]
     held = isinstance(above[-1], int) or argument_role(above[-1]) in (Role.GAMMA, Role.BETA)
     if last in VALUE or (held and _is_parameters(last)):
         return above, False
@@ -257,22 +267,27 @@ def _bare(place: Place) -> tuple[Trail, bool]:
     return trail, False
 
 
-def _by_name(places: list[Place], proven: Collection[Trail] = ()) -> tuple[dict[str, Place], dict[str, Place]]:
-    """Return the places whose names say gamma or beta, and those whose names say their gradients."""
-    best: dict[str, tuple[int, int, Place]] = {}
-    doubted: dict[str, Place] = {}
+@lru_cache(maxsize=1024)
+def _by_name(
+    trails: tuple[Trail, ...], bare: tuple[tuple[Trail, bool], ...], proven: tuple[Trail, ...]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return which places have names that say gamma or beta, and which have names that say their gradients.
+
+    `bare` are the trails without what :func:`_bare` takes off.
+    """
+    best: dict[str, tuple[int, int, int]] = {}
+    doubted: dict[str, int] = {}
     named: dict[str, set[str]] = {"gamma": set(), "beta": set()}
-    twins = _twins({str(place.trail[0]) for place in places if len(place.trail) > 1})
-    for place in places:
-        trail, gradient = _bare(place)
+    twins = _twins({str(trail[0]) for trail in trails if len(trail) > 1})
+    for at, (trail, gradient) in enumerate(bare):
         *above, name = trail
         if isinstance(name, int):
             continue
         foreign = [part for part in above if _is_foreign(part) and part not in twins.values()]
-        if foreign and place.trail not in proven:
+        if foreign and trails[at] not in proven:
             marked = gradient_name(name) if all(map(_all_in_one, foreign)) else None
             if marked is not None:
-                doubted.setdefault(marked.of, place)
+                doubted.setdefault(marked.of, at)
             continue
         gradient = gradient or any(_is_gradients(part) or part in twins for part in above)
         read = gradient_name(name, marked=not gradient)
@@ -283,22 +298,19 @@ def _by_name(places: list[Place], proven: Collection[Trail] = ()) -> tuple[dict[
             of, how = role.value, clarity(name)
         else:
             continue
-        rank = (how, -len(place.trail))
+        rank = (how, -len(trails[at]))
         named.get(of, set()).add(str(name).strip("_").lower())
         if of not in best or rank > best[of][:2]:
-            best[of] = (*rank, place)
+            best[of] = (*rank, at)
     # Beside a W that is not the gamma, dW belongs to W.
     for key in named:
-        how, _, gradient_place = best.get(f"d{key}", (0, 0, None))
-        if key in best and gradient_place is not None and how < best[key][0]:
-            said = str(gradient_place.trail[-1]).strip("_").lower()
+        if key in best and f"d{key}" in best and best[f"d{key}"][0] < best[key][0]:
+            said = str(trails[best[f"d{key}"][2]][-1]).strip("_").lower()
             if any(said.endswith(name) for name in named[key]):
                 del best[f"d{key}"]
-    found = doubted | {of: place for of, (_, _, place) in best.items()}
-    return (
-        {of: found[of] for of in ("gamma", "beta") if of in found},
-        {of: found[of] for of in ("dx", "dgamma", "dbeta") if of in found},
-    )
+    found = doubted | {of: at for of, (_, _, at) in best.items()}
+    gradients = ("dx", "dgamma", "dbeta")
+    return {of: found[of] for of in _ORDER if of in found}, {of: found[of] for of in gradients if of in found}
 
 
 def _twins(names: set[str]) -> dict[str, str]:
@@ -309,12 +321,12 @@ def _twins(names: set[str]) -> dict[str, str]:
     return before | after
 
 
-def _position(place: Place) -> tuple[str | int, int | None, bool]:
+def _position(place: Place) -> tuple[str | int, int, bool] | None:
     """Return the name of the list that a trail goes through, the index in it, and whether ``.grad`` follows."""
     bare, gradient = _bare(place)
     if len(bare) > 1 and isinstance(bare[-1], int):
         return bare[-2], bare[-1], gradient
-    return "", None, gradient
+    return None
 
 
 def _rows(place: Place) -> list[Place]:
@@ -326,10 +338,8 @@ def _rows(place: Place) -> list[Place]:
     return [place._replace(trail=(*place.trail, row), row=row) for row in range(len(_ORDER)) if two]
 
 
-def _is_listed(place: Place) -> bool:
-    """Tell whether a place is an entry of a list of parameters."""
-    name, index, gradient = _position(place)
-    return index is not None and not gradient and _is_parameters(name) and not _is_gradients(name)
+def _lists_parameters(name: str | int) -> bool:
+    return _is_parameters(name) and not _is_gradients(name)
 
 
 def _ordered(listed: list[Place]) -> list[Place]:

@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from bncheck.adapters.hidden import revealed
@@ -14,6 +15,15 @@ from bncheck.adapters.hidden import revealed
 def source_tree(function: Callable[..., Any]) -> ast.AST | None:
     """Return the syntax tree of a function, None where its source is not at hand."""
     function = getattr(function, "func", function)  # a functools.partial
+    try:
+        return _parsed(function)
+    except TypeError:  # what cannot be hashed
+        return _parsed.__wrapped__(function)
+
+
+# Discovery asks again and again, for the same few functions.
+@lru_cache(maxsize=256)
+def _parsed(function: Callable[..., Any]) -> ast.AST | None:
     try:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(revealed(function))))
         tree = ast.parse(source)
@@ -53,11 +63,11 @@ def needed_keys(function: Callable[..., Any], variable: str) -> list[str]:
 def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Return what stands for the keys that a dict may do without: ``d.get("k", 0.9)``; of constants alone."""
     tree = source_tree(function)
-    found = {}
+    found: dict[str, Any] = {}
     for node in ast.walk(tree) if tree is not None else ():
         _, key = _keyed_access(node)
-        if isinstance(node, ast.Call) and isinstance(key, ast.Constant) and len(node.args) == 2:
-            if isinstance(node.args[1], ast.Constant):
+        if isinstance(node, ast.Call) and isinstance(key, ast.Constant) and isinstance(key.value, str):
+            if len(node.args) == 2 and isinstance(node.args[1], ast.Constant):
                 found[key.value] = node.args[1].value
     return found
 
