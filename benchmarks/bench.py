@@ -65,7 +65,10 @@ def main() -> None:
 _HEAD = """# Benchmarks
 
 Measured by `make bench`, each section in one run; ratios are of figures of the same run. What misses its
-goal says so."""
+goal says so. Measured by commands of their own: how large an error has to be to be seen, in each dtype
+([power](../docs/power.md), `make power`), and right code that is not accused, a million cases of it
+([calibration](../docs/calibration.md), `make calibrate`). `make bench-gpu` has not run: it says why where
+there is no GPU."""
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ def page(doc: str) -> str:
     """Return a page of `bncheck explain`."""
     parts = []
     for name, body in sections(doc).items():
-        parts += [f"### {name}"] * bool(name) + ([fenced(body.strip())] if name in _CODE else [paragraphs(body)])
+        parts += [f"### {name}"] * bool(name) + ([fenced(textwrap.dedent(body).strip())] if name in _CODE else [paragraphs(body)])
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,6 +15,10 @@ from bncheck.bugs.steps import Step, Steps
 from bncheck.registry import Registry
 
 
+# In so many lines a page lists what may stand in the place of a parameter.
+_MOST = 13
+
+
 class Choice(NamedTuple):
     """One value of a bug's parameter: how it is written, what it is, how much less likely it makes the bug.
 
@@ -58,6 +62,8 @@ class Bug:
         it replaces several.
     choices : callable or None
         The values that the parameter may have, given what was found; None without a parameter.
+    texts : tuple of str
+        How these are written, where they do not depend on what was found.
 
     """
 
@@ -70,6 +76,7 @@ class Bug:
     mend: str
     fault: Callable[..., Any]
     choices: Choices | None = None
+    texts: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:
@@ -77,11 +84,21 @@ class Bug:
         doc = inspect.getdoc(self.fault) or ""
         heading = re.search(r"^.+\n-+$", doc, re.M)
         what, rest = (doc[: heading.start()].strip(), doc[heading.start() :]) if heading else (doc, "")
-        written = "..." if self.choices is not None else ""
-        lines = [("Wrong", self.wrong), ("Right", self.right), ("To mend it", self.mend)]
-        parts = [f"{title}\n{'-' * len(title)}\n{line.replace('{}', written)}" for title, line in lines]
+        lines = {"Wrong": self.wrong, "In the place of ...": "", "Right": self.right, "To mend it": self.mend}
+        # Where the whole line is the parameter, its values are the lines.
+        lines["Wrong" if self.wrong == "{}" else "In the place of ..."] = self._listed() or self.wrong
+        if not self.texts:
+            del lines["In the place of ..."]
+        parts = [f"{title}\n{'-' * len(title)}\n{line.replace('{}', '...')}" for title, line in lines.items() if line]
         derivation = f"Derivation\n----------\n{DERIVATIONS[self.steps[0]]}"
         return "\n\n".join([what, *parts, derivation, rest])
+
+    def _listed(self) -> str:
+        """Return the values of the parameter that are known beforehand, a line each, the first ones of many."""
+        shown = list(self.texts)
+        if len(shown) > _MOST:
+            shown[_MOST - 1 :] = [f"... and {len(shown) - _MOST + 1} more"]
+        return "\n".join(f"    {text}" for text in shown)
 
     def versions(self, samples: Sequence[Sample]) -> list[Version]:
         """Return the wrong versions that it stands for; one, unless it has a parameter."""
@@ -172,8 +189,10 @@ def bug(
 
     def register(fault: Callable[..., Any]) -> Callable[..., Any]:
         steps = tuple(step.split())
-        given = choices if choices is None or callable(choices) else lambda samples: choices
-        BUGS.add(code, Bug(code, name, title, steps, wrong, right or LINES[steps[0]].line, mend, fault, given))
+        listed: Sequence[Choice] = () if choices is None or callable(choices) else choices
+        given = choices if choices is None or callable(choices) else lambda samples: listed
+        texts = tuple(dict.fromkeys(choice.text.strip(", ") for choice in listed))
+        BUGS.add(code, Bug(code, name, title, steps, wrong, right or LINES[steps[0]].line, mend, fault, given, texts))
         return fault
 
     return register

@@ -25,7 +25,7 @@ def _profile(samples: Any) -> list[Choice]:
     step="kept",
     wrong=_KEPT,
     right=_NEW,
-    mend="swap momentum and 1 - momentum, or hand over 1 - momentum: what is 0.9 here is 0.1 in {}",
+    mend="swap momentum and 1 - momentum, or hand over 1 - momentum: what is 0.9 here is 0.1 there",
     choices=_profile,
 )
 def momentum_is_kept(s: Remembering, profile: str) -> Any:
@@ -53,7 +53,7 @@ def momentum_is_kept(s: Remembering, profile: str) -> Any:
     step="kept",
     wrong=_NEW,
     right=_KEPT,
-    mend="swap momentum and 1 - momentum, or hand over 1 - momentum: what is 0.1 here is 0.9 in {}",
+    mend="swap momentum and 1 - momentum, or hand over 1 - momentum: what is 0.1 here is 0.9 there",
     choices=_profile,
 )
 def momentum_is_new(s: Remembering, profile: str) -> Any:

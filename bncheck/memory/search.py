@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Version
-from bncheck.bugs.memory import INFERENCE, LATER, STATISTICS, UPDATE, Past, Rule
+from bncheck.bugs.memory import BEHIND_STATISTICS, INFERENCE, LATER, STATISTICS, UPDATE, Past, Rule
 from bncheck.bugs.steps import Step, Steps
 from bncheck.cases.courses import courses, long_course
 from bncheck.core.tolerance import UNIT_ROUNDOFF
@@ -158,7 +158,9 @@ class Search:
     ) -> Batch:
         start = life.training[0].before if life.training else None
         past = Past(held[0], held[1], KEPT, tuple(met), start)
-        return Batch(call.case, table, past, found, unit_of(call.case, [*held, *found.values()]), self.own)
+        # In eval mode mean and variance are those that are held, however training makes its own.
+        own = {step: self.own[step] for step in self.own if table is not INFERENCE or step in BEHIND_STATISTICS}
+        return Batch(call.case, table, past, found, unit_of(call.case, [*held, *found.values()]), own)
 
     def _of_rule(self, codes: set[str]) -> list[Named]:
         if any(batch.unit > FINE for batch in self.averages.updates):

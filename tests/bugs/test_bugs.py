@@ -127,7 +127,10 @@ def test_most_versions_of_a_bug_have_its_name(code):
 def test_every_bug_has_a_page(code):
     bug = BUGS.get(code)
     titles = re.findall(r"^(.+)\n-+$", bug.doc, re.M)
-    assert titles == ["Wrong", "Right", "To mend it", "Derivation", "Why it happens", "By hand", "References"]
+    listed = ["In the place of ..."] * (bool(bug.texts) and bug.wrong != "{}")
+    assert titles == ["Wrong", *listed, "Right", "To mend it", "Derivation", "Why it happens", "By hand", "References"]
+    assert "{}" not in bug.doc
+    assert [f"    {text}" in bug.doc.splitlines() for text in bug.texts[:12]] == [True] * min(12, len(bug.texts))
     assert ("{}" in bug.title) == (bug.choices is not None)
     assert bug.wrong != bug.right
 

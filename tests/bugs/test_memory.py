@@ -410,6 +410,14 @@ def reported(tmp_path, changes):
     return pipeline.run([TargetSpec(str(path))], Settings(cases=30), executor=InProcess()).targets[0]
 
 
+def test_a_fault_of_training_is_none_of_eval_mode_where_that_takes_what_is_held(tmp_path):
+    path = tmp_path / "layer.py"
+    path.write_text(EVAL_MODE.format(**PARTS).replace("x.var(axis=0)", "x.var(axis=0, ddof=min(1, len(x) - 1))"))
+    (target,) = pipeline.run([TargetSpec(str(path))], Settings(cases=30), executor=InProcess()).targets
+    assert "BN310" in {f.code for f in target.findings if f.outcome == "fail"}  # it follows from BN101
+    assert [d.code for d in target.diagnoses] == ["BUG101"]
+
+
 @pytest.mark.parametrize("case", TAKEN_FOR)
 def test_the_formula_of_eval_mode_is_the_one_that_was_measured_on_numbers(tmp_path, case):
     changes, code, line = TAKEN_FOR[case]
