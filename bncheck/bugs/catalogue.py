@@ -14,7 +14,6 @@ from bncheck.bugs.memory import LINES
 from bncheck.bugs.steps import Step, Steps
 from bncheck.registry import Registry
 
-
 # In so many lines a page lists what may stand in the place of a parameter.
 _MOST = 13
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.bugs.steps import FORWARD, STEPS, Array, RightStep, Step, Steps
+from bncheck.bugs.steps import FORWARD, GIVEN, STEPS, Array, RightStep, Step, Steps
 from bncheck.case import Case
 
 
@@ -52,14 +52,14 @@ class Remembering(Steps):
         self, case: Case, table: Mapping[str, RightStep], past: Past, replaced: Mapping[str, Step] | None = None
     ) -> None:
         super().__init__(case, replaced)
-        self.table, self.past = table, past
+        self.table = table
         shape = self.gamma.shape
         self.old_mean, self.old_var = (np.asarray(a, dtype=np.float64).reshape(shape) for a in (past.mean, past.var))
         self.rule, self.batches, self.momentum = past.rule, past.batches, case.spec.momentum
 
     def also(self, replaced: Mapping[str, Step]) -> Remembering:
         """Return the steps of the same batch with more of them replaced."""
-        return Remembering(self.case, self.table, self.past, {**self.replaced, **replaced})
+        return self.again(replaced={**self.replaced, **replaced})
 
     @property
     def first(self) -> Steps:
@@ -73,7 +73,14 @@ class Remembering(Steps):
 
     def by(self, table: Mapping[str, RightStep]) -> Remembering:
         """Return the same batch after the same ones, by another table."""
-        return Remembering(self.case, table, self.past, self.replaced)
+        return self.again(table=table)
+
+    def again(self, **changed: Any) -> Remembering:
+        """Return the same batch with another `table`, `rule` or `replaced`, and nothing computed yet."""
+        found = Remembering.__new__(Remembering)
+        found.__dict__.update({name: self.__dict__[name] for name in _GIVEN})
+        found.__dict__.update(changed)
+        return found
 
     def blended(self, old: Array, new: Array) -> Array:
         """Return an average by the rule, in a mode that should take none."""
@@ -85,6 +92,10 @@ class Remembering(Steps):
         """Return an old value and one that comes in, averaged by the rule."""
         found: Array = self.kept * old + (1 - self.kept) * taken
         return found
+
+
+# What the steps of a batch that comes after others begin with.
+_GIVEN = (*GIVEN, "old_mean", "old_var", "rule", "batches", "momentum", "table", "replaced")
 
 
 def batch_statistics(s: Remembering) -> tuple[Array, Array]:

@@ -81,13 +81,13 @@ class Steps:
         """Return the steps of the same case with more of them replaced."""
         found = Steps.__new__(Steps)
         # The same arrays: making them anew would take longer than most steps do.
-        found.__dict__.update({name: self.__dict__[name] for name in _GIVEN})
+        found.__dict__.update({name: self.__dict__[name] for name in GIVEN})
         found.replaced, found.table = {**self.replaced, **replaced}, STEPS
         return found
 
 
 # What steps begin with.
-_GIVEN = ("case", "x", "dy", "gamma", "beta", "eps", "m", "n", "c", "axes", "returned")
+GIVEN = ("case", "x", "dy", "gamma", "beta", "eps", "m", "n", "c", "axes", "returned")
 Step = Callable[[Steps], Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +34,10 @@ _BEHIND = frozenset(
 )
 
 
+def _behind_statistics(batch: Batch) -> Batch:
+    return replace(batch, own={step: batch.own[step] for step in batch.own if step in BEHIND_STATISTICS})
+
+
 class Answers:
     """Finds the bugs of one layer's eval mode.
 
@@ -58,6 +63,15 @@ class Answers:
         if biased and asked:
             sizes = {step.m for step in asked[0].past.batches}
             self.corrections += [lambda batch, m=m: m / (m - 1) for m in sizes if m > 1]  # type: ignore[misc]
+
+    def beside_the_forward(self) -> Answers:
+        """Return the same for an eval mode without what training has wrong in mean and variance, if y is right then.
+
+        It takes those that are held, so that such a fault may be there once more, or not.
+        """
+        other = copy(self)
+        other.held = [[_behind_statistics(batch) for batch in held] for held in self.held]
+        return other if other.right() and not self.right() else self
 
     def right(self) -> list[Batch]:
         """Return the batches with statistics that y of eval mode rightly follows from; none if it does not."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Version
-from bncheck.bugs.memory import BEHIND_STATISTICS, INFERENCE, LATER, STATISTICS, UPDATE, Past, Rule
+from bncheck.bugs.memory import INFERENCE, LATER, STATISTICS, UPDATE, Past, Rule
 from bncheck.bugs.steps import Step, Steps
 from bncheck.cases.courses import courses, long_course
 from bncheck.core.tolerance import UNIT_ROUNDOFF
@@ -158,9 +158,7 @@ class Search:
     ) -> Batch:
         start = life.training[0].before if life.training else None
         past = Past(held[0], held[1], KEPT, tuple(met), start)
-        # In eval mode mean and variance are those that are held, however training makes its own.
-        own = {step: self.own[step] for step in self.own if table is not INFERENCE or step in BEHIND_STATISTICS}
-        return Batch(call.case, table, past, found, unit_of(call.case, [*held, *found.values()]), own)
+        return Batch(call.case, table, past, found, unit_of(call.case, [*held, *found.values()]), self.own)
 
     def _of_rule(self, codes: set[str]) -> list[Named]:
         if any(batch.unit > FINE for batch in self.averages.updates):
@@ -258,7 +256,7 @@ class Search:
         asked = [list(self._asked(when)) for when in ("before", "after")]
         fine = [batches if all(b.unit <= FINE for b in batches) else [] for batches in asked]
         biased = self.conventions.running_var != "unbiased"
-        return Answers(fine[0], fine[1], self.rule, biased, self.without)
+        return Answers(fine[0], fine[1], self.rule, biased, self.without).beside_the_forward()
 
     def _asked(self, when: str) -> Iterator[Batch]:
         for life in self.lives:

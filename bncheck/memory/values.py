@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -71,10 +71,14 @@ class Batch:
 
     def steps(self, rule: Rule, replaced: Replaced) -> Remembering:
         """Return the steps by a rule, with some of them replaced."""
-        steps = Remembering(self.case, self.table, replace(self.past, rule=rule), {**self.own, **replaced})
+        steps = self._plain.again(rule=rule, replaced={**self.own, **replaced})
         if self.table is UPDATE and OF_TRAINING.isdisjoint(replaced):
             vars(steps).update(self.forward)  # the same whatever is wrong with the update
         return steps
+
+    @cached_property
+    def _plain(self) -> Remembering:
+        return Remembering(self.case, self.table, self.past)
 
     @cached_property
     def forward(self) -> dict[str, Any]:
