@@ -34,7 +34,9 @@ def page(doc: str) -> str:
     """Return a page of `bncheck explain`."""
     parts = []
     for name, body in sections(doc).items():
-        parts += [f"### {name}"] * bool(name) + ([fenced(textwrap.dedent(body).strip())] if name in _CODE else [paragraphs(body)])
+        parts += [f"### {name}"] * bool(name) + (
+            [fenced(textwrap.dedent(body).strip())] if name in _CODE else [paragraphs(body)]
+        )
     return "\n\n".join(parts) + "\n"
 
 

@@ -21,7 +21,7 @@ from bncheck.bugs.factors import Factor
 from bncheck.bugs.steps import FORWARD, PATHS, Array, Step, Steps
 from bncheck.case import Case
 from bncheck.core.truth import truth
-from bncheck.lines.mending import Run, mended
+from bncheck.lines.mending import Run, may_add_up, mended
 from bncheck.lines.natural import Natural, is_count
 from bncheck.lines.quantities import Values, backward_quantities, forward_quantities, path_quantities, values_of
 from bncheck.lines.statements import Statement
@@ -72,7 +72,7 @@ def line_of(diagnosis: Diagnosis, version: Version, others: Sequence[Version], s
             return staged.statement if staged.statement == chosen else None
         if staged.statement is not None:
             return staged.statement
-    return _named_last(seen.executions, sets, Natural(right)) or chosen
+    return _named_last(seen.executions, sets, Natural(right), right.dx) or chosen
 
 
 class _Sets:
@@ -278,7 +278,7 @@ def _choose(executions: Sequence[Execution], sets: _Sets) -> Statement | None:
     return statement
 
 
-def _named_last(executions: Sequence[Execution], sets: _Sets, natural: Natural) -> Statement | None:
+def _named_last(executions: Sequence[Execution], sets: _Sets, natural: Natural, dx: Array) -> Statement | None:
     """Return the statement that makes what is wrong in one go, of nothing but what right code has; None of others.
 
     Where that is a bracket that right code has, and is given another name, the rest is missing there.
@@ -296,7 +296,7 @@ def _named_last(executions: Sequence[Execution], sets: _Sets, natural: Natural) 
         if e.call == last.call and e.statement.hands_on and not made_by(e) and last.statement.sets in e.reads
     ]
     if not named:
-        return last.statement
+        return last.statement if not last.statement.adds or may_add_up(last, executions, natural, dx) else None
     value = last.makes[last.statement.sets]
     return named[0].statement if value in natural and not natural.is_single(value) else None
 

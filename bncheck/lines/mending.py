@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from types import FrameType
 from typing import Any
 
@@ -87,12 +88,19 @@ def _settled(executions: Sequence[Execution], natural: Natural) -> set[tuple[int
     """Return the variables that are right, whatever uses them: steps of the formula, and what these alone use."""
     found: set[tuple[int, str]] = set()
     for e in reversed(executions):
-        name = e.statement.sets
-        users = [(e.call, u.statement.sets) for u in executions if u.call == e.call and u is not e and name in u.reads]
-        of_steps = bool(users) and all(user in found for user in users)
-        if name in e.makes and (of_steps or (made_by(e) and natural.is_step(e.makes[name]))):
+        name, users = e.statement.sets, _users(e, executions)
+        of_steps = bool(users) and all((e.call, u.statement.sets) in found for u in users)
+        is_step = made_by(e) and name in e.makes and natural.is_step(e.makes[name])
+        # What is but added to other terms may lack what they have.
+        if name in e.makes and (of_steps or (is_step and not all(u.statement.adds for u in users))):
             found.add((e.call, name))
     return found
+
+
+def _users(execution: Execution, executions: Sequence[Execution]) -> list[Execution]:
+    """Return what else reads the variable that a statement sets, in the same call."""
+    name = execution.statement.sets
+    return [u for u in executions if u.call == execution.call and u is not execution and name in u.reads]
 
 
 class _Repair:
@@ -238,6 +246,9 @@ def _is_fault(stage: _Stage, mends: Array, executions: Sequence[Execution], natu
     value, here = stage.value, stage.execution
     if value.size == 1 or value not in natural:
         return not (value.size == 1 and mends.size > 1 and here.reads)
+    users = _users(here, executions)
+    if users and made_by(here) and all(u.statement.adds for u in users) and not _near(value, -mends):
+        return True  # a plain sum takes what it is given: what is wrong with a term is wrong where that is made
     beside = [e for e in executions if e.call == here.call and e is not here]
     given = [path for path, a in here.reads.items() if _equal(a, value)]
     if given and not made_by(here):
@@ -254,6 +265,28 @@ def _is_fault(stage: _Stage, mends: Array, executions: Sequence[Execution], natu
             others = {trait(a) for a in used} - {""}
             return there not in others if len(others) == 1 else None
     return None
+
+
+def may_add_up(last: Execution, executions: Sequence[Execution], natural: Natural, dx: Array) -> bool:
+    """Tell whether a plain sum is dx with other signs, or with other terms: nothing else can be wrong with it."""
+    value = last.makes[last.statement.sets]
+    stages = [a for e in executions if e.call == last.call and e.statement.sets for a in made_by(e)]
+    given = [a for a in [*last.reads.values(), *reversed(stages)] if a.size > 1 and a is not value]
+    known = {(a.shape, a.tobytes()): a for a in given}
+    terms = [
+        a for a in known.values() if all(n in (1, m) for n, m in zip(a.shape[::-1], value.shape[::-1], strict=False))
+    ]
+    signs = product((0, 1, -1), repeat=min(len(terms), _MOST_TERMS))
+    sums = [sum(sign * a for sign, a in zip(each, terms, strict=False)) for each in signs]
+    return any(np.allclose(a, want, rtol=1e-9) for want in natural.laid(dx, value.shape) for a in sums)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
+
+
+# So many terms are tried with either sign, or none.
+_MOST_TERMS = 5
 
 
 def _equal(a: Array, b: Array) -> bool:

@@ -103,18 +103,18 @@ class Natural:
         return ""
 
     def _is_one_of(self, values: Iterable[Array], value: Array) -> bool:
-        return any(_same(value, laid) for one in values for laid in self._laid(one, value.shape))
+        return any(_same(value, laid) for one in values for laid in self.laid(one, value.shape))
 
     def candidates(self, shape: tuple[int, ...], *, simple: bool = False) -> list[Array]:
         """Return all that right code may have in a variable of that shape, each once; of single terms alone, if so."""
         if (shape, simple) not in self._listed:
             found: list[Array] = []
             for value in self._simple if simple else self._whole:
-                found += [laid for laid in self._laid(value, shape) if not any(_same(laid, a) for a in found)]
+                found += [laid for laid in self.laid(value, shape) if not any(_same(laid, a) for a in found)]
             self._listed[shape, simple] = found
         return self._listed[shape, simple]
 
-    def _laid(self, value: Array, shape: tuple[int, ...]) -> Iterator[Array]:
+    def laid(self, value: Array, shape: tuple[int, ...]) -> Iterator[Array]:
         """Yield a quantity in a shape, in each order of axes that user code may have chosen."""
         size = int(np.prod(shape))
         if value.size != size or (value.size == self._c and max(shape, default=1) != size):

@@ -26,6 +26,8 @@ class Statement:
         The one name (or attribute's name) that it sets; "" if it is none, or sets more.
     hands_on : bool
         Whether it sets that to something that is not made by a call or by collecting things.
+    adds : bool
+        Whether it sets that to a plain sum of two or more, each with its sign: ``dx = direct - mean - variance``.
 
     """
 
@@ -36,6 +38,7 @@ class Statement:
     reads: tuple[str, ...]
     sets: str
     hands_on: bool
+    adds: bool
 
 
 @lru_cache(maxsize=64)
@@ -89,14 +92,23 @@ def _path(node: ast.AST) -> list[str]:
     return []
 
 
-def _sets(node: ast.stmt) -> tuple[str, bool]:
+def _sets(node: ast.stmt) -> tuple[str, bool, bool]:
     if isinstance(node, ast.Assign) and len(node.targets) == 1:
         target = node.targets[0]
     elif isinstance(node, ast.AugAssign | ast.AnnAssign):
         target = node.target
     else:
-        return "", False
+        return "", False, False
     name = target.id if isinstance(target, ast.Name) else getattr(target, "attr", "")
-    return name, bool(name) and isinstance(
-        node.value, ast.Name | ast.Attribute | ast.BinOp | ast.UnaryOp | ast.Constant
-    )
+    hands_on = isinstance(node.value, ast.Name | ast.Attribute | ast.BinOp | ast.UnaryOp | ast.Constant)
+    adds = isinstance(node.value, ast.BinOp) and _is_sum(node.value)
+    return name, bool(name) and hands_on, bool(name) and adds
+
+
+def _is_sum(node: ast.AST) -> bool:
+    """Tell whether an expression is a name, or a sum of names, each with its sign."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Add | ast.Sub) and _is_sum(node.left) and _is_sum(node.right)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.UAdd | ast.USub) and _is_sum(node.operand)
+    return bool(_path(node))

@@ -63,7 +63,11 @@ def test_an_endless_loop_is_stopped_and_placed():
 @pytest.mark.parametrize(
     ("source", "verdict", "told"),
     [
-        ("class Settings:\n  import time; time.sleep(60)", Verdict.ERROR, "cannot be imported: no sign of life for 3 seconds"),
+        (
+            "class Settings:\n  import time; time.sleep(60)",
+            Verdict.ERROR,
+            "cannot be imported: no sign of life for 3 seconds",
+        ),
         (
             "class Settings:\n  import ctypes; ctypes.string_at(0)",
             Verdict.ERROR,

@@ -53,6 +53,13 @@ NEGATIVES = """
     c = -(a * r).mean(axis=0)
     z = (a + b + r * c) / q
 """
+# Terms that a plain sum takes as they are.
+TERMS = """
+    a = gamma / q * dy
+    b = gamma / q * dy.sum(axis=0) / k
+    c = gamma / q * r * (dy * r).sum(axis=0) / k
+    z = a - b - c
+"""
 FAULTS = [
     (PAPER, "b = (-0.5 * a", "b = (0.5 * a"),
     (PAPER, "p / q ** 3)", "p / q ** 2)"),
@@ -72,6 +79,9 @@ FAULTS = [
     (MEANS, "d = a - b - r * c", "d = a - b + r * c"),
     (MEANS, "z = d / q", "z = d"),
     (NEGATIVES, "c = -(a", "c = (a"),
+    (TERMS, "a = gamma / q * dy", "a = gamma * dy"),
+    (TERMS, "c = gamma / q * r * ", "c = gamma * r * "),
+    (TERMS, "z = a - b - c", "z = a - c"),
     (NEGATIVES, "+ r * c)", "- r * c)"),
 ]  # fmt: skip
 
@@ -93,10 +103,14 @@ OPEN = [
     (MEANS, "c = (a * r)", "c = (a * p)"),
     (PAPER, "(-a / q)", "(a / q)"),
     (SUMS, "b = a.sum", "b = dy.sum"),
+    (TERMS, "z = a - b - c", "z = a - b + c"),
+    (TERMS, "a = gamma / q * dy", "a = gamma / q"),
 ]
 
 
-@pytest.mark.parametrize(("backward", "before", "after"), OPEN, ids=["product", "sign", "gamma"])
+@pytest.mark.parametrize(
+    ("backward", "before", "after"), OPEN, ids=["product", "sign", "gamma", "sign in a sum", "no term"]
+)
 def test_where_the_maker_or_the_user_may_be_meant_none_is_named(backward, before, after, tmp_path):
     file = tmp_path / "staged.py"
     file.write_text(FORWARD + backward.replace(before, after) + END)
