@@ -5,6 +5,9 @@ STAMP := $(VENV)/.installed
 # JAX compiles every operation for every shape: what one test has compiled serves the others.
 COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-frameworks/compiled JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
+# The tests that need PyTorch, JAX, Flax or Keras, by their names.
+FRAMEWORKS := "torch or jax or flax or keras or framework"
+
 .DEFAULT_GOAL := help
 .PHONY: help demo verify test test-fast coverage test-frameworks test-pytest8 check lint types fix docs reference examples goldens matrix gallery bench bench-gpu power calibrate alarms fuzz release clean
 
@@ -33,15 +36,16 @@ FAST := core experiments cases checks lines pages bugs/test_bugs.py $(patsubst %
 test-fast: $(STAMP)  ## Run the tests of the numerics (under a minute)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(addprefix tests/,$(FAST))
 
-coverage: $(STAMP)  ## Run the tests under coverage.py, in all processes, and show the branches that no test takes (half an hour)
+coverage: $(STAMP) .venv-frameworks/.installed  ## Run all tests under coverage.py, in all processes, and show the branches that none takes (half an hour)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -n auto --dist worksteal
+	$(COMPILED) KERAS_BACKEND=jax .venv-frameworks/bin/python -m coverage run -m pytest -n auto -k $(FRAMEWORKS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 test-frameworks: .venv-frameworks/.installed  ## Run the tests that need PyTorch, JAX, Flax or Keras, in an environment of their own
 	KERAS_BACKEND=jax .venv-frameworks/bin/python -c 'import flax, jax, keras, torch'
-	$(COMPILED) KERAS_BACKEND=jax .venv-frameworks/bin/python -m pytest -n auto -k "torch or jax or flax or keras or framework"
+	$(COMPILED) KERAS_BACKEND=jax .venv-frameworks/bin/python -m pytest -n auto -k $(FRAMEWORKS)
 
 .venv-frameworks/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv-frameworks
