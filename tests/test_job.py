@@ -1,12 +1,18 @@
 """What becomes of a target's findings once their cases were run again."""
 
+import inspect
+import textwrap
+
 import numpy as np
 import pytest
 
 import bncheck
-from bncheck import job
-from bncheck.model import Outcome
+from bncheck import job, pipeline
+from bncheck.case import CaseSpec
+from bncheck.executors.in_process import InProcess
+from bncheck.model import Outcome, TargetSpec
 from bncheck.report import Diagnosis, Finding, Verdict
+from bncheck.settings import Settings
 
 
 class OnceWrong:
@@ -57,3 +63,40 @@ def test_without_a_name_the_place_leads(is_named, leads):
     assert told.title.startswith(f"dbeta is wrong {place}") is leads
     assert ("not set to 0" in told.explanation) is leads
     assert (place in told.condition) is not leads
+
+
+# ------------------------------------------------------------------------------------------------------------- replays
+
+
+def replayed(tmp_path, source, case):
+    path = tmp_path / "pair.py"
+    path.write_text(f"import numpy as np\n{textwrap.dedent(source)}")
+    (target,) = pipeline.replay([TargetSpec(str(path))], case.id, Settings(), executor=InProcess()).targets
+    return target
+
+
+def test_a_replay_id_with_other_axes_is_refused_with_those_that_are_taken(tmp_path):
+    code = inspect.getsource(OnceWrong.batchnorm_forward) + inspect.getsource(OnceWrong.batchnorm_backward)
+    code = (
+        textwrap.dedent(code)
+        .replace("self, ", "")
+        .replace("self.calls += 1", "")
+        .replace("(self.calls == self.wrong_in)", "0")
+    )
+    assert replayed(tmp_path, code, CaseSpec(n=3, c=2)).error == ""
+    target = replayed(tmp_path, code, CaseSpec(n=3, c=2, spatial=(2, 2)))
+    assert target.error == "the replay id has 2 spatial axes, and pair.py::batchnorm_forward takes 0"
+
+
+def test_what_is_not_written_yet_cannot_be_replayed(tmp_path):
+    stubs = "def bn_forward(x, gamma, beta, eps):\n    pass\ndef bn_backward(dy, cache):\n    pass"
+    target = replayed(tmp_path, stubs, CaseSpec(n=3, c=2))
+    assert target.stub
+    assert "not implemented yet: bn_forward returns None" in target.error
+
+
+def test_what_raises_in_every_way_cannot_be_replayed(tmp_path):
+    raising = "def bn_forward(x, gamma, beta, eps):\n    return [][0]\ndef bn_backward(dy, cache):\n    return [][0]"
+    target = replayed(tmp_path, raising, CaseSpec(n=3, c=2))
+    assert not target.stub
+    assert "IndexError" in target.error

@@ -152,3 +152,15 @@ def test_channels_first_and_maps(write, right):
         return dx, (dout * xhat).sum(axis=ax), dout.sum(axis=ax)
     """
     assert right(write(source)).eps == 1e-4
+
+
+@pytest.mark.parametrize("guard", ["1 / (eps < 0.5)", "np.log(1.0 * (eps < 0.5)) + 1"], ids=["raises", "not finite"])
+def test_code_that_cannot_stand_another_eps_reads_it(write, guard):
+    found = conventions(write, std=f"np.sqrt(var + EPS) * ({guard})", more=", eps")
+    assert (found.eps_source, found.notes) == ("argument", ())
+
+
+def test_an_eps_that_cannot_be_measured_is_assumed_and_that_is_said(write):
+    found = conventions(write, std=f"{INSIDE} / (var.min() > 1e-3 and 1 or [][0])")
+    assert (found.eps_source, found.eps) == ("fixed", 1e-5)
+    assert "eps could not be measured; 1e-05 is assumed" in found.notes
