@@ -83,11 +83,14 @@ class Bug:
         doc = inspect.getdoc(self.fault) or ""
         heading = re.search(r"^.+\n-+$", doc, re.M)
         what, rest = (doc[: heading.start()].strip(), doc[heading.start() :]) if heading else (doc, "")
-        lines = {"Wrong": self.wrong, "In the place of ...": "", "Right": self.right, "To mend it": self.mend}
-        # Where the whole line is the parameter, its values are the lines.
-        lines["Wrong" if self.wrong == "{}" else "In the place of ..."] = self._listed() or self.wrong
-        if not self.texts:
-            del lines["In the place of ..."]
+        lines = {
+            "Wrong": self.wrong,
+            "In the place of ...": self._listed(),
+            "Right": self.right,
+            "To mend it": self.mend,
+        }
+        if self.wrong == "{}" and self.texts:  # the values are the lines
+            lines["Wrong"] = lines.pop("In the place of ...")
         parts = [f"{title}\n{'-' * len(title)}\n{line.replace('{}', '...')}" for title, line in lines.items() if line]
         derivation = f"Derivation\n----------\n{DERIVATIONS[self.steps[0]]}"
         return "\n\n".join([what, *parts, derivation, rest])
