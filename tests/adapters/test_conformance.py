@@ -28,7 +28,7 @@ from bncheck.settings import Settings
 
 FOLDER = Path(__file__).parent / "conformance"
 # Enough for every recipe of the smaller sizes; the calibration runs tell how often a right one is accused on more.
-SETTINGS = Settings(cases=24)
+SETTINGS = Settings(cases=20)
 FILES = sorted(p for p in FOLDER.rglob("*") if p.suffix in (".py", ".ipynb") and "# shape: " in p.read_text()[:600])
 LIBRARIES = {"torch": "PyTorch", "jax": "JAX"}
 

@@ -346,9 +346,9 @@ def test_shapes_and_dtypes_are_judged_like_those_of_any_code(fault, code, says):
 
 
 def test_a_program_that_hangs_is_a_finding_for_its_case(tmp_path):
-    report = verify(faulty("hangs", LARGE), Isolated(2.0), cases=8, timeout=2.0, select=("BN1", "BN506"))
+    report = verify(faulty("hangs", LARGE), Isolated(1.5), cases=8, timeout=1.5, select=("BN1", "BN506"))
     assert report.verdict is Verdict.FAIL
-    assert "no sign of life for 2 seconds" in failing(report)["BN506"].message
+    assert "no sign of life for 1.5 seconds" in failing(report)["BN506"].message
     assert next(f for f in only(report).findings if f.code == "BN101").counts["pass"] > 0
 
 
@@ -356,7 +356,7 @@ def test_a_program_that_hangs_is_a_finding_for_its_case(tmp_path):
 def test_no_program_outlives_its_worker(tmp_path):
     """Neither one that hangs when its worker is stopped, nor one that waits when all is done."""
     for fault in ("hangs", "none"):
-        verify(faulty(fault, LARGE) + f" {tmp_path}", Isolated(2.0), cases=6, timeout=2.0)
+        verify(faulty(fault, LARGE) + f" {tmp_path}", Isolated(1.5), cases=6, timeout=1.5)
     time.sleep(0.2)
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in _read(p)]
     assert left == []

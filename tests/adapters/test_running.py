@@ -50,7 +50,7 @@ RIGHT = {
 
 
 def verified(spec, **settings):
-    return pipeline.run([spec], Settings(cases=20, **settings), executor=InProcess())
+    return pipeline.run([spec], Settings(cases=12, **settings), executor=InProcess())
 
 
 @pytest.mark.parametrize("case", RIGHT)

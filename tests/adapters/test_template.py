@@ -69,7 +69,7 @@ def test_what_is_written_for_a_wrong_implementation_fails_alike(name, written):
     path = FIXTURES / "buggy" / f"{name}.py"
     codes = [
         {f.code for f in report.findings if f.outcome is Outcome.FAIL}
-        for report in (verify(path, written(path), cases=40), verify(path, cases=40))
+        for report in (verify(path, written(path), cases=20), verify(path, cases=20))
     ]
     assert codes[0] == codes[1] != set()
 

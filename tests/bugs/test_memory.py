@@ -210,7 +210,7 @@ BY_CHECK = [path for path in BUGGY if header(path, "named").startswith("BN")]
 @pytest.mark.parametrize("path", BY_CHECK, ids=lambda p: p.stem)
 def test_a_broken_contract_has_the_name_of_its_check(path):
     """No formula is wrong, so that there is no wrong line beside a right one: the check's page is that of the fault."""
-    report = pipeline.run([TargetSpec(str(path))], Settings(cases=40), executor=InProcess())
+    report = pipeline.run([TargetSpec(str(path))], Settings(cases=16), executor=InProcess())
     (target,) = report.targets
     roots = [f.code for f in target.findings if f.outcome in (Outcome.FAIL, Outcome.WARN) and f.follows_from is None]
     assert header(path, "named") in roots
@@ -224,7 +224,7 @@ def test_every_wrong_fixture_has_a_name():
 
 @pytest.mark.parametrize("path", [p for p in BUGGY if header(p, "caught") in CHECKED], ids=lambda p: p.stem)
 def test_a_report_begins_with_the_name(path):
-    report = pipeline.run([TargetSpec(str(path))], Settings(cases=20), executor=InProcess())
+    report = pipeline.run([TargetSpec(str(path))], Settings(cases=12), executor=InProcess())
     (target,) = report.targets
     assert ", ".join(d.code for d in target.diagnoses) == header(path, "named")
     expected_and_found = target.exhibits[0].comparisons
@@ -407,13 +407,13 @@ TAKEN_FOR = {
 def reported(tmp_path, changes):
     path = tmp_path / "layer.py"
     path.write_text(EVAL_MODE.format(**PARTS | changes))
-    return pipeline.run([TargetSpec(str(path))], Settings(cases=30), executor=InProcess()).targets[0]
+    return pipeline.run([TargetSpec(str(path))], Settings(cases=12), executor=InProcess()).targets[0]
 
 
 def test_a_fault_of_training_is_none_of_eval_mode_where_that_takes_what_is_held(tmp_path):
     path = tmp_path / "layer.py"
     path.write_text(EVAL_MODE.format(**PARTS).replace("x.var(axis=0)", "x.var(axis=0, ddof=min(1, len(x) - 1))"))
-    (target,) = pipeline.run([TargetSpec(str(path))], Settings(cases=30), executor=InProcess()).targets
+    (target,) = pipeline.run([TargetSpec(str(path))], Settings(cases=12), executor=InProcess()).targets
     assert "BN310" in {f.code for f in target.findings if f.outcome == "fail"}  # it follows from BN101
     assert [d.code for d in target.diagnoses] == ["BUG101"]
 
