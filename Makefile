@@ -104,7 +104,7 @@ bench: .venv-frameworks/.bench  ## Measure costs beside other checkers, start-up
 bench-gpu: .venv-frameworks/.bench  ## Measure a torch target on a GPU, where there is one
 	.venv-frameworks/bin/python benchmarks/gpu.py
 
-power: $(STAMP)  ## Plant errors of all sizes, and write docs/power.md: how large one has to be to be seen (an hour or more)
+power: $(STAMP)  ## Plant errors of all sizes, and write docs/power.md: how large one has to be to be seen (ten minutes)
 	$(BIN)/python benchmarks/power.py
 
 calibrate: .venv-frameworks/.bench  ## Count false alarms in a million cases, and error over error bar (an hour; goes on where it stopped)

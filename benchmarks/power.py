@@ -1,6 +1,6 @@
 """How large an error has to be to be seen: planted errors, and the share of random cases on which they are.
 
-    python benchmarks/power.py               the curves in docs/power.md, from 1000 cases for each point (an hour)
+    python benchmarks/power.py               the curves in docs/power.md, from 1000 cases for each point (ten minutes)
     python benchmarks/power.py --cases 50    fewer cases
 
 A case is a random draw of `cases/plan.py` whose tensor is there to be wrong: a right evaluation in the dtype can be
@@ -37,7 +37,7 @@ TARGET = CORRECT / "cs231n_staged.py"
 PLANTED = (("dx", "all"), ("dx", "channel"), ("dx", "one"), ("dgamma", "all"), ("dbeta", "all"), ("y", "all"))
 DTYPES = ("float64", "float32", "float16")
 CASES, SEED = 1000, 30_000
-# What a process takes at a time, and how many draws are looked at before counting those that fit.
+# Draws that a process takes at a time; draws that are looked at before those that fit are counted.
 CHUNK, DRAWN = 10, 1000
 # Errors below a fifth of a rounding cannot be planted: they round to nothing.
 SMALLEST = 0.2
@@ -247,9 +247,7 @@ def main() -> None:
     found = {}
     for planting, both in curves(options.cases):
         found[planting] = both
-        print(
-            f"{planting.dtype} {planting.tensor}, {planting.place}: 99.9% from {at_share(both[0], ALWAYS)}", flush=True
-        )
+        print(*planting, "99.9% from", at_share(both[0], ALWAYS), flush=True)
     chart(found)
     PAGE.write_text("\n".join(page(found, options.cases)), encoding="utf-8")
 

@@ -17,7 +17,7 @@ if "COVERAGE_PROCESS_CONFIG" in os.environ:
     _kill_group = child._kill_group
 
     def _end_or_kill(process):
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # what does not end by itself is killed below
             process.stdin.close()
             process.wait(timeout=1.0)
         _kill_group(process)

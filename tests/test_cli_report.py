@@ -401,7 +401,7 @@ def changed_reports():
             at[place[-1]] = new
             try:
                 yield report_from_json(data)
-            except UsageError:
+            except UsageError:  # refused, which is the other thing that may happen
                 continue
         at[place[-1]] = old
 
@@ -413,7 +413,7 @@ def changed():
     for made in changed_reports():
         try:
             kept.setdefault(repr((made.targets, made.versions, made.seed)), stored._sound(made))
-        except UsageError:
+        except UsageError:  # what is refused is not kept; enough has to be
             continue
     assert len(kept) > 100
     return list(kept.values())

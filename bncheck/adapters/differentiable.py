@@ -230,7 +230,7 @@ def differentiable_plans(function: Callable[..., Any], name: str, guessing: bool
         try:
             possible = [_without_rate(plan, function) for plan in forward_plans(function, own=own)]
             plans = [plan for plan in possible if guessing or _is_understood(plan)]
-        except ArityError:
+        except ArityError:  # no place for x in this way: the other one may have one
             continue
         if plans and not own:
             return plans

@@ -215,7 +215,7 @@ def _held(cls: type) -> Iterator[Held]:
     for base in cls.__mro__[:-1]:
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        except (OSError, TypeError, SyntaxError, ValueError):
+        except (OSError, TypeError, SyntaxError, ValueError):  # a base without a source says nothing
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):

@@ -79,7 +79,7 @@ def _prepare_child() -> Callable[[], None] | None:
         return None
     try:
         prctl = ctypes.CDLL(None).prctl
-    except (OSError, AttributeError):
+    except (OSError, AttributeError):  # a C library without it: such a program may outlive its worker
         return None
     parent, pr_set_pdeathsig = os.getpid(), 1
 
@@ -251,7 +251,7 @@ def remove_leftovers() -> None:
                 os.kill(int(number), 0)
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-        except (PermissionError, OverflowError):
+        except (PermissionError, OverflowError):  # somebody else's process, or no process's number
             continue
 
 

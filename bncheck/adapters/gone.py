@@ -140,7 +140,7 @@ def put_back_module(name: str) -> str | None:
         return None
     try:
         sys.modules[name] = importlib.import_module(today)
-    except ImportError:
+    except ImportError:  # it is not installed: the import error of the code itself tells
         return None
     return f"put back: module {name}, as {today}"
 

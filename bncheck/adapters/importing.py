@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib
 import os
 import re
 import sys
@@ -229,13 +228,9 @@ def prepare_keras(text: bytes) -> None:
     """Let the adapter for Keras choose a backend for a source that imports it, before Keras chooses one itself."""
     if "KERAS_BACKEND" in os.environ or not re.search(rb"^\s*(?:import|from)\s+keras\b", text, re.MULTILINE):
         return
-    try:
-        module = importlib.import_module("bncheck.adapters.keras_code")
-    except ModuleNotFoundError:
-        return
-    prepare = getattr(module, "prepare", None)
-    if prepare is not None:
-        prepare()
+    from bncheck.adapters.keras_code import prepare
+
+    prepare()
 
 
 def folders_above(folder: Path) -> list[str]:

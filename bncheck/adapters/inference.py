@@ -101,5 +101,5 @@ def _bound(function: Callable[..., Any]) -> Any:
 def _plan(function: Callable[..., Any], *, own: bool) -> Plan | None:
     try:
         return next(iter(forward_plans(function, own=own)), None)
-    except ArityError:
+    except ArityError:  # no place for x: this function is no forward
         return None

@@ -144,7 +144,7 @@ def arguments(function: Callable[..., Any], mode: str | None = None) -> list[Arg
     function = revealed(function)
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # written in C: it does not tell
         return None
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) and not any(
         p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters

@@ -27,7 +27,7 @@ def _parsed(function: Callable[..., Any]) -> ast.AST | None:
     try:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(revealed(function))))
         tree = ast.parse(source)
-    except (OSError, TypeError, SyntaxError, ValueError):
+    except (OSError, TypeError, SyntaxError, ValueError):  # no source, or none that can be read alone
         return None
     return next((node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)), None)
 

@@ -83,5 +83,5 @@ def _kept_unread(node: ast.Assign | ast.AnnAssign, name: str, read: frozenset[st
 def _tree(thing: Any) -> ast.Module | None:
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(thing)))
-    except (OSError, TypeError, SyntaxError, ValueError):
+    except (OSError, TypeError, SyntaxError, ValueError):  # no source, or none that can be read alone
         return None

@@ -53,7 +53,7 @@ def value_of(steps: Steps, tensor: str) -> Any:
     with np.errstate(all="ignore"):
         try:
             return getattr(steps, tensor)
-        except (ValueError, TypeError, ZeroDivisionError):
+        except (ValueError, TypeError, ZeroDivisionError):  # shapes that do not fit this case, a division by m - 1 = 0
             return None
 
 

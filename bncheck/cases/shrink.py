@@ -184,7 +184,7 @@ class _Search:
             return None
         try:
             return self.asked(changed)
-        except _OutOfTries:
+        except _OutOfTries:  # the smallest case so far is what there is
             return None
 
 

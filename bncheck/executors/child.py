@@ -80,7 +80,7 @@ class Child:
         if not self._lines:
             try:
                 lines = self._read.get(timeout=seconds)
-            except queue.Empty:
+            except queue.Empty:  # silence; the caller says what that means
                 return None
             self._lines = lines[::-1] if lines is not None else []
         return self._lines.pop() if self._lines else None
@@ -144,7 +144,7 @@ class Child:
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield what comes out of a pipe, until it ends, or is closed here while somebody still holds its other end."""
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ValueError, OSError):  # closed here: this is the end
         while chunk := os.read(stream.fileno(), _CHUNK):
             yield chunk
 

@@ -198,7 +198,7 @@ def step_values(s: Steps, names: Iterable[str]) -> list[Array]:
         for name in names:
             try:
                 found.append(np.asarray(getattr(s, name)))
-            except ValueError:
+            except ValueError:  # a wrong step need not fit the shapes of this case
                 continue
     return [a for a in found if a.ndim == s.x.ndim and np.isfinite(a).all()]
 

@@ -92,7 +92,7 @@ def _settled(executions: Sequence[Execution], natural: Natural) -> set[tuple[int
         of_steps = bool(users) and all((e.call, u.statement.sets) in found for u in users)
         is_step = made_by(e) and name in e.makes and natural.is_step(e.makes[name])
         # What is but added to other terms may lack what they have.
-        if name in e.makes and (of_steps or (is_step and not all(u.statement.adds for u in users))):
+        if name in e.makes and (of_steps or (is_step and not (users and _all_add(users)))):
             found.add((e.call, name))
     return found
 
@@ -101,6 +101,10 @@ def _users(execution: Execution, executions: Sequence[Execution]) -> list[Execut
     """Return what else reads the variable that a statement sets, in the same call."""
     name = execution.statement.sets
     return [u for u in executions if u.call == execution.call and u is not execution and name in u.reads]
+
+
+def _all_add(users: Sequence[Execution]) -> bool:
+    return all(user.statement.adds for user in users)
 
 
 class _Repair:
@@ -247,7 +251,7 @@ def _is_fault(stage: _Stage, mends: Array, executions: Sequence[Execution], natu
     if value.size == 1 or value not in natural:
         return not (value.size == 1 and mends.size > 1 and here.reads)
     users = _users(here, executions)
-    if users and made_by(here) and all(u.statement.adds for u in users) and not _near(value, -mends):
+    if users and made_by(here) and _all_add(users) and not _near(value, -mends):
         return True  # a plain sum takes what it is given: what is wrong with a term is wrong where that is made
     beside = [e for e in executions if e.call == here.call and e is not here]
     given = [path for path, a in here.reads.items() if _equal(a, value)]
@@ -273,9 +277,7 @@ def may_add_up(last: Execution, executions: Sequence[Execution], natural: Natura
     stages = [a for e in executions if e.call == last.call and e.statement.sets for a in made_by(e)]
     given = [a for a in [*last.reads.values(), *reversed(stages)] if a.size > 1 and a is not value]
     known = {(a.shape, a.tobytes()): a for a in given}
-    terms = [
-        a for a in known.values() if all(n in (1, m) for n, m in zip(a.shape[::-1], value.shape[::-1], strict=False))
-    ]
+    terms = [a for a in known.values() if _broadcasts(a.shape, value.shape)]
     signs = product((0, 1, -1), repeat=min(len(terms), _MOST_TERMS))
     sums = [sum(sign * a for sign, a in zip(each, terms, strict=False)) for each in signs]
     return any(np.allclose(a, want, rtol=1e-9) for want in natural.laid(dx, value.shape) for a in sums)

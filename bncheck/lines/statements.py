@@ -101,7 +101,7 @@ def _sets(node: ast.stmt) -> tuple[str, bool, bool]:
         return "", False, False
     name = target.id if isinstance(target, ast.Name) else getattr(target, "attr", "")
     hands_on = isinstance(node.value, ast.Name | ast.Attribute | ast.BinOp | ast.UnaryOp | ast.Constant)
-    adds = isinstance(node.value, ast.BinOp) and _is_sum(node.value)
+    adds = not isinstance(node, ast.AugAssign) and isinstance(node.value, ast.BinOp) and _is_sum(node.value)
     return name, bool(name) and hands_on, bool(name) and adds
 
 

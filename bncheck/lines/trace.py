@@ -212,7 +212,7 @@ def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Array]]:
 def _held(value: Any) -> Any:
     try:
         return object.__getattribute__(value, "__dict__")
-    except AttributeError:
+    except AttributeError:  # objects with slots, or of C, hold nothing that can be listed
         return None
 
 

@@ -92,7 +92,7 @@ class Batch:
         with np.errstate(all="ignore"):
             try:
                 return getattr(self.steps(rule, replaced), name)
-            except (ValueError, TypeError, ZeroDivisionError):
+            except (ValueError, TypeError, ZeroDivisionError):  # shapes that do not fit this batch, a division by 0
                 return None
 
     def fits(self, name: str, rule: Rule, replaced: Replaced) -> bool:

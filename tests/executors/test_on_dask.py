@@ -22,7 +22,7 @@ from bncheck.report import Verdict
 from bncheck.settings import Settings
 from bncheck.tasks import Judged, Task
 
-pytest.importorskip("distributed")
+pytest.importorskip("distributed", reason="Dask is an extra")
 
 FIXTURES = Path(__file__).parent.parent.parent / "fixtures"
 RIGHT = str(FIXTURES / "correct" / "cs231n_staged.py")

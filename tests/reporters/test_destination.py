@@ -317,7 +317,7 @@ def test_a_closed_terminal_ends_a_run_unless_nohup_says_otherwise(monkeypatch, b
 @pytest.fixture(scope="module")
 def usual():
     """Return the page of a report with plots."""
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="there is no page with plots without the extra html")
     page = REPORTERS.get("html")(specimen(), Style())
     assert "var(--bad)" in page
     return page
@@ -341,7 +341,7 @@ def test_a_page_looks_the_same_whatever_the_user_says_to_matplotlib(usual, setti
 
 
 def test_the_settings_and_the_backend_of_the_process_stay(usual, monkeypatch):
-    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib = pytest.importorskip("matplotlib", reason="there is no page with plots without the extra html")
     monkeypatch.setenv("MPLBACKEND", "nonsense")
     with matplotlib.rc_context({"axes.grid": True, "lines.linewidth": 9.0}):
         before = dict(matplotlib.rcParams.copy())
