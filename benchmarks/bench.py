@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import date
 
+import calibrate
 import common
 import costs
 import probe_truth
@@ -24,12 +25,49 @@ import sweeps
 import numpy as np  # isort: skip
 
 PAGE = common.ROOT / "benchmarks" / "RESULTS.md"
+DOCS = common.ROOT / "docs"
+
+
+def power() -> Iterator[str]:
+    """Yield how large an error has to be to be seen: measured now, the page of it written anew."""
+    ran("power.py")
+    yield "Errors planted in 1000 random cases for each point; how, and the curves: [power](../docs/power.md)."
+    yield from ("", *tables((DOCS / "power.md").read_text(encoding="utf-8"))[0])
+
+
+def calibration() -> Iterator[str]:
+    """Yield what `make calibrate` has counted, which takes an hour and is not counted anew."""
+    page = (DOCS / "calibration.md").read_text(encoding="utf-8")
+    counted = page[page.index(calibrate.BEGIN) : page.index(calibrate.END)].splitlines()[1:]
+    yield "Right code that is not accused, as it was last counted ([calibration](../docs/calibration.md)):"
+    yield from (*counted[: counted.index("")], "", *tables("\n".join(counted))[-1])
+
+
+def gpu() -> Iterator[str]:
+    """Yield what a torch layer on a GPU costs, or why that is not known."""
+    yield from ran("gpu.py").splitlines()
+
+
+def ran(script: str) -> str:
+    """Return what another benchmark prints, run in a process of its own."""
+    command = (sys.executable, str(common.ROOT / "benchmarks" / script))
+    return subprocess.run(command, cwd=common.ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
+
+
+def tables(text: str) -> list[list[str]]:
+    """Return the tables of a page."""
+    return [table.splitlines() for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)]
+
+
 SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "start": ("Start-up and the default verify", start.section),
     "costs": ("Cost of one case", costs.section),
     "peers": ("What is seen", seen.section),
     "probe": ("The line probe beside other derivatives", probe_truth.section),
     "sweeps": ("Long sweeps", sweeps.section),
+    "power": ("Power", power),
+    "calibration": ("Calibration", calibration),
+    "gpu": ("On a GPU", gpu),
 }
 
 
@@ -65,10 +103,7 @@ def main() -> None:
 _HEAD = """# Benchmarks
 
 Measured by `make bench`, each section in one run; ratios are of figures of the same run. What misses its
-goal says so. Measured by commands of their own: how large an error has to be to be seen, in each dtype
-([power](../docs/power.md), `make power`), and right code that is not accused, a million cases of it
-([calibration](../docs/calibration.md), `make calibrate`). `make bench-gpu` has not run: it says why where
-there is no GPU."""
+goal says so."""
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import alarms
 from alarms import SHARING, Job, Line, of_shape
-from common import ORACLES, ROOT
+from common import ORACLES, ROOT, reached
 
 import numpy as np  # isort: skip
 
@@ -140,6 +140,8 @@ def well_conditioned(case: Case) -> bool:
 # -------------------------------------------------------------------------------------------------------------- report
 
 SHARES = (0.5, 0.99, 0.9999)
+# The share of well-conditioned cases that is to be decided.
+DECIDED = 0.995
 
 
 def page(lines: Sequence[Line]) -> Iterator[str]:
@@ -159,10 +161,12 @@ def page(lines: Sequence[Line]) -> Iterator[str]:
         yield f"| `{name}` | {dtype} | {_figures(group)} | {max(line['largest'] for line in group):.2f} |"
     yield from (
         "",
-        f"Residual of the line probe over its error bar, the worst channel of each case; K is {K:g}:",
+        "Of the well-conditioned ones 99.5% are to be decided. Last columns: residual of the line probe over its error",
+        f"bar, the worst channel of each case; K is {K:g}.",
         "",
-        f"| dtype | cases | {' | '.join(f'{100 * share:g}% below' for share in SHARES)} | worst |",
-        "|---" * (3 + len(SHARES)) + "|",
+        "| dtype | cases | false alarms | well-conditioned | of these decided | goal "
+        f"| {' | '.join(f'{100 * share:g}% below' for share in SHARES)} | worst |",
+        "|---" * (7 + len(SHARES)) + "|",
     )
     for (dtype,), group in sorted(grouped(lines, "dtype"), key=lambda g: DTYPES.index(g[0][0])):
         ratios: Counter[str] = Counter()
@@ -170,7 +174,9 @@ def page(lines: Sequence[Line]) -> Iterator[str]:
             ratios.update(line["ratios"])
         below = (f"{quantile(ratios, share):.2g}" for share in SHARES)
         worst = max(line["largest"] for line in group)
-        yield f"| {dtype} | {_spaced(sum(ratios.values()))} | {' | '.join(below)} | {worst:.2f} |"
+        well, decided = _well_and_decided(group)
+        goal = reached(decided >= DECIDED * well)
+        yield f"| {dtype} | {_figures(group)} | {goal} | {' | '.join(below)} | {worst:.2f} |"
 
 
 def grouped(lines: Sequence[Line], *keys: str) -> Iterable[tuple[tuple[str, ...], list[Line]]]:
@@ -194,9 +200,14 @@ def quantile(ratios: Counter[str], share: float) -> float:
 
 def _figures(group: Sequence[Line]) -> str:
     cases_, alarms_ = sum(map(_size, group)), sum(len(line["failed"]) for line in group)
-    well, decided = (sum(line["counts"].get(key, 0) for line in group) for key in ("well", "decided"))
+    well, decided = _well_and_decided(group)
     share = f"{decided / well:.3%}" if well else "-"
     return f"{_spaced(cases_)} | {alarms_} | {_spaced(well)} | {share}"
+
+
+def _well_and_decided(group: Sequence[Line]) -> tuple[int, int]:
+    well, decided = (sum(line["counts"].get(key, 0) for line in group) for key in ("well", "decided"))
+    return well, decided
 
 
 def _size(line: Line) -> int:
