@@ -96,7 +96,7 @@ def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Dia
     cases = max(len(search.wrong(tensor)) for tensor in tensors) or len(search.seen)
     if any(search.is_hidden(tensor) and search.wrong(tensor) for tensor in tensors):
         cases = 0  # none that was drawn shows it
-    tensors = [*tensors, *(step for step in bug.steps if step in TENSORS)]
+    tensors = [*tensors, *(step for step in _made_of(bug.steps) if step in TENSORS)]
     where = ", ".join(name for name in TENSORS if name in tensors)
     wrong, right, mend = version.fill(bug.wrong), version.fill(bug.right), version.fill(bug.mend)
     return Diagnosis(bug.code, bug.name, version.title, mend, where, 1.0, wrong=wrong, right=right, cases=cases)
@@ -215,7 +215,7 @@ class _Search:
             if any(version.bug.code in self.without for version in versions):
                 continue
             replaced = {**form, **{name: step for v in versions for name, step in v.replaced.items()}}
-            concerned = {tensor, *(name for v in versions for name in v.bug.steps if name in TENSORS)}
+            concerned = {tensor, *(name for v in versions for name in _made_of(v.bug.steps) if name in TENSORS)}
             if all(fits_all(seen, name, replaced) for seen in (wrong, self._asked(tensor)) for name in concerned):
                 self.named |= concerned
                 yield tuple(sorted(versions, key=lambda version: version.bug.code)), replaced
@@ -288,14 +288,20 @@ _PUT_TOGETHER = ("BUG217", "BUG218", "BUG225")
 
 
 def _cost(versions: Sequence[Version]) -> float:
-    # Each bug more costs as much as anything that may be written down in one.
-    return 10.0 * len(versions) + sum(v.choice.cost for v in versions)
+    # Each bug more costs as much as anything that may be written down in one; one in two tensors spares another.
+    spared = sum(v.bug.steps == _OF_TWO for v in versions)
+    return 10.0 * (len(versions) - spared) + sum(v.choice.cost for v in versions)
 
 
 def _cost_of_form(form: Replaced, versions: Sequence[Version]) -> float:
     """Return what it costs that the mean path follows from what is wrong in another: no bug's line says so."""
     follows = "mean_path" in form and any({"direct_path", "variance_path"} & set(v.bug.steps) for v in versions)
     return 1.0 if follows else 0.0
+
+
+def _made_of(steps: Sequence[str]) -> Sequence[str]:
+    """Return what steps are, and the gradients that are said with them."""
+    return ("dx", "dgamma") if steps == _OF_TWO else steps
 
 
 def _concerns(tensor: str, steps: Sequence[str]) -> bool:
@@ -306,6 +312,8 @@ def _concerns(tensor: str, steps: Sequence[str]) -> bool:
     return tensor in steps or (tensor == "dgamma" and steps[0] == "back_inv_std")
 
 
+# Of xhat both dx and dgamma are made; where one of them is right, a line of the other is meant.
+_OF_TWO = ("back_xhat",)
 # So many bugs that give the same y are looked at.
 _ALIKE = 16
 # Bugs whose parameter is read off y.

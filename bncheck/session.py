@@ -95,13 +95,24 @@ class Adding(Protocol):
 
 @runtime_checkable
 class Differentiable(Protocol):
-    """A session of code that a library differentiates; either word returns None, or raises, where it is not offered."""
+    """A session of code that a library differentiates; each word returns None, or raises, where it is not offered."""
 
     def second(self, dy: Array, v: Array) -> Any:
         """Return the gradient of ``sum(v * dx)`` with respect to x, after a forward; shape of x."""
 
     def tangent(self, v: Array) -> Any:
         """Return the derivative of y along v in x by forward mode, after a forward; shape of x."""
+
+    def alone(self, dy: Array) -> Gradients | None:
+        """Return the gradients, each from a step in which no other one is wanted, after a forward."""
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A session, or a run, of a layer whose library records what is done to arrays."""
+
+    def recorded(self) -> dict[str, bool]:
+        """Tell of each running statistic, by its place, whether the record of how it was made hangs on it."""
 
 
 class Target(Protocol):

@@ -75,6 +75,7 @@ ABOUT = {
     "BUG202": "eps",
     "BUG203": "std/power, statistic swapped",
     "BUG204": "variance path, statistic swapped, mean",
+    "BUG205": "variance path, dgamma, statistic swapped",
     "BUG211": "mean path",
     "BUG212": "variance path",
     "BUG213": "mean path, variance path",

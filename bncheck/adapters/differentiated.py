@@ -121,14 +121,19 @@ class DifferentiatedRun:
         """
         if self._pull is None:
             raise RuntimeError("backward was called before forward")
-        found = dict(zip(self._names, self._pull(dy), strict=True))
-        unreached = [name for name, gradient in found.items() if gradient is None]
+        found = self._pull(dy)
+        unreached = [name for name, gradient in zip(self._names, found, strict=True) if gradient is None]
         self._returns = self.whose
         if unreached:
             self._returns += f"; no gradient reaches {' and '.join(unreached)}"
-        for name in unreached:
-            found[name] = np.zeros(self._shapes[name], dy.dtype)
-        return Results(*(found.get(name) for name in _OF))
+        return self._results(found, dy)
+
+    def _results(self, found: tuple[Any, ...], dy: Any) -> Results:
+        gradients = {
+            name: np.zeros(self._shapes[name], dy.dtype) if gradient is None else gradient
+            for name, gradient in zip(self._names, found, strict=True)
+        }
+        return Results(*(gradients.get(name) for name in _OF))
 
     def second(self, dy: Any, v: Any) -> Any:
         """Return the gradient of ``sum(v * dx)`` with respect to x, None if the library offers none."""
@@ -137,6 +142,11 @@ class DifferentiatedRun:
     def tangent(self, v: Any) -> Any:
         """Return the derivative of y along v in x by forward mode, None if the library offers none."""
         return self._pull.tangent(v) if isinstance(self._pull, Differential) else None
+
+    def alone(self, dy: Any) -> Results | None:
+        """Return the gradients, each asked for by itself; None if the library cannot be asked so."""
+        asked = self._pull.alone if isinstance(self._pull, Differential) else None
+        return None if asked is None else self._results(asked(dy), dy)
 
 
 def recording(*functions: Any) -> bool:

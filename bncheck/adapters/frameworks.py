@@ -32,12 +32,16 @@ class Differential:
         ``second(dy, v)`` returns the gradient of ``sum(v * dx)`` with respect to x, the first input.
     tangent : callable
         ``tangent(v)`` returns the derivative of y along v in x, by forward mode.
+    alone : callable or None
+        ``alone(dy)`` returns the gradients of the inputs, each from a forward in which no other one is wanted; None
+        where a library is not told which are wanted.
 
     """
 
     gradients: Pull
     second: Callable[[Any, Any], Any]
     tangent: Callable[[Any], Any]
+    alone: Callable[[Any], tuple[Any, ...]] | None = None
 
     def __call__(self, dy: Any) -> tuple[Any, ...]:
         """Return the gradients of the inputs."""

@@ -97,6 +97,9 @@ class Differentiating(Protocol):
     def tangent(self, v: Any) -> Any:
         """Return the derivative of y along v in x; None if that is not offered."""
 
+    def alone(self, dy: Any) -> Results | None:
+        """Return the gradients, each from a step in which no other one is wanted; None if that is not offered."""
+
 
 @runtime_checkable
 class Clearing(Protocol):

@@ -35,6 +35,7 @@ from bncheck.adapters.stems import match
 from bncheck.adapters.torch_code import Torch
 from bncheck.adapters.torch_parts import (
     convert,
+    is_running,
     own_bases,
     own_functions,
     parameters_of,
@@ -178,6 +179,12 @@ class ModuleRun(DifferentiatedRun):
         """Return the running statistics: buffers of the layer, or attributes."""
         found = None if self._layer is None else statistics_of(self._layer)
         return None if found is None else (self._framework.take(found[0]), self._framework.take(found[1]))
+
+    def recorded(self) -> dict[str, bool]:
+        """Tell of each running statistic whether autograd's record of how it was made hangs on it."""
+        places = [] if self._layer is None else tensors_of(self._layer)
+        running = [place for place in places if is_running(place)]
+        return {".".join(map(str, place.trail)): place.get().grad_fn is not None for place in running}
 
     def initial(self) -> dict[str, Any]:
         """Return what the layer had for gamma and beta, as far as it was not given them."""

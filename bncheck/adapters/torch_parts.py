@@ -96,6 +96,11 @@ def statistics_of(layer: Any) -> tuple[Any, Any] | None:
     return None if mean is None or var is None else (mean, var)
 
 
+def is_running(place: Place) -> bool:
+    """Tell whether the name of a tensor says that it is a running statistic."""
+    return argument_role(str(place.key)) in _RUNNING
+
+
 def tensors_of(layer: Any) -> Iterator[Place]:
     """Yield the tensors of a layer, its own first, then those of the modules within."""
     modules = list(layer.named_modules()) if torch_base(type(layer), "Module") else [("", layer)]

@@ -186,3 +186,46 @@ def centred_in_backward(s: Steps, value: Any) -> Any:
     Ioffe & Szegedy 2015, section 3.
     """
     return value(s)
+
+
+_KEPT_AS_XHAT = [
+    Choice("(x - mu)", lambda s: s.back_centred),
+    Choice("x", lambda s: s.x),
+    Choice("y", lambda s: s.y),
+    Choice("gamma * xhat", lambda s: s.gamma * s.xhat),
+    Choice("x / sqrt(var + eps)", lambda s: s.x * s.back_inv_std),
+    Choice("(x - mu) / sqrt(var)", lambda s: s.back_centred / np.sqrt(s.var)),
+    Choice("(x - mu) / (var + eps)", lambda s: s.back_centred / (s.var + s.eps)),
+    Choice("(x - mu) * sqrt(var + eps)", lambda s: s.back_centred * np.sqrt(s.var + s.eps)),
+    Choice("abs(xhat)", lambda s: absolute(s.xhat)),
+]
+
+
+@bug(
+    "BUG205",
+    "xhat-in-backward",
+    "the backward has {} in the place of xhat, in dgamma and in dx",
+    step="back_xhat",
+    wrong="dgamma = sum(dy * {}), and {} twice in the variance path of dx",
+    right="dgamma = sum(dy * xhat), and xhat twice in the variance path of dx",
+    mend="keep xhat in the cache, under that name, and take it from where it was put",
+    choices=_KEPT_AS_XHAT,
+)
+def xhat_in_backward(s: Steps, value: Any) -> Any:
+    """The backward takes another array for xhat, wherever it has one.
+
+    Why it happens
+    --------------
+    The cache holds x - mu, x or y, and the backward unpacks it as xhat; or gamma is multiplied in place into the array
+    that was kept.
+
+    By hand
+    -------
+    Multiply x by 10, with eps near 0: dgamma must not change. Add 5 to x: neither must dx.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return value(s)

@@ -1,4 +1,4 @@
-"""Promises of code that a library differentiates: second derivatives, and forward mode."""
+"""Promises of code that a library differentiates: second derivatives, forward mode, gradients that are wanted alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import NOT_TRIED, Seen, check
+from bncheck.checks.running import NO_STATISTICS
 from bncheck.core import line_probe
 from bncheck.core.reference import backward, forward
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
-from bncheck.core.truth import truth
+from bncheck.core.truth import allowances, truth
 from bncheck.model import Judgement, Outcome
 
 if TYPE_CHECKING:
@@ -97,6 +98,91 @@ def forward_mode(case: Case, seen: Seen) -> Judgement:
         return forward(x, case.gamma, case.beta, case.spec.eps, case.axes).y
 
     return _judge(case, seen, "tangent", moved, 1, "the forward-mode derivative is wrong")
+
+
+@check("BN223", "gradients-alone", needs=("training", "alone"), follows=_FOLLOWS, of_backward=True)
+def gradients_alone(case: Case, seen: Seen) -> Judgement:
+    """Each gradient is the same whether the others are asked for, too, or not.
+
+    Promise
+    -------
+    dx where gamma and beta are frozen, dgamma where x and beta want no gradient, and dbeta alone are those of the step
+    in which all three are wanted.
+
+    Why it matters
+    --------------
+    The first layer of a network is not asked for dx, a frozen one for neither dgamma nor dbeta. A backward that looks
+    at what is wanted has a path for each, and tests ask for all of them at once.
+
+    Evidence
+    --------
+    Three steps more, in each of which one of x, gamma and beta requires a gradient; within the rounding of two right
+    evaluations. Skipped where a library is not told what is wanted. Code that raises is warned of.
+
+    Typical causes
+    --------------
+    ``ctx.needs_input_grad[1]`` and ``[2]`` exchanged; dgamma worked out inside of ``if ctx.needs_input_grad[0]``.
+
+    References
+    ----------
+    PyTorch, "Extending PyTorch", ``ctx.needs_input_grad``.
+    """
+    evidence = seen["alone"]
+    if evidence.facts.get("raised"):
+        return Judgement(Outcome.WARN, f"where one gradient alone is wanted: {evidence.facts['raised']}")
+    if not evidence.arrays:
+        return Judgement(Outcome.SKIP, _NOT_OFFERED if evidence.facts else NOT_TRIED)
+    bounds, decided = allowances(case), False
+    for name, alone in evidence.arrays.items():
+        together, allowed = seen["training"].arrays.get(name), 2 * getattr(bounds, name)
+        if together is None or not np.isfinite(together).all():
+            continue
+        outcome, at = within(alone, together, allowed)
+        decided |= outcome is Outcome.PASS
+        if outcome is Outcome.FAIL:
+            error, bound = float(abs(alone[at] - together[at])), float(np.broadcast_to(allowed, alone.shape)[at])
+            complaint = f"{name} is another one where nothing else wants a gradient"
+            return Judgement(outcome, complaint, name, error, bound, at, float(alone[at]), float(together[at]))
+    outcome = Outcome.PASS if decided else Outcome.INCONCLUSIVE
+    return Judgement(outcome, "each gradient is the same where no other is wanted")
+
+
+@check("BN311", "statistics-without-record", needs=("running",), severity="warning")
+def statistics_without_record(case: Case, seen: Seen) -> Judgement:
+    """Running statistics are numbers: the library's record of how they were made does not hang on them.
+
+    Promise
+    -------
+    After training steps no running statistic is part of a graph that can be differentiated.
+
+    Why it matters
+    --------------
+    Each average is made of the one before it. With its record it keeps the graphs of all batches so far: memory grows
+    with every step, until there is none left. In eval mode a backward goes into those of training, or raises.
+
+    Evidence
+    --------
+    What the library says of the statistics that a layer keeps, after three batches. Skipped where no library records
+    what is done to them.
+
+    Typical causes
+    --------------
+    The update stands outside of ``with torch.no_grad()``, and takes ``mean`` in the place of ``mean.detach()``.
+
+    References
+    ----------
+    PyTorch, "Frequently Asked Questions", "My model reports cuda runtime error(2): out of memory".
+    """
+    conventions, recorded = (seen["running"].facts.get(name) for name in ("conventions", "recorded"))
+    if conventions is None or not conventions.momentum_sense:
+        return NO_STATISTICS
+    if not recorded:
+        return Judgement(Outcome.SKIP, NOT_TRIED if recorded is None else "no library records what is done to them")
+    hanging = sorted(place for place, hangs in recorded.items() if hangs)
+    if hanging:
+        text = f"{' and '.join(hanging)} {'keeps' if len(hanging) == 1 else 'keep'} the graphs of all batches so far"
+        return Judgement(Outcome.WARN, f"{text}: update under torch.no_grad(), or with detached values")
+    return Judgement(Outcome.PASS, "no record hangs on the running statistics")
 
 
 def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], order: int, complaint: str) -> Judgement:

@@ -1,4 +1,4 @@
-"""Derivatives that a library makes of the user's code beyond its gradients: second ones, and forward mode."""
+"""What a library makes of the user's code beyond its gradients: second derivatives, forward mode, single gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.long_run import tries_long_runs
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Evidence, Fault
+from bncheck.model import GRADIENTS, Evidence, Fault
 from bncheck.session import Differentiable, Target
 
 
@@ -40,6 +40,30 @@ def higher_order(target: Target, case: Case, seen: Seen) -> Evidence:
                     arrays[name] = np.asarray(found, dtype=np.float64)
         facts[f"{name}.raised"] = str(faults[0]) if faults else ""
     return Evidence("higher-order", arrays, facts)
+
+
+@experiment("alone", needs=("training",))
+def alone(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Ask the library for each gradient by itself, from a step of its own in which no other one is wanted.
+
+    Arrays "dx", "dgamma", "dbeta", in float64. Facts: whether it is offered, and what was raised.
+    """
+    if not tries_long_runs(case):
+        return Evidence("alone")
+    faults: list[Fault] = []
+    arrays: dict[str, Any] = {}
+    facts: dict[str, Any] = {"evaluations": 3}
+    with faults_of("backward", faults):
+        session = target.open(setup(case))
+        session.forward(case.x)
+        found = session.alone(case.dy) if isinstance(session, Differentiable) else None
+        facts["offered"] = found is not None
+        shapes = dict(zip(GRADIENTS, (case.x.shape, case.gamma.shape, case.beta.shape), strict=True))
+        for name, shape in shapes.items():
+            if is_tensor(value := getattr(found, name, None), shape):
+                arrays[name] = np.asarray(value, dtype=np.float64)
+    facts["raised"] = str(faults[0]) if faults else ""
+    return Evidence("alone", arrays, facts)
 
 
 def _direction(case: Case) -> Any:

@@ -13,7 +13,7 @@ from bncheck.experiments.laws import interpreted
 from bncheck.experiments.training import has_its_turn, is_numeric, is_tensor, setup
 from bncheck.guard import class_name, faults_of
 from bncheck.model import GRADIENTS, Conventions, Evidence, Fault
-from bncheck.session import Session, Target
+from bncheck.session import Recording, Session, Target
 
 
 @experiment("running")
@@ -23,8 +23,9 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     Arrays: ``mean``, ``var`` and ``batch_mean``, ``batch_var`` with one row per reading (the first reading is before
     any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward; ``part``, y of some rows of
     that x alone; the statistics behind either (``eval_mean``, ``eval_var``, ``after_mean``, ``after_var``); dy and the
-    gradients of the second one's backward, and the statistics after that (``backward_mean``, ``backward_var``). Fact
-    ``eval_changed``: whether the eval forward wrote into its x.
+    gradients of the second one's backward, and the statistics after that (``backward_mean``, ``backward_var``). Facts:
+    ``recorded``: on which statistics a library's record hangs after training; ``eval_changed``: whether the eval
+    forward wrote into its x.
     """
     conventions = target.conventions
     facts: dict[str, Any] = {"conventions": conventions, "evaluations": 0}
@@ -38,6 +39,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
         for x in batches:
             take_in(session, x, conventions)
             readings.append(session.running_stats())
+        facts["recorded"] = session.recorded() if isinstance(session, Recording) else {}
     if faults:
         return Evidence("running", facts=facts, fault=faults[0])
     facts |= {"evaluations": 3, "m": [x.size // case.gamma.size for x in batches]}

@@ -64,6 +64,12 @@ def line_of(diagnosis: Diagnosis, version: Version, others: Sequence[Version], s
     chosen = _choose(seen.executions, sets)
     if sets.forward:
         return chosen
+    if version.bug.steps == ("back_xhat",):
+        # It is in many statements: which of them took it for xhat is open, unless one makes it.
+        wrong = Steps(seen.case, {**beside, **version.replaced}, seen.found)
+        taken = Values(step_values(wrong, version.bug.steps))
+        makes = (made_by(e) for e in seen.executions if e.statement == chosen)
+        return chosen if any(a in taken for values in makes for a in values) else None
     # What mends all at once is one fault, however many names what comes of it has.
     for known in ({}, beside) if beside else ({},):
         right = Steps(seen.case, known, seen.found)

@@ -143,8 +143,10 @@ def judged_cases(finding: Finding) -> int:
 
 
 def excess(finding: Finding) -> float | None:
-    """Return the worst error over what is allowed, or None where there is no such quotient."""
+    """Return the worst error over what is allowed, or None where there is no such quotient, or none that decides."""
     if finding.error is None or math.isnan(finding.error) or not finding.allowed:
+        return None
+    if finding.outcome is Outcome.INCONCLUSIVE:
         return None
     return finding.error / finding.allowed
 

@@ -409,6 +409,41 @@ def test_every_bug_of_a_backward_is_found_in_the_gradient_that_it_spoils(tmp_pat
     assert "BN101" not in outcomes(report)  # the forward is right
 
 
+ASKED = "if ctx.needs_input_grad"
+ALONE = {
+    "each where it is wanted": ("[1]", "[2]", None),
+    "dgamma and dbeta exchanged": ("[2]", "[1]", "dgamma"),
+    "dgamma beside dx alone": ("[0]", "[2]", "dgamma"),
+    "dbeta beside dx alone": ("[1]", "[0]", "dbeta"),
+}
+
+
+@pytest.mark.parametrize("how", ALONE)
+def test_gradients_that_are_lost_where_the_others_are_not_wanted_are_found(tmp_path, how):
+    of_gamma, of_beta, lost = ALONE[how]
+    text = "grad_{} = {}"
+    lines = {"gamma": "(grad_y * xhat).sum(dim=0)", "beta": "grad_y.sum(dim=0)"}
+    places = {"gamma": of_gamma, "beta": of_beta}
+    changes = [
+        (text.format(name, line), f"{text.format(name, line)} {ASKED}{places[name]} else None")
+        for name, line in lines.items()
+    ]
+    report = one(variant(tmp_path, "autograd_function.py", *changes))
+    found = next(finding for finding in report.findings if finding.code == "BN223")
+    assert (found.outcome, found.tensor) == ((Outcome.PASS, None) if lost is None else (Outcome.FAIL, lost))
+    assert outcomes(report) == (set() if lost is None else {"BN223"})
+
+
+def test_a_backward_that_does_without_one_gradient_and_raises_then_is_warned_of(tmp_path):
+    """dx is made of dgamma, which is None where gamma is frozen."""
+    change = (
+        "grad_gamma = (grad_y * xhat).sum(dim=0)",
+        f"grad_gamma = (grad_y * xhat).sum(dim=0) {ASKED}[1] else None\n        grad_gamma + 0",
+    )
+    report = one(variant(tmp_path, "autograd_function.py", change))
+    assert (report.verdict, "BN223" in outcomes(report, Outcome.WARN)) == (Verdict.PASS, True)
+
+
 def test_a_wrong_number_of_gradients_is_a_finding():
     report = one(FIXTURES / "gradient_forgotten.py")
     assert report.verdict is Verdict.FAIL
@@ -453,6 +488,24 @@ def test_a_wrong_module_fails_where_it_is_wrong(tmp_path, old, new, wrong, right
     assert report.verdict is Verdict.FAIL
     assert wrong in outcomes(report)
     assert right in outcomes(report, Outcome.PASS)
+
+
+@pytest.mark.parametrize(("lost", "keeps"), [("mean", ["running_mean"]), ("both", ["running_mean", "running_var"])])
+def test_statistics_that_keep_the_graphs_of_all_batches_are_warned_of(tmp_path, lost, keeps):
+    var = "var" if lost == "both" else "var.detach()"
+    rule = "self.running_mean += self.momentum * (mean - self.running_mean)"
+    changes = [
+        ("with torch.no_grad():", "if True:"),
+        (rule, rule.replace("+=", "= self.running_mean +")),
+        (
+            "self.running_var += self.momentum * (var *",
+            f"self.running_var = self.running_var + self.momentum * ({var} *",
+        ),
+    ]
+    report = one(variant(tmp_path, "module.py", *changes), cases=40)
+    found = next(finding for finding in report.findings if finding.code == "BN311")
+    assert (report.verdict, found.outcome) == (Verdict.PASS, Outcome.WARN)
+    assert [name for name in ("running_mean", "running_var") if name in found.message] == keeps
 
 
 def test_running_statistics_of_unusual_names_are_found_by_what_they_do(tmp_path):

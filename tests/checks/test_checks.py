@@ -9,7 +9,7 @@ from judging import SPEC, complaints, outcomes, result, saying
 
 from bncheck.bugs.catalogue import BUGS
 from bncheck.case import CaseSpec
-from bncheck.checks.catalogue import CHECKS, TELLING_OF, named, selected
+from bncheck.checks.catalogue import CHECKS, TELLING_OF, meant, named, selected
 from bncheck.errors import UsageError
 from bncheck.model import Outcome
 
@@ -244,6 +244,49 @@ def test_selection_by_prefix_and_name():
 def test_a_selection_of_nothing_is_a_usage_error(select, ignore):
     with pytest.raises(UsageError):
         selected(select, ignore)
+
+
+OF_BUGS = "is a bug, and not a check. Checks are chosen by codes that begin with BN:"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("BUG101", f"'BUG101' {OF_BUGS} BN101 tells of this bug."),
+        ("bug217", f"'bug217' {OF_BUGS} BN201 and BN211 tell of this bug."),
+        ("BUG705", f"'BUG705' {OF_BUGS} BN302, BN305 and BN306 tell of this bug."),
+        ("dx-matches-numerik", "there is no check 'dx-matches-numerik'. Did you mean dx-matches-numeric?"),
+        ("BN10i", "there is no check 'BN10i'. Did you mean BN510 or BN310 or BN101?"),
+    ],
+)
+def test_who_names_no_check_is_told_what_may_be_meant(text, said):
+    with pytest.raises(UsageError) as refused:
+        named(text)
+    assert str(refused.value).startswith(said.removesuffix("?"))
+
+
+def test_a_check_is_named_by_its_code_in_any_case_and_by_its_name():
+    assert {named(text).code for text in ("BN201", "bn201", "dx-matches-numeric")} == {"BN201"}
+
+
+@pytest.mark.parametrize(
+    ("select", "ignore", "said"),
+    [
+        (("BN9",), (), "no check's code starts with 'BN9'. Groups: BN1, BN2, BN3, BN4, BN5, BN6, BN7, BN8 (bncheck"),
+        (("BN2011",), (), "no check's code starts with 'BN2011'. Did you mean BN211 or BN201"),
+        ((), ("BUG301",), f"'BUG301' {OF_BUGS} BN202 and BN212 tell of this bug."),
+        (("BN101",), ("BN1",), "no check is left after --select and --ignore"),
+    ],
+)
+def test_a_selection_of_nothing_says_what_there_is(select, ignore, said):
+    with pytest.raises(UsageError) as refused:
+        selected(select, ignore)
+    assert str(refused.value).startswith(said)
+
+
+def test_refusals_are_meant_where_somebody_raised_them():
+    assert all(meant(kind) for kind in ("ValueError", "AssertionError", "RuntimeError", "LinAlgError", "MyOwnError"))
+    assert not any(meant(kind) for kind in ("IndexError", "ZeroDivisionError", "TypeError", "KeyError", "NameError"))
 
 
 class Remembering(targets.Pair):

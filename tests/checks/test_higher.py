@@ -1,10 +1,11 @@
-"""BN221 and BN222 on sessions whose library differentiates twice and forwards: here by a step in the complex plane."""
+"""BN221 to BN223 on sessions whose library differentiates twice and forwards: here by a step in the complex plane."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import targets
+from layers import Keeping, Session
 
 from bncheck.case import CaseSpec
 from bncheck.checks.catalogue import CHECKS
@@ -19,9 +20,9 @@ STEP = 1e-30
 class Differentiated(targets.Pair):
     """A right target with a library beneath; what it answers may be spoiled."""
 
-    def __init__(self, second=lambda v: v, tangent=lambda v: v):
+    def __init__(self, second=lambda v: v, tangent=lambda v: v, alone=lambda gradients: gradients):
         super().__init__()
-        self.spoil = second, tangent
+        self.spoil = second, tangent, alone
 
     def open(self, setup):
         return _Session(self, super().open(setup), setup)
@@ -55,6 +56,9 @@ class _Session:
     def tangent(self, v):
         return self.target.spoil[1](self.moved(v)[0].imag / STEP)
 
+    def alone(self, dy):
+        return self.target.spoil[2](self.session.backward(dy))
+
 
 def judged(code, target, spec=SPEC):
     return judge(target, spec, [CHECKS.get(code)])[0].judgements[code]
@@ -64,7 +68,7 @@ def refusing(_):
     raise RuntimeError("differentiated once only")
 
 
-@pytest.mark.parametrize("code", ["BN221", "BN222"])
+@pytest.mark.parametrize("code", ["BN221", "BN222", "BN223"])
 @pytest.mark.parametrize("spec", [SPEC, SPACE, replace(SPEC, mean=100.0), replace(SPEC, sd=1e-3)])
 def test_right_derivatives_pass(code, spec):
     assert judged(code, Differentiated(), spec).outcome is Outcome.PASS
@@ -99,3 +103,56 @@ def test_what_is_refused_or_not_offered_is_skipped(code):
     assert "differentiated once only" in told.message
     assert judged(code, targets.Pair()).outcome is Outcome.SKIP
     assert judged(code, Differentiated(lambda v: None, lambda v: None)).outcome is Outcome.SKIP
+
+
+def test_a_gradient_that_is_another_one_alone_fails():
+    for name in ("dx", "dgamma", "dbeta"):
+        lost = Differentiated(alone=lambda found, name=name: found._replace(**{name: 0 * getattr(found, name)}))
+        told = judged("BN223", lost)
+        assert (told.outcome, told.tensor, told.got) == (Outcome.FAIL, name, 0)
+        assert judged("BN221", lost).outcome is Outcome.PASS
+
+
+def test_a_gradient_alone_may_be_rounded_otherwise():
+    """Two right evaluations differ by the rounding of either: what is off by a thousandth is not rounding."""
+    rounded = Differentiated(alone=lambda found: found._replace(dx=found.dx * (1 + 1e-15)))
+    assert judged("BN223", rounded).outcome is Outcome.PASS
+    off = Differentiated(alone=lambda found: found._replace(dx=found.dx * 1.001))
+    assert judged("BN223", off).outcome is Outcome.FAIL
+
+
+def test_a_gradient_alone_that_raises_is_warned_of():
+    told = judged("BN223", Differentiated(alone=refusing))
+    assert told.outcome is Outcome.WARN
+    assert "differentiated once only" in told.message
+
+
+def test_what_is_not_asked_alone_is_skipped():
+    assert judged("BN223", targets.Pair()).outcome is Outcome.SKIP
+    assert judged("BN223", Differentiated(alone=lambda found: None)).outcome is Outcome.SKIP
+
+
+class Recorded(Session):
+    """A layer whose library records what is done to its statistics."""
+
+    hanging = ()
+
+    def recorded(self):
+        return {name: name in self.hanging for name in ("running_mean", "running_var")}
+
+
+def test_statistics_on_which_a_record_hangs_are_warned_of():
+    both = ("running_mean", "running_var")
+    for hanging, said in ((both[:1], "running_mean keeps the graphs"), (both, "running_mean and running_var keep the")):
+        told = judged("BN311", Keeping(session=type("Hanging", (Recorded,), {"hanging": hanging})))
+        assert told.outcome is Outcome.WARN
+        assert said in told.message
+
+
+def test_statistics_without_a_record_pass():
+    assert judged("BN311", Keeping(session=Recorded)).outcome is Outcome.PASS
+
+
+def test_what_no_library_records_is_skipped():
+    assert "no library" in judged("BN311", Keeping()).message
+    assert judged("BN311", targets.Pair()).outcome is Outcome.SKIP

@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from judging import SPEC, judged
 
 from bncheck.adapters import resolve
 from bncheck.adapters.saved import said_of
+from bncheck.cases.arrays import build
+from bncheck.checks.saved import _is_running, _spreads
+from bncheck.core.truth import truth
 from bncheck.model import Outcome, TargetSpec
 
 SPECS = [SPEC, replace(SPEC, mean=1e6), replace(SPEC, n=2, sd=1e-3), replace(SPEC, constant=1), replace(SPEC, c=1)]
@@ -122,3 +126,52 @@ def test_names(name, kind, certain):
 @pytest.mark.parametrize("name", ["running_mean", "x_hat", "dmean", "new_var", "mean_dy", "moving_var", "eps", "m"])
 def test_names_of_other_things(name):
     assert said_of(name) is None
+
+
+U = 2.0**-53
+SPREADS = {
+    "variance": lambda var: var,
+    "standard deviation": np.sqrt,
+    "inverse standard deviation": lambda var: 1 / np.sqrt(var),
+}
+
+
+@pytest.mark.parametrize("form", SPREADS)
+def test_a_spread_is_known_to_a_few_digits_in_six_forms(form):
+    """Over m and m - 1; eps within, none, or added behind the root (and before the inverse)."""
+    case = build(SPEC)
+    var, eps, m = truth(case).forward.var, SPEC.eps, SPEC.m
+    found = list(_spreads(case, U, form))
+    wanted = []
+    for factor in (1.0, m / (m - 1)):
+        for inner, outer in ((eps, 0.0), (0.0, 0.0), (0.0, eps)):
+            spread = factor * var + inner
+            root = spread if form == "variance" else np.sqrt(spread)
+            wanted.append(1 / (root + outer) if "inverse" in form else root + outer)
+    assert len(found) == len(wanted)
+    for (low, high), want in zip(found, wanted, strict=True):
+        assert (low < want).all()
+        assert (want < high).all()
+        assert (high - low <= 1e-13 * want).all()  # a few hundred roundings
+        assert ((want - low) / (high - want)).min() > 0.2  # to either side
+        assert ((want - low) / (high - want)).max() < 5
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+@pytest.mark.parametrize("kept", [0.0, 0.9, 1.0])
+def test_a_mix_of_the_batch_and_a_start_may_be_a_running_statistic(start, kept):
+    batch = np.array([3.0, -2.0, 5.0])
+    assert _is_running(kept * start + (1 - kept) * batch, batch)
+    assert _is_running(kept * start + (1 - kept) * batch + 1e-5 * kept * (1 - kept), batch)
+    assert not _is_running(kept * start + (1 - kept) * batch + np.array([0.0, 0.01, 0.0]), batch)
+
+
+@pytest.mark.parametrize("kept", [-0.5, 1.5])
+def test_what_is_no_mean_of_batch_and_start_is_no_running_statistic(kept):
+    batch = np.array([3.0, -2.0, 5.0])
+    assert not _is_running((1 - kept) * batch, batch)
+
+
+def test_of_one_number_any_may_be_a_running_statistic():
+    assert _is_running(np.array([7.0]), np.array([3.0]))
+    assert not _is_running(np.array([7.0, 3.5]), np.array([3.0, 3.0]))

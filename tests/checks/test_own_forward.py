@@ -1,0 +1,74 @@
+"""What is concluded where a joint probe is outside of its bar, from the probes of one gradient each: from numbers.
+
+Errors and bars are powers of two: an error of K bars is on the edge to the last bit.
+"""
+
+import numpy as np
+import pytest
+
+from bncheck.checks.against_own_forward import _alone
+from bncheck.core.tolerance import K
+from bncheck.model import Evidence, Fault, Outcome
+
+ON, ABOVE = K * 0.25, float(np.nextafter(K * 0.25, np.inf))
+
+
+def seen(total=ON, **errors):
+    arrays = {}
+    for channel, (name, error) in enumerate(errors.items()):
+        arrays |= {f"{name}.error": error, f"{name}.bar": 0.25, f"{name}.channel": channel}
+    joint = Evidence("joint-probe", {"total": np.float64(total), "total_bar": np.float64(0.25)})
+    return {"joint-probe": joint, "lone-probes": Evidence("lone-probes", arrays)}
+
+
+def told(judgement):
+    return judgement.outcome, judgement.tensor, judgement.error, judgement.allowed, judgement.index
+
+
+def test_without_probes_of_one_gradient_a_failure_is_a_suspicion():
+    judgement = _alone({"joint-probe": seen()["joint-probe"]}, "dgamma")
+    assert (judgement.outcome, judgement.tensor, judgement.suspect) == (Outcome.FAIL, "dgamma", True)
+    assert judgement.message == "the joint probe of dx, dgamma and dbeta is outside its error bar"
+
+
+def test_a_forward_that_raised_while_it_was_probed_decides_nothing():
+    fault = Fault("forward", "ValueError", "no")
+    found = seen() | {"lone-probes": Evidence("lone-probes", fault=fault)}
+    judgement = _alone(found, "dx")
+    assert (judgement.outcome, judgement.tensor) == (Outcome.SKIP, "dx")
+    assert judgement.message == "the forward raised while it was probed"
+
+
+@pytest.mark.parametrize("tensor", ["dx", "dgamma", "dbeta"])
+def test_a_gradient_outside_of_its_own_bar_fails(tensor):
+    errors = dict.fromkeys(("dx", "dgamma", "dbeta"), 0.0)
+    channel = list(errors).index(tensor)
+    judgement = _alone(seen(**errors | {tensor: ABOVE}), tensor)
+    assert told(judgement) == (Outcome.FAIL, tensor, ABOVE, ON, (channel,))
+    assert judgement.message == f"{tensor} is not the derivative of the forward"
+    others = [name for name in errors if name != tensor]
+    for other in others:
+        judgement = _alone(seen(**errors | {tensor: ABOVE}), other)
+        assert told(judgement) == (Outcome.PASS, other, 0.0, ON, (list(errors).index(other),))
+        assert judgement.message == f"{other} alone is the derivative of the forward"
+
+
+def test_an_error_on_the_edge_of_the_bar_is_within():
+    judgement = _alone(seen(dx=ON, dgamma=0.0, dbeta=0.0), "dx")
+    assert told(judgement) == (Outcome.PASS, "dx", ON, ON, (0,))
+    assert judgement.message == "dx is the derivative of the forward, which mixes channels"
+
+
+def test_a_gradient_that_was_not_probed_accuses_none():
+    judgement = _alone(seen(dx=0.0, dbeta=0.0), "dx")
+    assert (judgement.outcome, judgement.message) == (
+        Outcome.PASS,
+        "dx is the derivative of the forward, which mixes channels",
+    )
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_sum_over_all_channels_outside_of_its_bar_leaves_it_open(sign):
+    judgement = _alone(seen(total=sign * ABOVE, dx=0.0, dgamma=0.5, dbeta=0.0), "dgamma")
+    assert told(judgement) == (Outcome.INCONCLUSIVE, "dgamma", 0.5, ON, (1,))
+    assert judgement.message == "the joint probe is outside its error bar, and no gradient alone is: not confirmed"
