@@ -117,8 +117,10 @@ def _spreads(case: Case, u: float, form: str) -> Iterator[tuple[Array, Array]]:
     tiny = float(limits(case.spec.dtype).smallest_subnormal)
     bound = statistics_bounds(case.x, u, case.axes, one_pass=True).var + tiny
     var, m, eps = truth(case).forward.var, case.spec.m, case.spec.eps
+    # The first is what a wrong one should have been: a variance has no eps yet, a deviation has.
+    usual = ((eps, 0.0), (0.0, 0.0)) if root or inverse else ((0.0, 0.0), (eps, 0.0))
     for factor in (1.0, m / (m - 1)):
-        for inner, outer in ((eps, 0.0), (0.0, 0.0), (0.0, eps)):
+        for inner, outer in (*usual, (0.0, eps)):
             ends = [np.maximum(factor * (var + sign * bound), 0.0) + inner for sign in (-1.0, 1.0)]
             low, high = [np.sqrt(end) for end in ends] if root else ends
             low, high = low + outer, high + outer

@@ -4,6 +4,7 @@
 """
 
 import functools
+import math
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bncheck.checks.catalogue import CHECKS
+from bncheck.model import Outcome
 
 SAID = Path(__file__).with_name("said.txt")
 FIGURES = ("error", "allowed", "index", "got", "want", "suspect")
@@ -29,10 +31,26 @@ def sentence(code, judgement):
     return f"{said} [{', '.join(beside)}]" if beside else said
 
 
+def fits_together(judgement):
+    """Tell whether the error is the distance of what was got from what was wanted, beyond what is allowed or not."""
+    error, allowed, got, want = (getattr(judgement, name) for name in ("error", "allowed", "got", "want"))
+    if error is None or allowed is None or not math.isfinite(error):
+        return True
+    if got is not None and want is not None and not math.isclose(error, abs(got - want), rel_tol=1e-9):
+        return False
+    beyond = error > allowed
+    return (
+        beyond
+        if judgement.outcome in (Outcome.FAIL, Outcome.WARN)
+        else not beyond or judgement.outcome is not Outcome.PASS
+    )
+
+
 def listened(code, judge):
     @functools.wraps(judge)
     def heard(case, seen):
         judgement = judge(case, seen)
+        assert fits_together(judgement), f"{code} gives figures that contradict each other: {judgement}"
         said = sentence(code, judgement)
         if kept := os.environ.get("SAID"):
             with open(kept, "a", encoding="utf-8") as file:

@@ -6,8 +6,11 @@ Errors and bars are powers of two: an error of K bars is on the edge to the last
 import numpy as np
 import pytest
 
-from bncheck.checks.against_own_forward import _alone
+from bncheck.case import CaseSpec
+from bncheck.cases.arrays import build
+from bncheck.checks.against_own_forward import _alone, _lost
 from bncheck.core.tolerance import K
+from bncheck.core.truth import allowances, truth
 from bncheck.model import Evidence, Fault, Outcome
 
 ON, ABOVE = K * 0.25, float(np.nextafter(K * 0.25, np.inf))
@@ -72,3 +75,39 @@ def test_a_sum_over_all_channels_outside_of_its_bar_leaves_it_open(sign):
     judgement = _alone(seen(total=sign * ABOVE, dx=0.0, dgamma=0.5, dbeta=0.0), "dgamma")
     assert told(judgement) == (Outcome.INCONCLUSIVE, "dgamma", 0.5, ON, (1,))
     assert judgement.message == "the joint probe is outside its error bar, and no gradient alone is: not confirmed"
+
+
+FAR = build(CaseSpec(seed=5, n=16, c=2, mean=1e6, eps=1e-5))
+
+
+def off(share, *, one_pass, large_mean=None):
+    """Return evidence of a y that errs by a share of what rounding may do, in two passes or in one."""
+    y = truth(FAR).forward.y + share * np.asarray(allowances(FAR, one_pass=one_pass).y)
+    seen = {"training": Evidence("training", {"y": y})}
+    return seen if large_mean is None else seen | {"large-mean": Evidence("large-mean", facts=large_mean)}
+
+
+def test_digits_that_one_pass_loses_are_a_suspicion_first():
+    judgement = _lost(FAR, off(0.5, one_pass=True), "dx")
+    assert (judgement.outcome, judgement.tensor, judgement.suspect) == (Outcome.FAIL, "dx", True)
+    assert judgement.message == "y may have lost its digits"
+
+
+def test_of_a_forward_that_has_lost_its_digits_the_derivative_says_nothing():
+    judgement = _lost(FAR, off(0.5, one_pass=True, large_mean={"one_pass": True}), "dx")
+    assert (judgement.outcome, judgement.tensor, judgement.suspect) == (Outcome.INCONCLUSIVE, "dx", False)
+    assert judgement.message == "y has lost its digits here, and its derivative with them"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        off(0.5, one_pass=True, large_mean={"one_pass": False}),  # two passes: what errs is something else
+        off(0.5, one_pass=False),
+        off(2.0, one_pass=True),
+        off(2.0, one_pass=True, large_mean={"one_pass": True}),
+        {"training": Evidence("training")},
+    ],
+)
+def test_any_other_error_of_y_is_no_loss_of_digits(seen):
+    assert _lost(FAR, seen, "dx") is None

@@ -144,7 +144,8 @@ def test_a_spread_is_known_to_a_few_digits_in_six_forms(form):
     found = list(_spreads(case, U, form))
     wanted = []
     for factor in (1.0, m / (m - 1)):
-        for inner, outer in ((eps, 0.0), (0.0, 0.0), (0.0, eps)):
+        plain = ((0.0, 0.0), (eps, 0.0)) if form == "variance" else ((eps, 0.0), (0.0, 0.0))
+        for inner, outer in (*plain, (0.0, eps)):
             spread = factor * var + inner
             root = spread if form == "variance" else np.sqrt(spread)
             wanted.append(1 / (root + outer) if "inverse" in form else root + outer)
@@ -175,3 +176,20 @@ def test_what_is_no_mean_of_batch_and_start_is_no_running_statistic(kept):
 def test_of_one_number_any_may_be_a_running_statistic():
     assert _is_running(np.array([7.0]), np.array([3.0]))
     assert not _is_running(np.array([7.0, 3.5]), np.array([3.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("rest", "name", "right"),
+    [
+        ("save_mean = mu.copy()\nsave_mean[1] += 0.5\nreturn out, save_mean", "save_mean", lambda f: f.mu),
+        ("save_var = v.copy()\nsave_var[1] += 0.5\nreturn out, save_var", "save_var", lambda f: f.var),
+        ("rstd = 1 / np.sqrt(v + eps)\nrstd[1] -= 0.25\nreturn out, rstd", "rstd", lambda f: f.inv_std),
+    ],
+)
+def test_a_wrong_one_is_told_with_its_worst_channel(tmp_path, rest, name, right):
+    judgement = said(tmp_path, rest)
+    want = right(truth(build(SPEC)).forward)[1]
+    assert (judgement.tensor, judgement.index) == (name, (1,))
+    assert judgement.want == pytest.approx(want, rel=1e-9)
+    assert judgement.error == pytest.approx(0.25 if name == "rstd" else 0.5, rel=1e-9)
+    assert 0 < judgement.allowed < 1e-12

@@ -1,0 +1,76 @@
+"""What is said of a tensor that is not the reference's: a mean for a sum, kept in float32, or just wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import targets
+from judging import judged
+
+from bncheck.case import CaseSpec
+from bncheck.model import Outcome
+
+SPEC = CaseSpec(seed=5, n=4, c=3, spatial=(3,), eps=0.1)
+CODES = {"dgamma": "BN212", "dbeta": "BN213"}
+MEANT = "and not summed (if that is meant: --grad-scale mean)"
+
+
+@pytest.mark.parametrize("tensor", CODES)
+@pytest.mark.parametrize(
+    ("divisor", "said"),
+    [
+        (12, f"is averaged over all m elements of a channel, {MEANT}"),
+        (4, f"is averaged over the batch, {MEANT}"),
+        (3, "differs from the reference"),
+        (2, "differs from the reference"),
+    ],
+)
+def test_a_mean_in_the_place_of_a_sum_is_told_by_what_it_is_divided_by(tensor, divisor, said):
+    judgement = judged(CODES[tensor], targets.spoiled(**{tensor: lambda value: value / divisor}), SPEC)
+    assert (judgement.outcome, judgement.message) == (Outcome.FAIL, f"{tensor} {said}")
+
+
+@pytest.mark.parametrize("tensor", CODES)
+def test_of_two_values_a_half_is_a_mean(tensor):
+    spec = replace(SPEC, n=2, spatial=())
+    judgement = judged(CODES[tensor], targets.spoiled(**{tensor: lambda value: value / 2}), spec)
+    assert judgement.message == f"{tensor} is averaged over all m elements of a channel, {MEANT}"
+
+
+def test_dx_that_is_divided_is_no_mean():
+    judgement = judged("BN211", targets.spoiled(dx=lambda dx: dx / 4), SPEC)
+    assert judgement.message == "dx differs from the reference"
+
+
+def kept_in(dtype):
+    return targets.spoiled(dx=lambda dx: dx.astype(dtype).astype(dx.dtype))
+
+
+def test_digits_that_float32_loses_are_told_from_others():
+    small = "dx differs from the reference by what float32 rounds: something inside is kept in float32"
+    assert judged("BN211", kept_in(np.float32), SPEC).message == small
+    assert judged("BN211", kept_in(np.float16), SPEC).message == "dx differs from the reference"
+    assert (
+        judged("BN211", kept_in(np.float16), replace(SPEC, dtype="float32")).message == "dx differs from the reference"
+    )
+
+
+@pytest.mark.parametrize(("code", "tensor"), [("BN101", "y"), ("BN211", "dx"), ("BN212", "dgamma"), ("BN213", "dbeta")])
+def test_the_worst_element_and_its_values_are_told(code, tensor):
+    """The error is put on one element alone: there it is found, to the last digit of what the reference has."""
+
+    def off(value):
+        value = value.copy()
+        value[(1,) * value.ndim] += 0.5
+        return value
+
+    def forward(x, gamma, beta, eps):
+        y, cache = targets.forward(x, gamma, beta, eps)
+        return off(y), cache
+
+    target = targets.Pair(forward) if tensor == "y" else targets.spoiled(**{tensor: off})
+    judgement = judged(code, target, SPEC)
+    assert judgement.index == (1,) * len(judgement.index)
+    assert judgement.error == pytest.approx(0.5, rel=1e-12)
+    assert judgement.got - judgement.want == pytest.approx(0.5, rel=1e-12)
+    assert 0 < judgement.allowed < 1e-12
