@@ -21,7 +21,7 @@ from bncheck.bugs.fits import fits_of
 from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.pairs import alike_on, close_pairs
-from bncheck.bugs.steps import FORWARD, Step
+from bncheck.bugs.steps import FORWARD, OF_GRADIENTS, Step
 from bncheck.bugs.terms import readings
 from bncheck.bugs.versions import fits_all, own_gradient, steps_with, value_of
 from bncheck.bugs.words import RIGHT, in_words, unnamed
@@ -159,7 +159,7 @@ class _Search:
         # Rounding in half precision hides much that is wrong: what has another name is not it.
         found = found or self._rounded(tensor, wrong, "float16")
         if tensor == "dx":
-            self.backward = tuple(v for v in found if v.bug.steps[0] == "back_inv_std" or v.anew)
+            self.backward = tuple(v for v in found if v.bug.steps[0] in ("back_inv_std", "back_centred") or v.anew)
         self._noted(tensor, found)
         return found
 
@@ -289,7 +289,7 @@ _PUT_TOGETHER = ("BUG217", "BUG218", "BUG225")
 
 def _cost(versions: Sequence[Version]) -> float:
     # Each bug more costs as much as anything that may be written down in one; one in two tensors spares another.
-    spared = sum(v.bug.steps == _OF_TWO for v in versions)
+    spared = sum(v.bug.steps[0] in OF_GRADIENTS for v in versions)
     return 10.0 * (len(versions) - spared) + sum(v.choice.cost for v in versions)
 
 
@@ -301,7 +301,7 @@ def _cost_of_form(form: Replaced, versions: Sequence[Version]) -> float:
 
 def _made_of(steps: Sequence[str]) -> Sequence[str]:
     """Return what steps are, and the gradients that are said with them."""
-    return ("dx", "dgamma") if steps == _OF_TWO else steps
+    return OF_GRADIENTS.get(steps[0], steps)
 
 
 def _concerns(tensor: str, steps: Sequence[str]) -> bool:
@@ -312,8 +312,6 @@ def _concerns(tensor: str, steps: Sequence[str]) -> bool:
     return tensor in steps or (tensor == "dgamma" and steps[0] == "back_inv_std")
 
 
-# Of xhat both dx and dgamma are made; where one of them is right, a line of the other is meant.
-_OF_TWO = ("back_xhat",)
 # So many bugs that give the same y are looked at.
 _ALIKE = 16
 # Bugs whose parameter is read off y.

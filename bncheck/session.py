@@ -103,16 +103,16 @@ class Differentiable(Protocol):
     def tangent(self, v: Array) -> Any:
         """Return the derivative of y along v in x by forward mode, after a forward; shape of x."""
 
-    def alone(self, dy: Array) -> Gradients | None:
-        """Return the gradients, each from a step in which no other one is wanted, after a forward."""
+    def alone(self, dy: Array, name: str) -> tuple[Any, Any] | None:
+        """Return y and the gradient "dx", "dgamma" or "dbeta", from a step in which no other one is wanted."""
 
 
 @runtime_checkable
 class Recording(Protocol):
-    """A session, or a run, of a layer whose library records what is done to arrays."""
+    """A session of code whose library may record what is done to arrays."""
 
-    def recorded(self) -> dict[str, bool]:
-        """Tell of each running statistic, by its place, whether the record of how it was made hangs on it."""
+    def hanging(self) -> dict[str, bool]:
+        """Tell of each running statistic, by its place, whether it hangs on the record of how it was made."""
 
 
 class Target(Protocol):

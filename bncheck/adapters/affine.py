@@ -14,7 +14,7 @@ import numpy as np
 
 from bncheck.adapters.frameworks import codes_of, functions_of
 from bncheck.adapters.modes import Remembers, Turning
-from bncheck.adapters.protocol import Parameters, Results, Run, Starting
+from bncheck.adapters.protocol import Parameters, Recording, Results, Run, Starting
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 from bncheck.core.precision import limits
 from bncheck.session import SavedStatistic, Saving
@@ -119,6 +119,10 @@ class AffineRun:
     def keeping(self) -> dict[str, Any]:
         """Return what the code's own run says."""
         return self._run.keeping()
+
+    def hanging(self, places: tuple[str, str] | None) -> dict[str, bool]:
+        """Return what the code's own run says, if it does."""
+        return self._run.hanging(places) if isinstance(self._run, Recording) else {}
 
     def forward(self, x: Any, train: bool) -> Any:
         """Call the code's forward; scale and shift what it returns, in its own dtype."""

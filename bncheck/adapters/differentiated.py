@@ -126,14 +126,12 @@ class DifferentiatedRun:
         self._returns = self.whose
         if unreached:
             self._returns += f"; no gradient reaches {' and '.join(unreached)}"
-        return self._results(found, dy)
-
-    def _results(self, found: tuple[Any, ...], dy: Any) -> Results:
-        gradients = {
-            name: np.zeros(self._shapes[name], dy.dtype) if gradient is None else gradient
-            for name, gradient in zip(self._names, found, strict=True)
-        }
+        named = zip(self._names, found, strict=True)
+        gradients = {name: self._reached(name, gradient, dy) for name, gradient in named}
         return Results(*(gradients.get(name) for name in _OF))
+
+    def _reached(self, name: str, gradient: Any, dy: Any) -> Any:
+        return np.zeros(self._shapes[name], dy.dtype) if gradient is None else gradient
 
     def second(self, dy: Any, v: Any) -> Any:
         """Return the gradient of ``sum(v * dx)`` with respect to x, None if the library offers none."""
@@ -143,10 +141,15 @@ class DifferentiatedRun:
         """Return the derivative of y along v in x by forward mode, None if the library offers none."""
         return self._pull.tangent(v) if isinstance(self._pull, Differential) else None
 
-    def alone(self, dy: Any) -> Results | None:
-        """Return the gradients, each asked for by itself; None if the library cannot be asked so."""
+    def alone(self, dy: Any, name: str) -> tuple[Any, Any] | None:
+        """Return y and one gradient, asked for by itself; None if the library cannot be asked so."""
         asked = self._pull.alone if isinstance(self._pull, Differential) else None
-        return None if asked is None else self._results(asked(dy), dy)
+        names = [_OF[name] for name in self._names]
+        if asked is None or name not in names:
+            return None
+        at = names.index(name)
+        y, gradient = asked(dy, at)
+        return y, self._reached(self._names[at], gradient, dy)
 
 
 def recording(*functions: Any) -> bool:

@@ -33,15 +33,15 @@ class Differential:
     tangent : callable
         ``tangent(v)`` returns the derivative of y along v in x, by forward mode.
     alone : callable or None
-        ``alone(dy)`` returns the gradients of the inputs, each from a forward in which no other one is wanted; None
-        where a library is not told which are wanted.
+        ``alone(dy, at)`` returns y and the gradient of the input at that place, from a forward in which no other one is
+        wanted; None where a library is not told which are wanted.
 
     """
 
     gradients: Pull
     second: Callable[[Any, Any], Any]
     tangent: Callable[[Any], Any]
-    alone: Callable[[Any], tuple[Any, ...]] | None = None
+    alone: Callable[[Any, int], tuple[Any, Any]] | None = None
 
     def __call__(self, dy: Any) -> tuple[Any, ...]:
         """Return the gradients of the inputs."""

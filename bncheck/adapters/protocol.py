@@ -97,8 +97,19 @@ class Differentiating(Protocol):
     def tangent(self, v: Any) -> Any:
         """Return the derivative of y along v in x; None if that is not offered."""
 
-    def alone(self, dy: Any) -> Results | None:
-        """Return the gradients, each from a step in which no other one is wanted; None if that is not offered."""
+    def alone(self, dy: Any, name: str) -> tuple[Any, Any] | None:
+        """Return y and one gradient, from a step in which no other one is wanted; None if that is not offered."""
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A run of code whose library may record what is done to arrays."""
+
+    def hanging(self, places: tuple[str, str] | None) -> dict[str, bool]:
+        """Tell of each running statistic, by its place, whether it hangs on the record of how it was made.
+
+        The statistics are those at `places`, else those whose names say so; {} where nothing is recorded.
+        """
 
 
 @runtime_checkable

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
-from bncheck.adapters.protocol import Clearing, Differentiating, Parameters, Reading, Results, Run
+from bncheck.adapters.protocol import Clearing, Differentiating, Parameters, Reading, Recording, Results, Run
 from bncheck.core.precision import kind
 from bncheck.model import GRADIENTS, Conventions
-from bncheck.session import Gradients, Recording, SavedStatistic, Saving, Setup
+from bncheck.session import Gradients, SavedStatistic, Saving, Setup
 
 if TYPE_CHECKING:
     from bncheck.case import Array
@@ -205,21 +205,26 @@ class FoundSession:
         place = self._way.layout
         return canonical(self._run.tangent(np.ascontiguousarray(place.user(v))), place, place.user(v).shape)
 
-    def alone(self, dy: Array) -> Gradients | None:
-        """Return the gradients, each asked for by itself, after a forward; None if the library cannot be asked so."""
+    def alone(self, dy: Array, name: str) -> tuple[Any, Any] | None:
+        """Return y and the gradient of that name, asked for by itself, after a forward; None if none is offered."""
         if not isinstance(self._run, Differentiating):
             return None
-        found = self._run.alone(np.ascontiguousarray(self._way.layout.user(dy)))
-        return None if found is None else self._gradients(self._run, dy, found)
+        place = self._way.layout
+        found = self._run.alone(np.array(place.user(dy)), name)
+        if found is None:
+            return None
+        y, gradient = found
+        gradients = self._gradients(self._run, dy, Results(None, None, None)._replace(**{name: gradient}))
+        return canonical(y, place, place.user(dy).shape), getattr(gradients, name)
 
     def running_stats(self) -> tuple[Any, Any] | None:
         """Return copies of the running statistics as (C,); None if the code keeps none."""
         found = None if self._run is None else running_of(self._run, self._hints.statistics)
         return None if found is None else (per_channel(found[0], self._size), per_channel(found[1], self._size))
 
-    def recorded(self) -> dict[str, bool]:
-        """Tell of each running statistic whether the record of how it was made hangs on it; {} where none is kept."""
-        return self._run.recorded() if isinstance(self._run, Recording) else {}
+    def hanging(self) -> dict[str, bool]:
+        """Tell of each running statistic whether it hangs on the record of how it was made; {} without a record."""
+        return self._run.hanging(self._hints.statistics) if isinstance(self._run, Recording) else {}
 
     def saved(self) -> list[SavedStatistic]:
         """Return the statistics of the batch that the last forward returned beside y, as (C,)."""

@@ -109,20 +109,18 @@ class Torch:
                 dual = forward.make_dual(tensors[0].detach(), self.give(v))
                 return self.take(forward.unpack_dual(again(dual)).tangent)
 
-        def alone(dy: Any) -> tuple[Any, ...]:
-            found = []
+        def alone(dy: Any, at: int) -> tuple[Any, Any]:
             try:
                 for tensor in tensors:
-                    for other in tensors:
-                        other.requires_grad_(other is tensor)
-                    with self.torch.enable_grad():
-                        out = again(tensors[0])
-                    reached = grad(out, (tensor,), self.give(dy), allow_unused=True) if out.requires_grad else (None,)
-                    found.append(self.take(reached[0]))
+                    tensor.requires_grad_(tensor is tensors[at])
+                with self.torch.enable_grad():
+                    out = again(tensors[0])
+                wanted = (tensors[at],)
+                reached = grad(out, wanted, self.give(dy), allow_unused=True) if out.requires_grad else (None,)
+                return self.take(out), self.take(reached[0])
             finally:
                 for tensor in tensors:
                     tensor.requires_grad_()
-            return tuple(found)
 
         # Of what is made from other tensors, history that is there cannot be taken off.
         return Differential(gradients, second, tangent, alone if all(t.is_leaf for t in tensors) else None)

@@ -6,7 +6,7 @@ Gamma and beta are written into the tensors that a layer keeps, and their gradie
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from types import MethodType
 from typing import Any
@@ -16,6 +16,7 @@ from bncheck.adapters.differentiable import differentiating, named_kind
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import Pull
 from bncheck.adapters.function_pair import eps_argument
+from bncheck.adapters.places import Place
 from bncheck.adapters.plans import Plan, forward_plans, mode_values
 from bncheck.adapters.protocol import (
     ADAPTERS,
@@ -35,11 +36,11 @@ from bncheck.adapters.stems import match
 from bncheck.adapters.torch_code import Torch
 from bncheck.adapters.torch_parts import (
     convert,
-    is_running,
     own_bases,
     own_functions,
     parameters_of,
     put,
+    running_places,
     statistics_of,
     tensors_of,
     torch_base,
@@ -180,11 +181,12 @@ class ModuleRun(DifferentiatedRun):
         found = None if self._layer is None else statistics_of(self._layer)
         return None if found is None else (self._framework.take(found[0]), self._framework.take(found[1]))
 
-    def recorded(self) -> dict[str, bool]:
-        """Tell of each running statistic whether autograd's record of how it was made hangs on it."""
-        places = [] if self._layer is None else tensors_of(self._layer)
-        running = [place for place in places if is_running(place)]
-        return {".".join(map(str, place.trail)): place.get().grad_fn is not None for place in running}
+    def hanging(self, places: tuple[str, str] | None) -> dict[str, bool]:
+        """Tell of each running statistic whether it hangs on autograd's record of how it was made."""
+        kept = {".".join(map(str, place.trail)): place for place in self._kept()}
+        named = () if self._layer is None else running_places(self._layer).values()
+        asked = places or tuple(".".join(map(str, place.trail)) for place in named)
+        return {name: kept[name].get().grad_fn is not None for name in asked if name in kept}
 
     def initial(self) -> dict[str, Any]:
         """Return what the layer had for gamma and beta, as far as it was not given them."""
@@ -192,8 +194,10 @@ class ModuleRun(DifferentiatedRun):
 
     def keeping(self) -> dict[str, Any]:
         """Return the layer's tensors: of running statistics the names may not say what they are."""
-        places = [] if self._layer is None else tensors_of(self._layer)
-        return {".".join(map(str, place.trail)): self._framework.take(place.get()) for place in places}
+        return {".".join(map(str, place.trail)): self._framework.take(place.get()) for place in self._kept()}
+
+    def _kept(self) -> Iterable[Place]:
+        return () if self._layer is None else tensors_of(self._layer)
 
     def differentiated(self, x: Any, train: bool) -> tuple[Any, Pull]:
         """Call the layer; return y, and autograd's way from dy to the gradients of x and the layer's own tensors."""

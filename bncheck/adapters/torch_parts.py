@@ -87,18 +87,19 @@ def convert(torch: Any, layer: Any, like: Any) -> None:
 
 def statistics_of(layer: Any) -> tuple[Any, Any] | None:
     """Return the running statistics as a layer keeps them now, None if it keeps none."""
-    found: dict[Role, Any] = {}
+    found = running_places(layer)
+    mean, var = (found.get(role) for role in _RUNNING)
+    return None if mean is None or var is None else (mean.get(), var.get())
+
+
+def running_places(layer: Any) -> dict[Role, Place]:
+    """Return where a layer keeps the running mean and the running variance, by their names."""
+    found: dict[Role, Place] = {}
     for place in tensors_of(layer):
         role = argument_role(str(place.key))
         if role in _RUNNING:
-            found.setdefault(role, place.get())
-    mean, var = (found.get(role) for role in _RUNNING)
-    return None if mean is None or var is None else (mean, var)
-
-
-def is_running(place: Place) -> bool:
-    """Tell whether the name of a tensor says that it is a running statistic."""
-    return argument_role(str(place.key)) in _RUNNING
+            found.setdefault(role, place)
+    return found
 
 
 def tensors_of(layer: Any) -> Iterator[Place]:

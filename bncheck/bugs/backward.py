@@ -193,8 +193,8 @@ _KEPT_AS_XHAT = [
     Choice("x", lambda s: s.x),
     Choice("y", lambda s: s.y),
     Choice("gamma * xhat", lambda s: s.gamma * s.xhat),
-    Choice("x / sqrt(var + eps)", lambda s: s.x * s.back_inv_std),
     Choice("(x - mu) / sqrt(var)", lambda s: s.back_centred / np.sqrt(s.var)),
+    Choice("(x - mu) / (sqrt(var) + eps)", lambda s: s.back_centred / (np.sqrt(s.var) + s.eps)),
     Choice("(x - mu) / (var + eps)", lambda s: s.back_centred / (s.var + s.eps)),
     Choice("(x - mu) * sqrt(var + eps)", lambda s: s.back_centred * np.sqrt(s.var + s.eps)),
     Choice("abs(xhat)", lambda s: absolute(s.xhat)),
@@ -208,7 +208,7 @@ _KEPT_AS_XHAT = [
     step="back_xhat",
     wrong="dgamma = sum(dy * {}), and {} twice in the variance path of dx",
     right="dgamma = sum(dy * xhat), and xhat twice in the variance path of dx",
-    mend="keep xhat in the cache, under that name, and take it from where it was put",
+    mend="take the xhat of the forward, kept in the cache, or make it anew: (x - mu) / sqrt(var + eps)",
     choices=_KEPT_AS_XHAT,
 )
 def xhat_in_backward(s: Steps, value: Any) -> Any:
@@ -216,8 +216,8 @@ def xhat_in_backward(s: Steps, value: Any) -> Any:
 
     Why it happens
     --------------
-    The cache holds x - mu, x or y, and the backward unpacks it as xhat; or gamma is multiplied in place into the array
-    that was kept.
+    The cache holds x - mu, x or y, and the backward unpacks it as xhat; gamma is multiplied in place into the array
+    that was kept; or xhat is made anew, with another root.
 
     By hand
     -------

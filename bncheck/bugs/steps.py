@@ -131,5 +131,7 @@ STEPS: dict[str, RightStep] = {
         lambda s: s.direct_path + s.variance_path + s.mean_path,
     ),
 }
+# A step that two gradients are made of: where one of them is right, a line of the other is meant.
+OF_GRADIENTS = {"back_xhat": ("dx", "dgamma")}
 PATHS = ("direct_path", "mean_path", "variance_path")
 FORWARD = ("mu", "centred", "var", "inv_std", "xhat", "y")

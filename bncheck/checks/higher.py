@@ -9,12 +9,11 @@ import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import NOT_TRIED, Seen, check
-from bncheck.checks.running import NO_STATISTICS
 from bncheck.core import line_probe
 from bncheck.core.reference import backward, forward
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
-from bncheck.model import Judgement, Outcome
+from bncheck.model import GRADIENTS, Judgement, Outcome
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +99,7 @@ def forward_mode(case: Case, seen: Seen) -> Judgement:
     return _judge(case, seen, "tangent", moved, 1, "the forward-mode derivative is wrong")
 
 
-@check("BN223", "gradients-alone", needs=("training", "alone"), follows=_FOLLOWS, of_backward=True)
+@check("BN223", "gradients-alone", needs=("training", "alone"), follows=(*_FOLLOWS, "BN504", "BN505"), of_backward=True)
 def gradients_alone(case: Case, seen: Seen) -> Judgement:
     """Each gradient is the same whether the others are asked for, too, or not.
 
@@ -117,7 +116,8 @@ def gradients_alone(case: Case, seen: Seen) -> Judgement:
     Evidence
     --------
     Three steps more, in each of which one of x, gamma and beta requires a gradient; within the rounding of two right
-    evaluations. Skipped where a library is not told what is wanted. Code that raises is warned of.
+    evaluations. Skipped where a library is not told what is wanted, and where y is another one, too: code may take
+    frozen parameters for eval mode. Code that raises is warned of.
 
     Typical causes
     --------------
@@ -128,61 +128,27 @@ def gradients_alone(case: Case, seen: Seen) -> Judgement:
     PyTorch, "Extending PyTorch", ``ctx.needs_input_grad``.
     """
     evidence = seen["alone"]
-    if evidence.facts.get("raised"):
-        return Judgement(Outcome.WARN, f"where one gradient alone is wanted: {evidence.facts['raised']}")
-    if not evidence.arrays:
+    if not evidence.facts.get("offered") and not evidence.facts.get("raised"):
         return Judgement(Outcome.SKIP, _NOT_OFFERED if evidence.facts else NOT_TRIED)
-    bounds, decided = allowances(case), False
-    for name, alone in evidence.arrays.items():
-        together, allowed = seen["training"].arrays.get(name), 2 * getattr(bounds, name)
-        if together is None or not np.isfinite(together).all():
+    bounds, together, decided = allowances(case), seen["training"].arrays, False
+    for name in (name for name in GRADIENTS if name in evidence.arrays and name in together):
+        y = evidence.arrays.get(f"y of {name}")
+        if y is None or "y" not in together or within(y, together["y"], 2 * bounds.y)[0] is Outcome.FAIL:
+            return Judgement(Outcome.SKIP, f"y is another one where {name} alone is wanted")
+        alone, allowed = evidence.arrays[name], 2 * getattr(bounds, name)
+        if not np.isfinite(together[name]).all():
             continue
-        outcome, at = within(alone, together, allowed)
+        outcome, at = within(alone, together[name], allowed)
         decided |= outcome is Outcome.PASS
         if outcome is Outcome.FAIL:
-            error, bound = float(abs(alone[at] - together[at])), float(np.broadcast_to(allowed, alone.shape)[at])
-            complaint = f"{name} is another one where nothing else wants a gradient"
-            return Judgement(outcome, complaint, name, error, bound, at, float(alone[at]), float(together[at]))
-    outcome = Outcome.PASS if decided else Outcome.INCONCLUSIVE
-    return Judgement(outcome, "each gradient is the same where no other is wanted")
-
-
-@check("BN311", "statistics-without-record", needs=("running",), severity="warning")
-def statistics_without_record(case: Case, seen: Seen) -> Judgement:
-    """Running statistics are numbers: the library's record of how they were made does not hang on them.
-
-    Promise
-    -------
-    After training steps no running statistic is part of a graph that can be differentiated.
-
-    Why it matters
-    --------------
-    Each average is made of the one before it. With its record it keeps the graphs of all batches so far: memory grows
-    with every step, until there is none left. In eval mode a backward goes into those of training, or raises.
-
-    Evidence
-    --------
-    What the library says of the statistics that a layer keeps, after three batches. Skipped where no library records
-    what is done to them.
-
-    Typical causes
-    --------------
-    The update stands outside of ``with torch.no_grad()``, and takes ``mean`` in the place of ``mean.detach()``.
-
-    References
-    ----------
-    PyTorch, "Frequently Asked Questions", "My model reports cuda runtime error(2): out of memory".
-    """
-    conventions, recorded = (seen["running"].facts.get(name) for name in ("conventions", "recorded"))
-    if conventions is None or not conventions.momentum_sense:
-        return NO_STATISTICS
-    if not recorded:
-        return Judgement(Outcome.SKIP, NOT_TRIED if recorded is None else "no library records what is done to them")
-    hanging = sorted(place for place, hangs in recorded.items() if hangs)
-    if hanging:
-        text = f"{' and '.join(hanging)} {'keeps' if len(hanging) == 1 else 'keep'} the graphs of all batches so far"
-        return Judgement(Outcome.WARN, f"{text}: update under torch.no_grad(), or with detached values")
-    return Judgement(Outcome.PASS, "no record hangs on the running statistics")
+            got, want = float(alone[at]), float(together[name][at])
+            figures = (abs(got - want), float(np.broadcast_to(allowed, alone.shape)[at]), at, got, want)
+            return Judgement(outcome, f"{name} is another one where no other gradient is wanted", name, *figures)
+    for name, text in evidence.facts["raised"].items():
+        return Judgement(Outcome.WARN, f"where {name} alone is wanted, {text}", name)
+    if not decided:
+        return Judgement(Outcome.INCONCLUSIVE, "rounding leaves nothing to compare")
+    return Judgement(Outcome.PASS, "each gradient is the same where no other one is wanted")
 
 
 def _judge(case: Case, seen: Seen, name: str, moved: Callable[[Array], Array], order: int, complaint: str) -> Judgement:

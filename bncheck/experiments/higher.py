@@ -46,24 +46,29 @@ def higher_order(target: Target, case: Case, seen: Seen) -> Evidence:
 def alone(target: Target, case: Case, seen: Seen) -> Evidence:
     """Ask the library for each gradient by itself, from a step of its own in which no other one is wanted.
 
-    Arrays "dx", "dgamma", "dbeta", in float64. Facts: whether it is offered, and what was raised.
+    Arrays "dx", "dgamma", "dbeta", and y of the same steps as "y of dx" ..., in float64. Facts: whether any is offered,
+    and what was raised, by gradient.
     """
     if not tries_long_runs(case):
         return Evidence("alone")
-    faults: list[Fault] = []
     arrays: dict[str, Any] = {}
-    facts: dict[str, Any] = {"evaluations": 3}
-    with faults_of("backward", faults):
-        session = target.open(setup(case))
-        session.forward(case.x)
-        found = session.alone(case.dy) if isinstance(session, Differentiable) else None
-        facts["offered"] = found is not None
-        shapes = dict(zip(GRADIENTS, (case.x.shape, case.gamma.shape, case.beta.shape), strict=True))
-        for name, shape in shapes.items():
-            if is_tensor(value := getattr(found, name, None), shape):
-                arrays[name] = np.asarray(value, dtype=np.float64)
-    facts["raised"] = str(faults[0]) if faults else ""
-    return Evidence("alone", arrays, facts)
+    raised: dict[str, str] = {}
+    offered = False
+    for name, shape in zip(GRADIENTS, (case.x.shape, case.gamma.shape, case.beta.shape), strict=True):
+        faults: list[Fault] = []
+        found = None
+        with faults_of("step", faults):
+            session = target.open(setup(case))
+            session.forward(case.x)
+            found = session.alone(case.dy, name) if isinstance(session, Differentiable) else None
+        if faults:
+            raised[name] = str(faults[0])
+        if found is not None:
+            offered = True
+            for key, value, wanted in ((f"y of {name}", found[0], case.x.shape), (name, found[1], shape)):
+                if is_tensor(value, wanted):
+                    arrays[key] = np.asarray(value, dtype=np.float64)
+    return Evidence("alone", arrays, {"evaluations": 6, "offered": offered, "raised": raised})
 
 
 def _direction(case: Case) -> Any:

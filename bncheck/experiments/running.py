@@ -24,8 +24,8 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward; ``part``, y of some rows of
     that x alone; the statistics behind either (``eval_mean``, ``eval_var``, ``after_mean``, ``after_var``); dy and the
     gradients of the second one's backward, and the statistics after that (``backward_mean``, ``backward_var``). Facts:
-    ``recorded``: on which statistics a library's record hangs after training; ``eval_changed``: whether the eval
-    forward wrote into its x.
+    ``hanging``: which statistics hang on a library's record after training; ``eval_changed``: whether the eval forward
+    wrote into its x.
     """
     conventions = target.conventions
     facts: dict[str, Any] = {"conventions": conventions, "evaluations": 0}
@@ -39,7 +39,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
         for x in batches:
             take_in(session, x, conventions)
             readings.append(session.running_stats())
-        facts["recorded"] = session.recorded() if isinstance(session, Recording) else {}
+        facts["hanging"] = session.hanging() if isinstance(session, Recording) else {}
     if faults:
         return Evidence("running", facts=facts, fault=faults[0])
     facts |= {"evaluations": 3, "m": [x.size // case.gamma.size for x in batches]}

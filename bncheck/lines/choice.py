@@ -18,7 +18,7 @@ import numpy as np
 
 from bncheck.bugs.catalogue import Version
 from bncheck.bugs.factors import Factor
-from bncheck.bugs.steps import FORWARD, PATHS, Array, Step, Steps
+from bncheck.bugs.steps import FORWARD, OF_GRADIENTS, PATHS, Array, Step, Steps
 from bncheck.case import Case
 from bncheck.core.truth import truth
 from bncheck.lines.mending import Run, may_add_up, mended
@@ -64,7 +64,7 @@ def line_of(diagnosis: Diagnosis, version: Version, others: Sequence[Version], s
     chosen = _choose(seen.executions, sets)
     if sets.forward:
         return chosen
-    if version.bug.steps == ("back_xhat",):
+    if version.bug.steps[0] in OF_GRADIENTS:
         # It is in many statements: which of them took it for xhat is open, unless one makes it.
         wrong = Steps(seen.case, {**beside, **version.replaced}, seen.found)
         taken = Values(step_values(wrong, version.bug.steps))

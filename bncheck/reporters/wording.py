@@ -144,9 +144,9 @@ def judged_cases(finding: Finding) -> int:
 
 def excess(finding: Finding) -> float | None:
     """Return the worst error over what is allowed, or None where there is no such quotient, or none that decides."""
-    if finding.error is None or math.isnan(finding.error) or not finding.allowed:
+    if finding.outcome is Outcome.INCONCLUSIVE or finding.error is None or math.isnan(finding.error):
         return None
-    if finding.outcome is Outcome.INCONCLUSIVE:
+    if not finding.allowed:
         return None
     return finding.error / finding.allowed
 

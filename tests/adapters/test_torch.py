@@ -444,6 +444,14 @@ def test_a_backward_that_does_without_one_gradient_and_raises_then_is_warned_of(
     assert (report.verdict, "BN223" in outcomes(report, Outcome.WARN)) == (Verdict.PASS, True)
 
 
+def test_a_dy_that_is_changed_in_place_accuses_no_gradient_alone(tmp_path):
+    line = "grad_beta = grad_y.sum(dim=0)"
+    report = one(variant(tmp_path, "autograd_function.py", (line, f"{line}\n        grad_y *= 1.5")))
+    found = {finding.code: finding for finding in report.findings}
+    assert found["BN504"].outcome is Outcome.FAIL
+    assert found["BN223"].outcome is not Outcome.FAIL or found["BN223"].follows_from
+
+
 def test_a_wrong_number_of_gradients_is_a_finding():
     report = one(FIXTURES / "gradient_forgotten.py")
     assert report.verdict is Verdict.FAIL
@@ -488,6 +496,33 @@ def test_a_wrong_module_fails_where_it_is_wrong(tmp_path, old, new, wrong, right
     assert report.verdict is Verdict.FAIL
     assert wrong in outcomes(report)
     assert right in outcomes(report, Outcome.PASS)
+
+
+def test_statistics_of_unusual_names_and_without_gamma_are_asked_for_their_graphs(tmp_path):
+    text = """
+import torch
+class BatchNorm(torch.nn.Module):
+    def __init__(self, c, eps=1e-5, momentum=0.1):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.register_buffer("centre", torch.zeros(c))
+        self.register_buffer("width", torch.ones(c))
+        self.new_running_mean = None
+    def forward(self, x):
+        if not self.training:
+            return (x - self.centre) / torch.sqrt(self.width + self.eps)
+        mean, var = x.mean(0), x.var(0, unbiased=False)
+        self.new_running_mean = mean
+        self.centre = (1 - self.momentum) * self.centre + self.momentum * {}
+        self.width = (1 - self.momentum) * self.width + self.momentum * var.detach()
+        return (x - mean) / torch.sqrt(var + self.eps)
+"""
+    for mean, hangs in (("mean", True), ("mean.detach()", False)):
+        path = tmp_path / f"hangs_{hangs}.py"
+        path.write_text(text.replace("{}", mean))
+        found = next(finding for finding in one(path, cases=40).findings if finding.code == "BN311")
+        assert found.outcome is (Outcome.WARN if hangs else Outcome.PASS), found.message
+        assert ("hangs on centre:" in found.message) == hangs
 
 
 @pytest.mark.parametrize(("lost", "keeps"), [("mean", ["running_mean"]), ("both", ["running_mean", "running_var"])])

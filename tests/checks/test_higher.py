@@ -56,8 +56,9 @@ class _Session:
     def tangent(self, v):
         return self.target.spoil[1](self.moved(v)[0].imag / STEP)
 
-    def alone(self, dy):
-        return self.target.spoil[2](self.session.backward(dy))
+    def alone(self, dy, name):
+        found = self.target.spoil[2](self.session.backward(dy))
+        return None if found is None else (self.forward(self.x), getattr(found, name))
 
 
 def judged(code, target, spec=SPEC):
@@ -127,6 +128,28 @@ def test_a_gradient_alone_that_raises_is_warned_of():
     assert "differentiated once only" in told.message
 
 
+def test_of_gradients_that_are_not_finite_nothing_is_decided():
+    lost = targets.spoiled(**dict.fromkeys(("dx", "dgamma", "dbeta"), lambda value: value * np.nan))
+    target = Differentiated()
+    target.functions = lost.functions
+    told = judged("BN223", target)
+    assert (told.outcome, told.message) == (Outcome.INCONCLUSIVE, "rounding leaves nothing to compare")
+
+
+def test_code_that_takes_frozen_parameters_for_eval_mode_is_not_accused():
+    class Frozen(_Session):
+        def alone(self, dy, name):
+            y, gradient = super().alone(dy, name)
+            return (y, gradient) if name == "dx" else (2 * y, 2 * gradient)
+
+    class Target(Differentiated):
+        def open(self, setup):
+            return Frozen(self, super().open(setup).session, setup)
+
+    told = judged("BN223", Target())
+    assert (told.outcome, told.message) == (Outcome.SKIP, "y is another one where dgamma alone is wanted")
+
+
 def test_what_is_not_asked_alone_is_skipped():
     assert judged("BN223", targets.Pair()).outcome is Outcome.SKIP
     assert judged("BN223", Differentiated(alone=lambda found: None)).outcome is Outcome.SKIP
@@ -135,21 +158,20 @@ def test_what_is_not_asked_alone_is_skipped():
 class Recorded(Session):
     """A layer whose library records what is done to its statistics."""
 
-    hanging = ()
+    graphs = ()
 
-    def recorded(self):
-        return {name: name in self.hanging for name in ("running_mean", "running_var")}
-
-
-def test_statistics_on_which_a_record_hangs_are_warned_of():
-    both = ("running_mean", "running_var")
-    for hanging, said in ((both[:1], "running_mean keeps the graphs"), (both, "running_mean and running_var keep the")):
-        told = judged("BN311", Keeping(session=type("Hanging", (Recorded,), {"hanging": hanging})))
-        assert told.outcome is Outcome.WARN
-        assert said in told.message
+    def hanging(self):
+        return {name: name in self.graphs for name in ("running_mean", "running_var")}
 
 
-def test_statistics_without_a_record_pass():
+@pytest.mark.parametrize("graphs", [("running_mean",), ("running_mean", "running_var")])
+def test_statistics_on_which_a_graph_hangs_are_warned_of(graphs):
+    told = judged("BN311", Keeping(session=type("Hanging", (Recorded,), {"graphs": graphs})))
+    assert told.outcome is Outcome.WARN
+    assert told.message.startswith(f"the graph of training hangs on {' and '.join(graphs)}: update under")
+
+
+def test_statistics_without_a_graph_pass():
     assert judged("BN311", Keeping(session=Recorded)).outcome is Outcome.PASS
 
 
