@@ -15,7 +15,7 @@ import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.channelwise import readings_of_sum, readings_of_y
-from bncheck.bugs.evidence import Observed, fits, is_rounded, wrong_of
+from bncheck.bugs.evidence import Observed, fits, is_noise, is_rounded, wrong_of
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
 from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
@@ -121,6 +121,7 @@ class _Search:
         self.own: dict[str, Step] = {}
         self.backward: tuple[Version, ...] = ()
         self.named: set[str] = set()
+        self.is_narrow = False
         self.unnamed: list[str] = []
 
     def wrong(self, tensor: str) -> list[Observed]:
@@ -143,8 +144,12 @@ class _Search:
         wrong = self.wrong(tensor)
         if not wrong or tensor in self.named or "y" in self.unnamed:
             return ()  # what follows from a forward that has no name may be right
-        if rounded := self._rounded(tensor, wrong, "float32"):
+        # Rounding explains more than a formula does: it comes first where y is made of few digits, and last elsewhere.
+        rounded = self._rounded(tensor, wrong, "float32")
+        if rounded and (tensor in ("y", "dbeta") or self.is_narrow):
+            self.is_narrow = True
             return rounded
+        rounded = () if tensor == "dx" and not any(map(is_noise, wrong)) else rounded
         if tensor == "y":
             found, self.own = self._forward(wrong)
         elif self._follows(tensor, wrong, self.own):
@@ -157,7 +162,7 @@ class _Search:
                     return self.backward
             found = self._named(tensor, wrong, forms) or (self._named(tensor, wrong, FORMS) if self.own else ())
         # Rounding in half precision hides much that is wrong: what has another name is not it.
-        found = found or self._rounded(tensor, wrong, "float16")
+        found = found or rounded or self._rounded(tensor, wrong, "float16")
         if tensor == "dx":
             self.backward = tuple(v for v in found if v.bug.steps[0] in ("back_inv_std", "back_centred") or v.anew)
         self._noted(tensor, found)

@@ -158,6 +158,11 @@ def with_names(
         return tuple(found), replace(oracles, conclusion=_ROUNDED)
     if not _DERIVATIVE & wrong or any(d.tensor != "y" for d in named):
         return tuple(found), oracles
+    # A dx that is the derivative of the wrong forward, and not that of the right one, has to be mended with it. (A
+    # dgamma that is takes xhat from the forward.)
+    passed = _passed(found)
+    if "BN201" in passed and "BN211" in wrong:
+        return tuple(found), replace(oracles, conclusion=_FORWARD_AND_MORE)
     wrong &= _DERIVATIVE
     followed = [replace(f, follows_from="BN101") if {f.code, f.follows_from} & wrong else f for f in found]
     return tuple(sorted(followed, key=_rank)), replace(oracles, conclusion=_FORWARD_FIRST)
@@ -167,6 +172,7 @@ def with_names(
 _SMALLER_DTYPE = "BUG501"
 _ROUNDED = "Right to within the rounding of a smaller dtype, and not to within that of the dtype it was given."
 _FORWARD_FIRST = "The forward is wrong: mend it first. The backward fits the right forward."
+_FORWARD_AND_MORE = "The forward is wrong: mend it first, and with it what the backward has of it."
 
 # More names than these make no headline.
 _MOST_NAMED = 2

@@ -22,7 +22,7 @@ from bncheck.adapters.log import Log
 from bncheck.adapters.near_misses import nothing_found
 from bncheck.adapters.probe import Fit
 from bncheck.adapters.protocol import Candidate, Namespace, Reading
-from bncheck.adapters.running import declared_statistics, find_statistics, misfit, profile_of
+from bncheck.adapters.running import Statistics, declared_statistics, find_statistics, misfit, profile_of
 from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.trials import Found, score_of
 from bncheck.adapters.unreturned import missing_return
@@ -272,6 +272,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
     noted = [*said, *(f.note for f in fits.values()), _swapped(first, declared), activations, eps.note, kept.note]
+    noted.append(_forgetful(kept, usual))
     noted += [f"its tensors hold {dtype}, whatever they are made of: verified in {dtype}"] if dtype else []
     noted += [f"it does not take float64 ({found.refused}): verified in {first.way.dtype}"] if found.refused else []
     dtype = dtype or (first.way.dtype if found.refused else "")
@@ -300,6 +301,20 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     ways = {n: fit.way for n, fit in fits.items()}
     hints = Hints(declared.grad_scale == "mean", kept.places, alone)
     return FoundTarget(name, conventions, kept.given or found.reading, ways, hints)
+
+
+def _forgetful(kept: Statistics, usual: float | None) -> str:
+    """Return a note on a default momentum by which most of the statistics is new after each batch: a sign of its sides.
+
+    Which side the momentum is on is a convention, and libraries have either; by its default value it can be told.
+    """
+    share = None if usual is None else {"kept": 1 - usual, "new": usual}.get(kept.sense)
+    if share is None or share <= 0.5 or kept.kept is not None:
+        return ""
+    return (
+        f"by its default momentum of {usual:g}, {share:.0%} of the running statistics are new after each batch: "
+        "is it on the wrong side? --profile pytorch or cs231n, ... holds it to a convention"
+    )
 
 
 def _swapped(fit: Fit, declared: Declared) -> str:

@@ -7,6 +7,7 @@ variances are far apart leave one answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -96,8 +97,8 @@ class Factor:
             if f.power > 0 or f.text in _INVERSE:
                 above.append(_power(f.text if f.power > 0 else _INVERSE[f.text], abs(f.power)))
         below = [_power(f.text, -f.power) for f in self.features if f.power < 0 and f.text not in _INVERSE]
-        head = " ".join(above) or "1"
-        under = f"({' '.join(below)})" if len(below) > 1 else "".join(below)
+        head, under = _product(above) or "1", _product(below)
+        under = f"({under})" if len(below) > 1 else under
         return f"{sign}{head}{f' / {under}' if below else ''}"
 
     def value(self, s: Steps) -> Array:
@@ -111,6 +112,12 @@ class Factor:
 
 # Quotients that are read the other way round below a line.
 _INVERSE = {"(m/(m - 1))": "((m - 1)/m)", "(m/(m + 1))": "((m + 1)/m)"}
+
+
+def _product(factors: list[str]) -> str:
+    """Return a product as it is written by hand, with signs where it has brackets or broken numbers."""
+    plain = all(re.fullmatch(r"\d+|[A-Za-z]\w*(\*\*\d+)?", factor) for factor in factors)
+    return (" " if plain else " * ").join(factors)
 
 
 def _power(text: str, power: int) -> str:

@@ -70,7 +70,8 @@ def variance_path_dropped(s: Steps) -> Any:
     step="variance_path mean_path",
     wrong="dx = dy * gamma / sqrt(var + eps)",
     right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    mend="add the paths through the mean and the variance; what is there is the gradient of eval mode",
+    mend="add the paths through the mean and the variance; where a library differentiates, take neither out of its "
+    "graph (.detach(), no_grad, stop_gradient)",
 )
 def statistics_as_constants(s: Steps) -> Any:
     """Dx is that of a layer whose statistics are given.

@@ -46,12 +46,14 @@ def eval_gradients(case: Case, seen: Seen) -> Judgement:
     Evidence
     --------
     A forward and a backward in eval mode. Skipped where the code offers no such thing: where backward raises then, or
-    is that of training mode whatever the mode, which most code written by hand does and never asks for. A case on which
+    is that of training mode whatever the mode, which most code written by hand does and never asks for; where autograd
+    calls it, that is warned of. A case on which
     the two come to the same dx, with gamma 0 for example, tells nothing and is skipped, too.
 
     Typical causes
     --------------
-    dy passed through unscaled; the batch's standard deviation; xhat of the last training batch in dgamma.
+    dy passed through unscaled; the batch's standard deviation; xhat of the last training batch in dgamma; an
+    ``autograd.Function`` that is not told the mode.
 
     References
     ----------
@@ -122,7 +124,9 @@ def _gradients_judged(
         return Judgement(Outcome.SKIP, "rounding leaves too few digits to tell the mode of a gradient")
     dx = found.get("dx", np.zeros(1))
     if not dx.any() or _of_training(case, evidence, dx, used, rounding * float(np.abs(dx).max()), 1e-4):
-        return Judgement(Outcome.SKIP, "backward is that of training mode whatever the mode: eval mode has none")
+        if not dx.any() or evidence.facts["conventions"].framework == "numpy":
+            return Judgement(Outcome.SKIP, "backward is that of training mode whatever the mode: eval mode has none")
+        return Judgement(Outcome.WARN, "in eval mode autograd calls the backward of training: dx is another one", "dx")
     if "dx" not in wrong and not any(found[name].any() for name in wrong):
         return Judgement(Outcome.SKIP, f"{' and '.join(wrong)} are 0 in eval mode: frozen there, it seems")
     name = wrong[0]
