@@ -27,6 +27,20 @@ def table(y, dx_numeric, dx_reference, *more):
 
 
 @pytest.mark.parametrize(
+    ("numeric", "reference", "said"),
+    [(F, F, "The backward fits the right forward."), (P, P, "fits the right"), (P, F, "with it what the backward has")],
+)
+def test_a_dx_that_follows_a_wrong_forward_has_to_be_mended_with_it(numeric, reference, said):
+    """Gamma is missing in y, and in dx, which is the derivative of that y; dgamma is right once y is."""
+    found = [finding("BN101", F, "y"), finding("BN201", numeric, "dx"), finding("BN211", reference, "dx")]
+    found += [finding("BN202", F, "dgamma"), finding("BN212", P, "dgamma")]
+    named = Diagnosis("BUG131", "affine-part", "", "", "y", 1.0)
+    _, oracles = verdict.with_names(found, verdict.oracle_table(found), [named])
+    assert said in oracles.conclusion
+    assert oracles.conclusion.startswith("The forward is wrong: mend it first")
+
+
+@pytest.mark.parametrize(
     ("outcomes", "expected"),
     [((P, F, P), F), ((P, W, P), W), ((P, I), P), ((I, I), I), ((I, S), I), ((S, S), S), ((P, S), P), ((F, W), F)],
 )

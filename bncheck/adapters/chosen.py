@@ -59,7 +59,7 @@ def chosen(namespace: Namespace, source: Source) -> list[Candidate]:
     found.sort(key=lambda c: _place(c, order))
     if source.name:
         return _named(found, namespace, source.name)
-    certain = [c for c in found if c.kind is Kind.BN]
+    certain = _without_parts([c for c in found if c.kind is Kind.BN])
     if certain:
         return certain
     others = [c for c in found if c.kind is Kind.UNKNOWN]
@@ -71,6 +71,12 @@ def chosen(namespace: Namespace, source: Source) -> list[Candidate]:
     raise nothing_found(namespace, found)
 
 
+def _without_parts(certain: list[Candidate]) -> list[Candidate]:
+    """Return candidates without those that are given their statistics by another one, of which they are a part."""
+    parts = {part for candidate in certain for part in getattr(candidate, "parts", ())}
+    return [c for c in certain if c.name not in parts or not getattr(c, "is_given_statistics", False)]
+
+
 def _place(candidate: Candidate, order: list[str]) -> int:
     head = candidate.name.split(".")[0]
     return order.index(head) if head in order else len(order)
@@ -78,7 +84,7 @@ def _place(candidate: Candidate, order: list[str]) -> int:
 
 def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Candidate]:
     chosen = [c for c in found if c.name == name] or [c for c in found if name in c.aliases]
-    chosen = chosen or standing_alone(namespace, name)
+    chosen = chosen or standing_alone(namespace, name) or _by_itself(namespace, name)
     if chosen:
         return chosen
     label = namespace.label.rstrip(":")
@@ -100,3 +106,12 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
     alike = [c.name for c in found if stem(c.name).words == stem(name).words]  # "bn" beside "batchnorm_forward"
     hint = f"Did you mean {' or '.join(alike)}?" if alike else did_you_mean(name, known)
     raise TargetError(f"{label} has no {name!r}. {hint}")
+
+
+def _by_itself(namespace: Namespace, name: str) -> list[Candidate]:
+    """Return the candidate that a class is which no adapter counts among those of its file, beside other code."""
+    thing = namespace.things.get(name)
+    if not inspect.isclass(thing):
+        return []
+    declared = namespace.declared
+    return [c for _, adapter in adapters(declared) if (c := adapter.live(name, (thing,), declared)) is not None]

@@ -254,7 +254,7 @@ def forward_plans(
         yield from (Plan((*basic, *more)) for more in (((),) if own else ((), ("eps",), ("params",))))
         return
     unread = never_read(function, (a.name for a in found if a.required and a.role is None)) if own else frozenset()
-    found = [argument if argument.name in unread else _statistic(argument) for argument in found]
+    found = [argument if argument.name in unread else as_statistic(argument) for argument in found]
     keys = _known([a._replace(required=True) if statistics and a.role in STATISTICS else a for a in found])
     packed = [(a.name, key) for a in found if (key := packed_key(function, a.name))]
     for name, key in packed:
@@ -322,11 +322,11 @@ def _is_label(argument: Argument) -> bool:
 
 def _as_constructor(argument: Argument) -> Argument:
     """Read an argument as a constructor's: there is no batch yet, so that a mean and a variance are running ones."""
-    argument = _statistic(argument)
+    argument = as_statistic(argument)
     return argument._replace(role=None) if argument.role in (Role.X, Role.CACHE, Role.DY) else argument
 
 
-def _statistic(argument: Argument) -> Argument:
+def as_statistic(argument: Argument) -> Argument:
     """Read a mean or a variance that is asked for as a running one."""
     read = argument_role(f"running_{argument.name}") if argument.required and argument.role is None else None
     return argument._replace(role=read) if read in STATISTICS else argument

@@ -14,10 +14,11 @@ import numpy as np
 from bncheck.adapters.affine import mentioned
 from bncheck.adapters.differentiable import DifferentiableFunction, FunctionRun, named_kind
 from bncheck.adapters.frameworks import FRAMEWORKS, Differential, Pull
+from bncheck.adapters.plans import arguments, as_statistic
 from bncheck.adapters.protocol import ADAPTERS, ByThing, Candidate, Parameters, Run
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.torch_parts import own_bases, torch_base
-from bncheck.adapters.words import composite
+from bncheck.adapters.words import Role, composite
 from bncheck.core.precision import BFLOAT16, dtype_of
 from bncheck.errors import TargetError, UsageError
 from bncheck.model import Declared
@@ -183,6 +184,12 @@ class AutogradFunction(DifferentiableFunction):
         self.kind = named_kind(cls.__name__, cls)
         self.composite = composite(cls.__name__)
         self._cls = cls
+
+    @property
+    def is_given_statistics(self) -> bool:
+        """Tell whether mean and variance are its caller's affair: it takes both, and no momentum to average them by."""
+        roles = {as_statistic(argument).role for argument in arguments(self._cls.forward) or ()}
+        return {Role.RUNNING_MEAN, Role.RUNNING_VAR} <= roles and Role.MOMENTUM not in roles
 
     @property
     def mentions(self) -> frozenset[str]:

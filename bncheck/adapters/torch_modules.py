@@ -268,6 +268,12 @@ class TorchModule:
         """Say whether the code speaks of gamma and beta."""
         return self._source.mentions
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The names that its code takes from its module: among them functions that it is made of."""
+        codes = (function.__code__ for function in own_functions(self._source.cls))
+        return frozenset(name for code in codes for name in code.co_names)
+
     def readings(self) -> Iterator[Reading]:
         """Yield the ways of making and calling the layer, most likely first."""
         cls = self._source.cls

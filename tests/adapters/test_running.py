@@ -110,6 +110,25 @@ def test_the_line_that_has_mixed_up_the_sides_is_the_one_that_forgets(write, cas
     assert found.tensor == line
 
 
+@pytest.mark.parametrize(
+    ("default", "k", "noted"),
+    [
+        ("0.9", "self.m", None),
+        ("0.1", "(1 - self.m)", None),
+        ("0.1", "self.m", "90%"),
+        ("0.8", "(1 - self.m)", "80%"),
+    ],
+)
+def test_a_default_momentum_by_which_most_is_new_is_noted(write, default, k, noted):
+    (target,) = verified(
+        write(LAYER.format(**PLAIN | MOMENTUM | {"arguments": f", momentum={default}", "k": k}))
+    ).targets
+    said = [note for note in target.conventions.notes if "default momentum" in note]
+    assert [note.split(" of the running")[0] for note in said] == (
+        [] if noted is None else [f"by its default momentum of {default}, {noted}"]
+    )
+
+
 def test_the_usual_momentum_of_a_dict_of_options_tells_the_line_too(write):
     text = """
 def batchnorm_forward(x, gamma, beta, bn_param):

@@ -686,3 +686,65 @@ def test_the_adapter_written_for_an_autograd_function_passes(tmp_path):
     (report,) = pipeline.run([TargetSpec(str(path))], settings, executor=InProcess()).targets
     assert report.verdict is Verdict.PASS, report
     assert report.conventions.framework == "torch"
+
+
+PARTS = """
+import torch
+from torch import nn
+
+class Normalize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, mean, var, eps, training):
+        inv_std = torch.rsqrt(var + eps)
+        x_hat = (x - mean) * inv_std
+        ctx.save_for_backward(x_hat, weight, inv_std)
+        ctx.training = training
+        return x_hat * weight + bias
+
+    @staticmethod
+    def backward(ctx, dy):
+        x_hat, weight, inv_std = ctx.saved_tensors
+        g = dy * weight * inv_std
+        dx = g - g.mean(0) - x_hat * (g * x_hat).mean(0) if ctx.training else g
+        return dx, (dy * x_hat).sum(0), dy.sum(0), None, None, None, None
+
+class MyBatchNorm(nn.Module):
+    def __init__(self, n, eps=1e-5, momentum=0.1):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight, self.bias = nn.Parameter(torch.ones(n)), nn.Parameter(torch.zeros(n))
+        self.register_buffer("running_mean", torch.zeros(n))
+        self.register_buffer("running_var", torch.ones(n))
+
+    def forward(self, x):
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            with torch.no_grad():
+                mean, var = x.mean(0), x.var(0, unbiased=False)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
+        return Normalize.apply(x, self.weight, self.bias, mean, var, self.eps, self.training)
+"""
+
+
+def test_a_function_that_its_layer_gives_the_statistics_is_verified_in_the_layer(tmp_path):
+    path = tmp_path / "layers.py"
+    path.write_text(PARTS.replace("Normalize", "BatchNormFunction"))
+    report = one(path, cases=40)
+    assert (report.name.rpartition("::")[2], report.verdict) == ("MyBatchNorm", Verdict.PASS)
+
+
+@pytest.mark.parametrize(("told", "outcome"), [("if ctx.training else g", Outcome.PASS), ("", Outcome.WARN)])
+def test_the_backward_of_training_that_autograd_calls_in_eval_mode_is_warned_of(tmp_path, told, outcome):
+    path = tmp_path / "layers.py"
+    path.write_text(PARTS.replace("if ctx.training else g", told))
+    found = next(finding for finding in one(path, cases=40).findings if finding.code == "BN306")
+    assert found.outcome is outcome, found.message
+
+
+def test_a_layer_beside_a_pair_of_functions_is_verified_where_it_is_named(tmp_path):
+    pair = (FIXTURES.parent / "correct" / "cs231n_staged.py").read_text()
+    path = tmp_path / "both.py"
+    path.write_text(pair + PARTS.replace("MyBatchNorm", "Norm"))
+    assert [report.name.rpartition("::")[2] for report in verified(path)] == ["batchnorm_forward"]
+    assert one(f"{path}::Norm", cases=40).verdict is Verdict.PASS

@@ -11,7 +11,7 @@ import pytest
 from bncheck import pipeline
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.evidence import Observed
-from bncheck.bugs.factors import Factor, Factors
+from bncheck.bugs.factors import Factor, Factors, _product
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.parts import Part
 from bncheck.bugs.quantities import CUTS, Quantity, blocks_of
@@ -20,7 +20,7 @@ from bncheck.bugs.versions import own_gradient
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.cases.telling import telling
-from bncheck.core.truth import truth
+from bncheck.core.truth import allowances_in, truth
 from bncheck.diagnose import diagnose
 from bncheck.executors.in_process import InProcess
 from bncheck.model import GRADIENTS, TENSORS, TargetSpec
@@ -161,6 +161,34 @@ def test_single_precision_is_named(tensor):
     (named,) = diagnose(seen)
     assert (named.code, named.tensor) == ("BUG501", tensor)
     assert "--dtype float32" in named.explanation
+
+
+def test_a_formula_that_is_slightly_off_is_no_rounding():
+    """Eps twice in dvar, where it is a small number: as large as rounding in float32, and a sum of dy, 1 and xhat."""
+    seen = []
+    for case in CASES:
+        s = Steps(case, {"variance_path": lambda s: s.right("variance_path") * (1 - 2e-7 / (s.var + s.eps))})
+        seen.append(Observed(case, {"y": s.y, "dx": s.dx, "dgamma": s.dgamma.ravel(), "dbeta": s.dbeta.ravel()}))
+        rounded = np.abs(s.dx - truth(case).tensor("dx")) <= allowances_in(case, "float32").dx
+        assert rounded.all()
+    assert "BUG501" not in [d.code for d in diagnose(seen)]
+
+
+def test_a_cache_that_holds_x_for_centred_x_is_one_bug_of_both_gradients():
+    seen = []
+    for case in CASES:
+        s = Steps(case, {"back_centred": lambda s: s.x, "back_xhat": lambda s: s.back_centred * s.back_inv_std})
+        seen.append(Observed(case, {"y": s.y, "dx": s.dx, "dgamma": s.dgamma.ravel(), "dbeta": s.dbeta.ravel()}))
+    (named,) = diagnose(seen)
+    assert (named.code, named.tensor) == ("BUG204", "dx, dgamma")
+
+
+@pytest.mark.parametrize(
+    ("factors", "text"),
+    [(["2", "gamma"], "2 gamma"), (["std", "sqrt(var)**2"], "std * sqrt(var)**2"), (["0.03333", "W"], "0.03333 * W")],
+)
+def test_products_have_signs_where_they_have_brackets_or_broken_numbers(factors, text):
+    assert _product(factors) == text
 
 
 def test_a_smaller_dtype_inside_is_one_bug_of_all_that_errs():

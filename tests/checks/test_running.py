@@ -108,3 +108,52 @@ def test_a_variance_that_is_lost_to_a_batch_of_one_value_says_how_to_mend_it():
     judgement = outcome("BN301", lost, replace(SPEC, n=1))
     assert judgement.outcome is Outcome.WARN
     assert judgement.message.endswith("and stays so: raise on such a batch in training mode, as PyTorch does")
+
+
+@pytest.mark.parametrize("channel", [0, 2])
+def test_a_variance_that_is_lost_in_one_channel_says_which(channel):
+    lost = np.arange(3) == channel
+    rule = Keeping(update=lambda old, batch, momentum, step: np.where(lost, np.nan, 0.5 * (old + 1))).told(
+        running_var="unbiased"
+    )
+    judgement = outcome("BN301", rule, replace(SPEC, n=1))
+    assert (judgement.outcome, judgement.index, judgement.tensor) == (Outcome.WARN, (channel,), "running_var")
+    assert np.isnan(judgement.got)
+
+
+def test_what_discovery_says_of_an_unknown_rule_is_handed_on():
+    noted = Keeping().told(momentum_sense="unknown", notes=("eps is 1", "the running variance is that of the mean"))
+    assert outcome("BN301", noted).message == "the running variance is that of the mean"
+    last = Keeping().told(momentum_sense="last", notes=("the running variance is that of the mean",))
+    assert outcome("BN301", last).message == "the running statistics are those of the last batch alone"
+    unknown = Keeping().told(momentum_sense="unknown", notes=("eps is 1",))
+    assert outcome("BN301", unknown).message == "the running statistics follow no known rule"
+
+
+class FromFirst(Session):
+    """Takes the first batch as it is, and averages from the second one on."""
+
+    share = 0.0
+
+    def learn(self, x):
+        first = self.steps == 0
+        super().learn(x)
+        if first:
+            axes = (0, *range(2, x.ndim))
+            self.mean, self.variance = x.mean(axis=axes), x.var(axis=axes)
+            self.variance = self.variance + self.share * np.abs(self.variance)
+
+
+@pytest.mark.parametrize("sense", ["kept", "new"])
+def test_statistics_that_start_from_the_first_batch_pass(sense):
+    layer = Keeping(sense, session=FromFirst).told(running_start="first batch")
+    assert outcome("BN301", layer).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("share", [1e-6, -1e-6, 0.5])
+def test_a_first_batch_that_is_not_taken_as_it_is_fails(share):
+    off = type("Off", (FromFirst,), {"share": share})
+    judgement = outcome("BN301", Keeping(session=off).told(running_start="first batch"))
+    assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, "running_var")
+    assert judgement.message == "running_var after batch 1 does not follow its rule"
+    assert judgement.error == pytest.approx(abs(share) * judgement.want, rel=1e-6)

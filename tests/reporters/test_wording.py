@@ -80,6 +80,11 @@ def test_no_quotient_where_there_is_none(error, allowed):
     assert excess(finding(Outcome.FAIL, error=error, allowed=allowed)) is None
 
 
+def test_the_quotient_of_what_was_not_decided_says_nothing():
+    assert excess(finding(Outcome.FAIL, error=1.0, allowed=2.0)) == 0.5
+    assert excess(finding(Outcome.INCONCLUSIVE, error=1.0, allowed=2.0)) is None
+
+
 def test_a_page_has_sections_and_fits_the_screen():
     text = page("BN1 a", "Summary here.\n\nPromise\n-------\n" + "word " * 40 + "\n\nMore words.", 50)
     lines = text.splitlines()
