@@ -164,6 +164,7 @@ class ProgramReading:
 
     def __init__(self, program: Program, stated: Stated, absent: frozenset[str]) -> None:
         self.program, self.stated, self.absent = program, stated, absent
+        self.layouts = stated.layouts
         self.worked = False
         self.failures: list[Exception] = []
 

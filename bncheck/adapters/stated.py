@@ -6,12 +6,16 @@ user code never sees it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bncheck.adapters.layouts import LAYOUTS, layout, parameter_shapes
 from bncheck.errors import TargetError, UsageError
 from bncheck.model import Declared
+
+if TYPE_CHECKING:
+    from bncheck.adapters.probe import Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +81,14 @@ class Stated:
             (wanted,) = parameter_shapes(x.ndim, gamma.size, self.parameter_shape)
             if gamma.shape != wanted:
                 raise ValueError(f"not tried: the shape of gamma is stated as {self.parameter_shape}")
+
+
+def as_stated(fits: Mapping[int, Fit], layouts: Sequence[str]) -> dict[int, Fit]:
+    """Return fits by number of axes, with those in stated layouts that did not work: what is promised is verified."""
+    found = dict(fits)
+    for name in layouts:
+        if fits and len(name) not in found:
+            known = next(iter(fits.values()))
+            note = f"verified in {name} because the program states it"
+            found[len(name)] = replace(known, way=replace(known.way, layout=layout(name)), note=note)
+    return found

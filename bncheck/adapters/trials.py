@@ -24,6 +24,7 @@ from bncheck.adapters.modes import find_memory, settle
 from bncheck.adapters.plans import UnfilledError
 from bncheck.adapters.probe import FULL, LACKING, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
+from bncheck.adapters.stated import as_stated
 from bncheck.adapters.target import Way, as_array
 from bncheck.adapters.words import Kind
 from bncheck.errors import BackwardStubError, BrokenCodeError, StubError, TargetError
@@ -189,7 +190,7 @@ def _survey(reading: Reading, declared: Declared, log: Log) -> Found:
             fit = _best([layout(BY_AXES[ndim][not first])], reading, log, _BESIDE)
             if fit and fit.score == FULL:
                 fits[ndim] = fit
-    return Found(reading, dict(sorted(fits.items())))
+    return Found(reading, dict(sorted(as_stated(fits, getattr(reading, "layouts", ())).items())))
 
 
 def _unusual(fits: dict[int, Fit], reading: Reading, log: Log) -> dict[int, Fit]:

@@ -119,6 +119,16 @@ def test_a_layout_that_the_hello_states_is_the_only_one_tried(tmp_path):
     assert only(report).conventions.layouts == ("NCHW",)
 
 
+def test_a_stated_layout_that_ends_the_program_is_a_finding_and_not_left_out(tmp_path):
+    old = '    s, x = sessions[session], given["x"]\n'
+    command = with_hello(tmp_path, "ok 1 eps layout=NC,NCHW", old, f"{old}    if x.ndim == 4: sys.exit(3)\n")
+    report = verify(command, cases=8, select=("BN101", "BN506"))
+    found = only(report).conventions
+    assert (report.verdict, found.layouts) == (Verdict.FAIL, ("NC", "NCHW"))
+    assert "verified in NCHW because the program states it" in found.notes
+    assert "exited with code 3" in failing(report)["BN506"].message
+
+
 def test_a_layout_that_is_not_tried_by_itself_is_asked_for(tmp_path):
     """An order of axes beyond the usual ones: nothing else is put to the program, and --layout makes it work."""
     old = "axes, shape = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))"
