@@ -116,7 +116,7 @@ def test_a_module_is_a_target_by_its_name(project):
     made.syspathinsert()
     result = made.runpytest_subprocess("-k", "BN201 or BN101", "--junitxml", "junit.xml")
     assert outcomes(result) == {"passed": 2}
-    result.stdout.fnmatch_lines(["collected 12 items / 10 deselected / 2 selected", "layers_of_mine:bn_forward ..*"])
+    result.stdout.fnmatch_lines(["collected 13 items / 11 deselected / 2 selected", "layers_of_mine:bn_forward ..*"])
     named = made.path.joinpath("junit.xml").read_text()
     assert 'classname="layers_of_mine:bn_forward" name="BN101-y-matches-reference"' in named
 
@@ -215,7 +215,7 @@ def test_a_right_target_passes_and_a_wrong_one_fails_by_the_name_of_its_bug(proj
             "*= bncheck =*",
             "PASS right.py::bn_forward: *",
             "FAIL wrong.py::bn_forward: *BN201*",
-            "  checks: 2 fail, 8 pass, 2 skip; 12 cases",
+            "  checks: 2 fail, 8 pass, 3 skip; 12 cases",
             "  layout NC, *",
             "*BUG2*",
         ]
