@@ -172,7 +172,7 @@ def with_names(
 _SMALLER_DTYPE = "BUG501"
 _ROUNDED = "Right to within the rounding of a smaller dtype, and not to within that of the dtype it was given."
 _FORWARD_FIRST = "The forward is wrong: mend it first. The backward fits the right forward."
-_FORWARD_AND_MORE = "The forward is wrong: mend it first, and with it what the backward has of it."
+_FORWARD_AND_MORE = "The forward is wrong: mend it first. dx is the derivative of the wrong one: mend it with it."
 
 # More names than these make no headline.
 _MOST_NAMED = 2

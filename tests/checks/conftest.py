@@ -25,9 +25,7 @@ def sentence(code, judgement):
     text = re.sub(r"(?<!\w)'[^']*'|\"[^\"]*\"", "'...'", text)
     text = re.sub(r"\([\d, ()]*\)", "(...)", text)
     text = re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?|\bnan\b|\binf\b", "#", text)
-    beside = [
-        name for name in FIGURES if getattr(judgement, name) is not None and getattr(judgement, name) is not False
-    ]
+    beside = [name for name in FIGURES if (value := getattr(judgement, name)) is not None and value is not False]
     said = f"{code} {judgement.outcome.value} of {judgement.tensor}: {text}".replace("\n", " ")
     return f"{said} [{', '.join(beside)}]" if beside else said
 
@@ -39,12 +37,9 @@ def fits_together(judgement):
         return True
     if got is not None and want is not None and not math.isclose(error, abs(got - want), rel_tol=1e-9):
         return False
-    beyond = error > allowed
-    return (
-        beyond
-        if judgement.outcome in (Outcome.FAIL, Outcome.WARN)
-        else not beyond or judgement.outcome is not Outcome.PASS
-    )
+    if judgement.outcome in (Outcome.FAIL, Outcome.WARN):
+        return error > allowed
+    return judgement.outcome is not Outcome.PASS or error <= allowed
 
 
 def listened(code, judge):
