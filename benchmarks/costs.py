@@ -1,7 +1,7 @@
 """What checking one case costs, in units of the code's own forward + backward: other checkers and bncheck.
 
     python benchmarks/costs.py                             the section of benchmarks/RESULTS.md
-    python benchmarks/costs.py cost "finite loop" 64x64    seconds of the code's own steps and of checks, and forwards
+    python benchmarks/costs.py cost "finite loop" 64x64    ratios, forwards, and seconds of the first check
 
 Each figure comes from a process of its own. A checker that is not finished within a minute is stopped, and is not tried
 on larger cases.
@@ -46,15 +46,18 @@ keep_freed_memory()
 
 
 class Cost(NamedTuple):
-    """Seconds of the code's own forward + backward (median), of checks, and the forwards that a check called."""
+    """What checks cost, in units of the code's own forward + backward, and the forwards that a check called."""
 
-    unit: float
-    checks: list[float]
+    ratios: list[float]
     forwards: int
+    seconds: float
 
 
 def cost(tool: str, shape: str) -> Cost:
-    """Measure one checker on one case."""
+    """Measure one checker on one case: each check beside the code's own steps right before and after it.
+
+    Processors change their speed; what is timed at another moment may be so by half and more.
+    """
     sizes = tuple(map(int, shape.split("x")))
     path, code = plain(sizes)
     inputs = Inputs.drawn(sizes)
@@ -63,18 +66,28 @@ def cost(tool: str, shape: str) -> Cost:
         _, cache = code.forward(*inputs.parameters)
         code.backward(inputs.dy, cache)
 
-    unit = statistics.median(timed(step, 3 if inputs.x.size >= 1e7 else 51))
+    def unit() -> float:
+        return statistics.median(timed(step, 1 if inputs.x.size >= 1e7 else 9))
+
     if tool in OWN:
-        del inputs  # bncheck makes arrays of its own
         check = own_check(path, sizes, OWN[tool])
     else:
         peer_check(tool, plain((8, 4))[1], Inputs.drawn((8, 4)))  # what is loaded at first does not count
         check = partial(peer_check, tool, code, inputs)
+    unit()  # the first is slower
+    before = unit()
     start = time.perf_counter()
     forwards = check()
     first = time.perf_counter() - start
-    # One that takes long is not asked again.
-    return Cost(unit, [first] if first > LONG else timed(check, 51 if tool in OWN else 5), forwards)
+    if first > LONG:  # one that takes long is not asked again
+        return Cost([2 * first / (before + unit())], forwards, first)
+    ratios = []
+    for _ in range(51 if tool in OWN else 5):
+        (seconds,) = timed(check, 1)
+        after = unit()
+        ratios.append(2 * seconds / (before + after))
+        before = after
+    return Cost(ratios, forwards, first)
 
 
 def peer_check(tool: str, code: Code, inputs: Inputs) -> int:
@@ -127,12 +140,11 @@ def table() -> Iterator[str]:
                 cells.append(_REJECTED if said == _REJECTED else f"fails: {said[:60]}")
                 continue
             found = Cost(*json.loads(done.stdout))
-            ratios = sorted(seconds / found.unit for seconds in found.checks)
-            median = medians.setdefault(tool, {})[shape] = statistics.median(ratios)
+            median = medians.setdefault(tool, {})[shape] = statistics.median(found.ratios)
             goal = f" {reached(median <= GOALS.get(shape, GOAL))}" if tool == "bncheck" else ""
-            if found.checks[0] > LIMIT and tool not in OWN:
+            if found.seconds > LIMIT and tool not in OWN:
                 break
-            cells.append(f"{spread(ratios, ',.0f')} ({found.forwards:,}){goal}")
+            cells.append(f"{spread(found.ratios, ',.0f')} ({found.forwards:,}){goal}")
         cells += ["over a minute", *["-"] * len(SHAPES)][: len(SHAPES) - len(cells)]
         yield f"| {tool} | " + " | ".join(cells) + " |"
     yield "| goal for bncheck | " + " | ".join(f"at most {GOALS.get(shape, GOAL)}" for shape in SHAPES) + " |"

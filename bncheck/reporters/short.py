@@ -38,5 +38,12 @@ def in_one_line(target: TargetReport) -> str:
         return f"{bugs} ({failing})" if bugs else failing
     alone = ", forward only" if target.conventions is not None and target.conventions.forward_only else ""
     passed = sum(f.outcome is Outcome.PASS for f in target.findings)
-    warned = f", {count(len(roots), 'warning')}" if roots else ""
-    return f"{count(passed, 'check')} on {count(target.cases, 'case')}{warned}{alone}"
+    return ", ".join((f"{count(passed, 'check')} on {count(target.cases, 'case')}", *beside(target))) + alone
+
+
+def beside(target: TargetReport) -> list[str]:
+    """Return what is not right beside a verdict that is: "1 warning", "2 expected failures"."""
+    warned = [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]
+    known = sum(bool(f.expected) for f in warned)
+    told = [(len(warned) - known, "warning"), (known, "expected failure")]
+    return [count(number, what) for number, what in told if number]

@@ -16,7 +16,7 @@ from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
 from bncheck.reporters.findings import show_findings
 from bncheck.reporters.parts import answer, ended, meaning, narrowed, of_journal, tally
-from bncheck.reporters.short import in_one_line, nameless
+from bncheck.reporters.short import beside, in_one_line, nameless
 from bncheck.reporters.wording import (
     DASH,
     ORACLES,
@@ -128,10 +128,9 @@ def _verdict_line(target: TargetReport, style: Style) -> RenderableType:
     color = VERDICT_COLORS.get(target.verdict, "bold magenta")
     head = Text.assemble((f"{verdict_sign(target.verdict)} {verdict_in_words(target)}", color))
     head.append(f"  {clean(target.name, style.ascii)}", style="bold")
-    warnings = [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]
-    warned = count(len(warnings), "warning") if warnings and target.verdict is Verdict.PASS else ""
+    warned = beside(target) if target.verdict is Verdict.PASS else []
     ran = f"{count(target.cases, 'case')} · {target.seconds:.1f} s" if target.cases else ""
-    facts = " · ".join(filter(None, (warned, ran)))
+    facts = " · ".join(filter(None, (*warned, ran)))
     line = Table.grid(expand=True, padding=(0, 2, 0, 0))
     line.add_column(ratio=1, overflow="fold")
     line.add_column(justify="right", no_wrap=True)
