@@ -1,7 +1,7 @@
-"""Maps, data of four axes, that code for (N, C) takes by lines of its own, and that were left out because they do not fit.
+"""Maps, data of four axes, that code for (N, C) takes by lines of its own, and that were left out for not fitting.
 
 Code for (N, C) often runs on four axes by accident, and then nothing is to be said. Where it runs through lines that
-no (N, C) data reach, maps are meant: that these were not verified has to be said.
+no (N, C) data reach, maps are meant: they are verified, or it is said that they are not.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.layouts import layout, parameter_shapes
-from bncheck.adapters.probe import Fit, RaisedError, Trial, attempt
+from bncheck.adapters.probe import OF_FORWARD, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Reading
-from bncheck.adapters.target import Way
-from bncheck.adapters.trials import BESIDE
+from bncheck.adapters.target import Way, as_array
 
 # Sizes that no trial had: code that is compiled for each shape runs through its lines for these.
 _ROWS, _MAPS = (5, 3), (5, 3, 4, 2)
@@ -31,14 +30,17 @@ _UNFIT = {
     "dgamma": "dgamma has another shape than gamma",
     "gamma": "gamma acts along none of its axes",
 }
-# Where dgamma is not the code's own.
+# Where gradients are not the code's own.
 _MIXED = "the statistics are not those of whole channels"
 
 Line = tuple[str, int]
 
 
-def note_of_maps(reading: Reading, way: Way, shape: str | None) -> str:
-    """Return what is to be said of maps in code that was found to be for (N, C); "" if it has no lines for them.
+def maps_left_out(reading: Reading, way: Way, shape: str | None) -> tuple[Fit | None, str]:
+    """Return how maps fare in code that was found to be for (N, C), and what is to be said of that.
+
+    Nothing is to be said, "", of code without lines for maps. Where its forward takes them as it takes (N, C), and its
+    backward does not, the fit is returned: both are to be verified. Elsewhere the code may mean something else.
 
     Parameters
     ----------
@@ -52,37 +54,73 @@ def note_of_maps(reading: Reading, way: Way, shape: str | None) -> str:
     """
     rows: set[Line] = set()
     with suppress(RaisedError):
-        _reached(rows, lambda: attempt(Trial(reading, way, _ROWS, 0), BESIDE))
+        _reached(rows, lambda: attempt(Trial(reading, way, _ROWS, 0), frozenset()))
     if not rows:  # nothing of it can be watched: a program, code in C
-        return ""
-    tried = [_tried(reading, Way(layout("NCHW"), s, way.dtype)) for s in parameter_shapes(4, -1, shape)]
-    # What came back tells more than what raised for want of another parameter shape.
-    said, lines = next((found for found in tried if found[1] and not found[0].startswith("the forward")), tried[0])
-    own = sorted(lines - rows)
-    if not said or not own:
-        return ""
-    place = f"{Path(own[0][0]).name}:{own[0][1]}"
-    return (
-        f"data of four axes take lines of their own (from {place} on), and {said}: "
-        "only (N, C) is verified (--layout NCHW tells more)"
-    )
+        return None, ""
+    for one in (way.shape, *parameter_shapes(4, -1, shape)):
+        outcome = _tried(reading, Way(layout("NCHW"), one, way.dtype))
+        if outcome.fit is not None or one == way.shape:
+            found, alike = outcome, one == way.shape
+        if outcome.fit is not None:  # what came back tells more than what raised for want of another parameter shape
+            break
+    own = sorted(found.lines - rows)
+    if not found.said or not own:
+        return None, ""
+    said = f"data of four axes take lines of their own (from {Path(own[0][0]).name}:{own[0][1]} on), and {found.said}"
+    if alike and found.fit is not None and found.fit.holds >= {*OF_FORWARD} and not _is_derived(reading):
+        return found.fit, said
+    return None, f"{said}: only (N, C) is verified (--layout NCHW tells more)"
 
 
-def _tried(reading: Reading, way: Way) -> tuple[str, set[Line]]:
-    """Return what is wrong with maps, "" if they are refused on purpose or nothing is, and the lines that they reach."""
+class _Outcome(NamedTuple):
+    """How maps fare: what is wrong, "" if nothing is or the code refuses them, and the lines that they reach."""
+
+    fit: Fit | None
+    said: str
+    lines: set[Line]
+
+
+def _tried(reading: Reading, way: Way) -> _Outcome:
     lines: set[Line] = set()
+    trial = Trial(reading, way, _MAPS, 0)
     try:
-        fit = _reached(lines, lambda: attempt(Trial(reading, way, _MAPS, 0), BESIDE))
+        fit = _reached(lines, lambda: attempt(trial, frozenset()))
+        if fit is None:
+            return _Outcome(None, "the forward returns None", lines)
+        if _is_derived(reading) and fit.holds >= {*OF_FORWARD} and not _is_whole(trial):
+            return _Outcome(fit, _MIXED, lines)
     except RaisedError as raised:
-        error = raised.error
-        return "" if _on_purpose(error) else f"the forward raises {_told(error)}", lines
-    if fit is None:
-        return "the forward returns None", lines
-    if fit.raised:
-        return f"the backward raises {fit.raised}", lines
-    unfit = next((what for what in _UNFIT if what not in fit.holds), "")
-    derived = getattr(reading, "differentiated", False) or getattr(reading, "forward_only", False)
-    return _MIXED if derived and unfit == "dgamma" else _UNFIT.get(unfit, ""), lines
+        return _Outcome(None, "" if _on_purpose(raised.error) else f"the forward raises {_told(raised.error)}", lines)
+    if fit.raised or fit.stub:
+        error = _of_backward(trial)
+        return _Outcome(
+            fit, "" if error is None or _on_purpose(error) else f"the backward raises {_told(error)}", lines
+        )
+    return _Outcome(fit, next((told for what, told in _UNFIT.items() if what not in fit.holds), ""), lines)
+
+
+def _is_derived(reading: Reading) -> bool:
+    """Tell whether gradients, if any, are a library's, and have their shapes whatever the code does with maps."""
+    return getattr(reading, "differentiated", False) or getattr(reading, "forward_only", False)
+
+
+def _is_whole(trial: Trial) -> bool:
+    """Tell whether statistics are those of whole channels."""
+    y = as_array(trial.run(trial.gamma, trial.beta)[1])
+    return y is not None and trial.mixes_own_channel(y)
+
+
+def _of_backward(trial: Trial) -> BaseException | None:
+    """Return what the backward raises."""
+    run, _ = trial.run(trial.gamma, trial.beta)
+    try:
+        with guard.user_code("backward"):
+            run.backward(trial.dy.copy())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return error
+    return None
 
 
 def _told(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from bncheck.adapters.given import usual_momentum
 from bncheck.adapters.initial import find_initial
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
-from bncheck.adapters.maps import note_of_maps
+from bncheck.adapters.maps import maps_left_out
 from bncheck.adapters.near_misses import nothing_found
 from bncheck.adapters.probe import Fit
 from bncheck.adapters.protocol import Candidate, Namespace, Reading
@@ -275,7 +275,9 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     noted = [*said, *(f.note for f in fits.values()), _swapped(first, declared), activations, eps.note, kept.note]
     noted.append(_forgetful(kept, usual))
     if {2, 4} & found.fits.keys() == {2} and declared.layout is None and not getattr(found.reading, "layouts", ()):
-        noted.append(note_of_maps(found.reading, fits[2].way, declared.parameter_shape))
+        maps, said_of_maps = maps_left_out(found.reading, fits[2].way, declared.parameter_shape)
+        fits |= {} if maps is None else {4: maps}
+        noted.append(said_of_maps)
     noted += [f"its tensors hold {dtype}, whatever they are made of: verified in {dtype}"] if dtype else []
     noted += [f"it does not take float64 ({found.refused}): verified in {first.way.dtype}"] if found.refused else []
     dtype = dtype or (first.way.dtype if found.refused else "")

@@ -34,7 +34,7 @@ from bncheck.registry import did_you_mean
 # More readings than any sensible signature has; beyond it, trying would take seconds.
 _MAX_READINGS = 48
 # What data of another number of axes must show to count beside (N, C).
-BESIDE = frozenset({"y", "gamma", "dgamma"})
+_BESIDE = frozenset({"y", "gamma", "dgamma"})
 _MIXED = "NCHW is assumed: data of four axes comes back in its shape, but gamma acts along none of its axes"
 
 
@@ -175,7 +175,7 @@ def _survey(reading: Reading, declared: Declared, log: Log) -> Found:
         return Found(reading, {len(declared.layout): fit} if fit else {})
     fits: dict[int, Fit] = {}
     for ndim in (2, 4):
-        needed = BESIDE if 2 in fits and "y" in fits[2].holds and fits[2].holds & {*OF_BACKWARD} else frozenset()
+        needed = _BESIDE if 2 in fits and "y" in fits[2].holds and fits[2].holds & {*OF_BACKWARD} else frozenset()
         fit = _best([layout(name) for name in BY_AXES[ndim]], reading, log, needed)
         if fit:
             fits[ndim] = fit
@@ -187,7 +187,7 @@ def _survey(reading: Reading, declared: Declared, log: Log) -> Found:
     if 4 in fits or getattr(reading, "differentiated", False):
         first = 4 not in fits or fits[4].way.layout.channel_axis == 1
         for ndim in (3, 5):
-            fit = _best([layout(BY_AXES[ndim][not first])], reading, log, BESIDE)
+            fit = _best([layout(BY_AXES[ndim][not first])], reading, log, _BESIDE)
             if fit and fit.score == FULL:
                 fits[ndim] = fit
     return Found(reading, dict(sorted(as_stated(fits, getattr(reading, "layouts", ())).items())))
@@ -213,7 +213,7 @@ def _taken(fits: dict[int, Fit], reading: Reading) -> dict[int, Fit]:
         return fits
     if not reading.absent and _mixes_channels(fits[4]):
         return {2: fits[2], 4: replace(fits[4], note=_MIXED)} if fits[2].holds >= {"y", "dgamma"} else {4: fits[4]}
-    if not fits[4].holds >= BESIDE:
+    if not fits[4].holds >= _BESIDE:
         return {2: fits[2]} if fits[2].score >= fits[4].score or "y" in fits[2].holds else {4: fits[4]}
     return fits if fits[2].holds >= {"y", "dgamma"} else {4: fits[4]}
 

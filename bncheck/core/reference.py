@@ -268,8 +268,8 @@ class Rows:
         self.data = np.ascontiguousarray(moved).reshape(-1, self.m)
 
     def back(self, rows: Array) -> Array:
-        """Return rows in the shape of the array that was taken apart."""
-        return np.ascontiguousarray(rows.reshape(self._moved_shape).transpose(self._inverse))
+        """Return rows in the shape of the array that was taken apart: a view, with each channel in one piece."""
+        return rows.reshape(self._moved_shape).transpose(self._inverse)
 
     def per_channel(self, column: Array) -> Array:
         """Return a column, one entry per row, in the shape of the parameters."""

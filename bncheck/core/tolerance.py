@@ -99,12 +99,14 @@ def compared(got: Array, want: Array, allowed: Array) -> Compared:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         error = np.abs(got - want)
         ratio = error / allowed
-        if np.isnan(ratio.max()):  # no error where none is allowed, or no number
+        place = int(ratio.argmax())  # of the first that is no number, if any is none
+        if np.isnan(ratio.flat[place]):  # no error where none is allowed, or no number
             ratio = np.where(error == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
-        at = tuple(int(i) for i in np.unravel_index(int(ratio.argmax()), ratio.shape))
-        largest, peak = float(np.abs(got).max()), float(np.abs(want).max())
+            place = int(ratio.argmax())
+        at = tuple(int(i) for i in np.unravel_index(place, ratio.shape))
+        peak = float(max(want.max(), -want.min()))
         worst = float(error[at]), float(allowed[at]), float(got[at]), float(want[at])
-        finite = math.isfinite(largest) and math.isfinite(peak)
+        finite = math.isfinite(peak) and (math.isfinite(ratio[at]) or bool(np.isfinite(got).all()))
         return Compared(float(ratio[at]), at, *worst, float(allowed.sum()), peak, ratio.size, finite)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +39,14 @@ def truth(case: Case) -> Truth:
 
 
 def _answer(case: Case) -> Truth:
-    with np.errstate(all="ignore"):  # eps = 0 on a constant channel is the target's matter, not ours
-        fwd = reference.forward(case.x, case.gamma, case.beta, case.spec.eps, case.axes)
+    fwd = _forward(case)
+    with np.errstate(all="ignore"):
         return Truth(fwd, reference.backward(case.dy, fwd, case.gamma, case.axes))
+
+
+def _forward(case: Case) -> reference.Forward:
+    with np.errstate(all="ignore"):  # eps = 0 on a constant channel is the target's matter, not ours
+        return reference.forward(case.x, case.gamma, case.beta, case.spec.eps, case.axes)
 
 
 def allowances(case: Case, *, one_pass: bool = False) -> Bounds:
@@ -77,15 +82,33 @@ _PART_ELEMENTS, _PART_CHANNELS = 2**18, 8
 
 def in_parts(case: Case) -> Iterator[tuple[slice, Case]]:
     """Yield a large case a few channels at a time, with their place among all; a small one is its own only part."""
+    places = _places(case)
+    if len(places) == 1:
+        yield places[0], case
+        return
+    for at in places:
+        spec = replace(case.spec, c=at.stop - at.start)
+        yield at, Case(spec, in_one_piece(case.x[:, at]), case.gamma[at], case.beta[at], in_one_piece(case.dy[:, at]))
+
+
+def _places(case: Case) -> list[slice]:
     c = case.spec.c
     step = max(_PART_CHANNELS, c * _PART_ELEMENTS // max(1, case.x.size))
-    if step >= c:
-        yield slice(0, c), case
-        return
-    for first in range(0, c, step):
-        at = slice(first, min(first + step, c))
-        spec = replace(case.spec, c=at.stop - first)
-        yield at, Case(spec, case.x[:, at], case.gamma[at], case.beta[at], case.dy[:, at])
+    return [slice(first, min(first + step, c)) for first in range(0, c, step)]
+
+
+def in_one_piece(x: NDArray[Any]) -> NDArray[Any]:
+    """Return a (N, C, *spatial) array with each channel in one piece of memory, as :class:`reference.Rows` takes it."""
+    moved = np.moveaxis(x, 1, 0)
+    whole = np.empty_like(moved, order="C")
+    step = max(1, _BLOCK * len(x) // x.size)
+    for i in range(0, len(x), step):
+        whole[:, i : i + step] = moved[:, i : i + step]
+    return np.moveaxis(whole, 0, 1)
+
+
+# So many elements at a time are moved: what is read of a cache line is used before it has to leave the first cache.
+_BLOCK = 2**12
 
 
 class Statistics(NamedTuple):
@@ -98,16 +121,17 @@ class Statistics(NamedTuple):
 @lru_cache(maxsize=4)
 def statistics(case: Case) -> Statistics:
     """Return the reference's statistics of a case; of a large one without holding its tensors."""
-    if next(in_parts(case))[1] is case:
+    places = _places(case)
+    if len(places) == 1:
         return Statistics(truth(case).forward.var, truth(case).forward.inv_std)
-    var = np.concatenate([reference.variance(part.x, part.axes) for _, part in in_parts(case)])
+    var = np.concatenate([reference.variance(in_one_piece(case.x[:, at]), case.axes) for at in places])
     with np.errstate(divide="ignore"):
         return Statistics(var, 1.0 / np.sqrt(var + case.spec.eps))
 
 
 def forward_of(case: Case, part: Case) -> reference.Forward:
     """Return the reference's forward of a part of a case; it is not kept where the part is not the case."""
-    return truth(case).forward if part is case else _answer(part).forward
+    return truth(case).forward if part is case else _forward(part)
 
 
 class _Found:
@@ -150,7 +174,12 @@ def _beside(case: Case, found: _Found, one_pass: bool) -> dict[str, Compared]:
         bounds = allowances(case, one_pass=one_pass) if whole else _bounds(part, right.forward, one_pass)
         for name, tensor in found.tensors.items():
             axis = int(name in ("y", "dx"))
-            here = compared(tensor[:, at] if axis else tensor[at], right.tensor(name), getattr(bounds, name))
+            got, want, allowed = tensor[:, at] if axis else tensor[at], right.tensor(name), getattr(bounds, name)
+            if axis and not whole:  # channels first: elements that are beside each other in memory
+                got, want, allowed = (np.moveaxis(a, 1, 0) for a in (in_one_piece(got), want, allowed))
+            here = compared(got, want, allowed)
+            if axis and not whole:
+                here = here._replace(at=(here.at[1], here.at[0], *here.at[2:]))
             result[name] = _joined(result.get(name), here, axis, at.start)
     return result
 

@@ -39,12 +39,12 @@ class Line:
         shapes = {"dx": case.x.shape, "dgamma": case.gamma.shape, "dbeta": case.beta.shape}
         sizes = [math.prod(shape) if name in moving else 0 for name, shape in shapes.items()]
         bits = np.random.PCG64(np.random.SeedSequence([case.spec.seed, salt]))
-        drawn = np.split(_draw(bits, sum(sizes)), np.cumsum(sizes)[:-1])
+        drawn, parts = _draw(bits, sum(sizes)), []
+        for size, shape in zip(sizes, shapes.values(), strict=True):
+            parts.append(drawn[:size].reshape(shape) if size else np.zeros(shape))
+            drawn = drawn[size:]
         # gamma and beta are of order 1; steps of order 1 make dx, dgamma and dbeta weigh alike in the probe.
-        vx, vgamma, vbeta = (
-            part.reshape(shape) if part.size else np.zeros(shape)
-            for part, shape in zip(drawn, shapes.values(), strict=True)
-        )
+        vx, vgamma, vbeta = parts
         vx *= _wide(_spread(case), case)
         return cls(vx, vgamma, vbeta)
 
@@ -70,10 +70,10 @@ def _draw(bits: np.random.PCG64, count: int) -> Float:
     """Return numbers in ±[1/2, 1), dyadic with 11 bits, from raw bits (the same on every machine)."""
     # A word has 64 bits, little-endian on every machine: four numbers.
     raw = bits.random_raw(-(-count // 4)).astype("<u8", copy=False).view("<u2")[:count]
-    numbers = (raw >> 6).astype(np.float64)
-    numbers += 1024.0
-    numbers *= 1 / 2048
-    return np.negative(numbers, out=numbers, where=(raw & 1).astype(bool))
+    numbers = (raw >> 6).view(np.int16)
+    numbers += 1024
+    numbers *= 1 - 2 * (raw & 1).view(np.int16)
+    return np.multiply(numbers, 1 / 2048, dtype=np.float64)
 
 
 def _spread(case: Case) -> Float:
@@ -88,24 +88,40 @@ def _wide(per_channel: Float, case: Case) -> Float:
 
 
 class Inputs(NamedTuple):
-    """Moved inputs, rounded to the dtype: xs (N, steps, C, *spatial), gammas and betas (steps, C)."""
+    """Moved inputs, rounded to the dtype: xs (N, steps, C, *spatial), gammas and betas (steps, C).
+
+    `change`, (steps, C), is how much phi changes with them if the claimed gradients are right. It is worked out before
+    user code gets x, into which it may write.
+    """
 
     xs: Array
     gammas: Array
     betas: Array
+    change: Float
 
 
-def moved(case: Case, line: Line, steps: Float) -> Inputs:
-    """Return x, gamma and beta at each step."""
-    dtype = case.x.dtype
-    xs = np.empty((len(case.x), len(steps), *case.x.shape[1:]))
+def moved(case: Case, line: Line, steps: Float, claims: Evidence | None) -> Inputs:
+    """Return x, gamma and beta at each step, and what claimed gradients make of that."""
+    known = {} if claims is None else claims.arrays
+    dx, dtype = known.get("dx"), case.x.dtype
+    xs = np.empty((len(case.x), len(steps), *case.x.shape[1:]), dtype)
+    change = np.zeros((len(steps), line.vgamma.size))
     t = steps.reshape(-1, *[1] * (case.x.ndim - 1))
     for rows in _rows(xs):
-        np.multiply(t, line.vx[rows, None], out=xs[rows])
-        xs[rows] += case.x[rows, None]
-    gammas = case.gamma + steps[:, None] * line.vgamma
-    betas = case.beta + steps[:, None] * line.vbeta
-    return Inputs(xs.astype(dtype, copy=False), gammas.astype(dtype, copy=False), betas.astype(dtype, copy=False))
+        x = case.x[rows, None]
+        there = np.multiply(t, line.vx[rows, None], out=xs[rows] if dtype == np.float64 else None)
+        there += x
+        if dtype != np.float64:
+            xs[rows] = there
+        if dx is not None:
+            change += per_channel(np.subtract(xs[rows], x, dtype=np.float64), dx[rows])
+    gammas = (case.gamma + steps[:, None] * line.vgamma).astype(dtype, copy=False)
+    betas = (case.beta + steps[:, None] * line.vbeta).astype(dtype, copy=False)
+    if "dgamma" in known:
+        change += np.subtract(gammas, case.gamma, dtype=np.float64) * known["dgamma"]
+    if "dbeta" in known:
+        change += np.subtract(betas, case.beta, dtype=np.float64) * known["dbeta"]
+    return Inputs(xs, gammas, betas, change)
 
 
 def _rows(xs: Array) -> Iterator[slice]:
@@ -114,25 +130,7 @@ def _rows(xs: Array) -> Iterator[slice]:
     yield from (slice(i, i + step) for i in range(0, len(xs), step))
 
 
-_CACHED = 2**17
-
-
-def claimed(case: Case, inputs: Inputs, claims: Evidence | None) -> Float:
-    """Return how much phi changes for each step if the claimed gradients are right, shape (steps, C).
-
-    To be asked for before user code gets x: it may write into it.
-    """
-    known = {} if claims is None else claims.arrays
-    change = np.zeros(inputs.gammas.shape)
-    if "dx" in known:
-        for rows in _rows(inputs.xs):
-            taken = np.subtract(inputs.xs[rows], case.x[rows, None], dtype=np.float64)
-            change += per_channel(taken, known["dx"][rows])
-    if "dgamma" in known:
-        change += np.subtract(inputs.gammas, case.gamma, dtype=np.float64) * known["dgamma"]
-    if "dbeta" in known:
-        change += np.subtract(inputs.betas, case.beta, dtype=np.float64) * known["dbeta"]
-    return change
+_CACHED = 2**16
 
 
 def per_channel(many: Array, one: Array) -> Float:

@@ -20,7 +20,7 @@ from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, decide
 from bncheck.core.truth import allowances, forward_of, in_parts
 from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.laws import interpreted
-from bncheck.experiments.moves import Float, Line, claimed, moved, per_channel
+from bncheck.experiments.moves import Float, Line, moved, per_channel
 from bncheck.experiments.training import is_tensor
 from bncheck.guard import faults_of
 from bncheck.model import GRADIENTS, Evidence, Fault, Outcome
@@ -190,13 +190,12 @@ def _blocks(case: Case) -> list[slice]:
 
 def _one_by_one(target: Target, case: Case, line: Line, steps: Float, claims: Evidence | None) -> Float:
     """Return phi less what the claims make of it, (steps, C), from one call for each step."""
-    inputs = moved(case, line, steps)
-    change = claimed(case, inputs, claims)
+    inputs = moved(case, line, steps, claims)
     phi = []
     for i in range(len(steps)):
         y = _forward(target, case, inputs.xs[:, i], inputs.gammas[i], inputs.betas[i])
         phi.append(per_channel(y[:, None], case.dy))
-    return np.concatenate(phi) - change
+    return np.concatenate(phi) - inputs.change
 
 
 def _side_by_side(
@@ -211,7 +210,7 @@ def _side_by_side(
     `own` nothing is looked at.
     """
     half, guests = len(steps) // 2, 0 if own is None else 2
-    inputs = moved(case, line, np.concatenate([steps[:half], guests * (0.0,), steps[half:]]))
+    inputs = moved(case, line, np.concatenate([steps[:half], guests * (0.0,), steps[half:]]), claims)
     if guests:
         with np.errstate(over="ignore"):
             inputs.xs[:, half + 1] = -2 * case.x[::-1]
@@ -219,7 +218,6 @@ def _side_by_side(
             inputs.betas[half + 1] = -2 * case.beta[::-1]
     n, k, c = inputs.xs.shape[:3]
     merged = inputs.xs.reshape(n, k * c, *inputs.xs.shape[3:])
-    change = claimed(case, inputs, claims)
     faults: list[Fault] = []
     with faults_of("forward", faults):
         y = _forward(target, case, merged, inputs.gammas.reshape(-1), inputs.betas.reshape(-1))
@@ -230,7 +228,7 @@ def _side_by_side(
         differs = np.abs(np.subtract(ys[:, half], own, dtype=np.float64)) > 2 * allowances(case).y
         if differs.any() or not np.isfinite(ys[:, half]).all():
             return None
-    phi = per_channel(ys, case.dy) - change
+    phi = per_channel(ys, case.dy) - inputs.change
     return np.concatenate([phi[:half], phi[half + guests :]])
 
 

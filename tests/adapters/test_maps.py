@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bncheck import pipeline
 from bncheck.adapters import resolve
+from bncheck.executors.in_process import InProcess
+from bncheck.report import Verdict
+from bncheck.settings import Settings
 
 BOTH = """
 def bn_forward(x, gamma, beta, eps=1e-5):
@@ -28,8 +32,7 @@ FORWARD = ROWS.format("x") + (
     "; y, cache = bn_forward(rows, gamma, beta, eps); return y.reshape(n, h, w, c).transpose(0, 3, 1, 2), cache"
 )
 BACKWARD = ROWS.format("dout") + (
-    "; dx, dgamma, dbeta = bn_backward(rows, cache)"
-    "; return dx.reshape(n, h, w, c).transpose(0, 3, 1, 2), dgamma, dbeta"
+    "; dx, dgamma, dbeta = bn_backward(rows, cache); return dx.reshape(n, h, w, c).transpose(0, 3, 1, 2), dgamma, dbeta"
 )
 
 
@@ -44,9 +47,7 @@ def notes(write, source):
 
 LEFT_OUT = {
     "the forward raises": (both(FORWARD.replace("rows, gamma", "row, gamma")), "the forward raises NameError: "),
-    "the backward raises": (both(backward=BACKWARD.replace("(rows", "(row")), "the backward raises NameError: "),
     "y stays rows": (both(FORWARD.replace("y.reshape(n, h, w, c).transpose(0, 3, 1, 2)", "y")), "y has another shape"),
-    "dgamma is a number": (both(backward=BACKWARD.replace(", dgamma, dbeta", ", dgamma.sum(), dbeta")), "dgamma has"),
     "nothing comes back": (both("return"), "the forward returns None"),
 }
 
@@ -59,6 +60,23 @@ def test_maps_that_are_left_out_are_told(write, case):
     assert note.startswith("data of four axes take lines of their own (from my_bn.py:")
     assert f" on), and {said}" in note
     assert note.endswith("only (N, C) is verified (--layout NCHW tells more)")
+
+
+VERIFIED = {
+    "the backward raises": (both(backward=BACKWARD.replace("(rows", "(row")), "the backward raises NameError: "),
+    "dgamma is a number": (both(backward=BACKWARD.replace("2), dgamma,", "2), dgamma.sum(),")), "dgamma has another"),
+}
+
+
+@pytest.mark.parametrize("case", VERIFIED)
+def test_maps_whose_forward_fits_are_verified_with_their_backward(write, case):
+    source, said = VERIFIED[case]
+    layouts, (note,) = notes(write, source)
+    assert layouts == ("NC", "NCHW")
+    assert said in note
+    assert "only (N, C)" not in note
+    report = pipeline.run([write(source)], Settings(cases=40), executor=InProcess())
+    assert report.verdict is Verdict.FAIL
 
 
 def test_the_line_is_the_first_that_rows_do_not_reach(write):
@@ -78,6 +96,7 @@ QUIET = {
     "refused by an assertion": both(check='assert x.ndim == 2, (\n        f"not {x.ndim}"\n    )'),
     "refused by a function": both("_rows_alone(x)") + "\ndef _rows_alone(x):\n    raise TypeError(x.ndim)\n",
     "not written": both("raise NotImplementedError"),
+    "refused by the backward": both(backward="raise ValueError('expects (N, C)')"),
 }
 
 
