@@ -90,6 +90,21 @@ def own_steps(explained: Sequence[tuple[Diagnosis, Version | None]]) -> dict[str
     return {name: step for version in forward for name, step in version.replaced.items()}
 
 
+def is_single(explained: Sequence[tuple[Diagnosis, Version | None]]) -> bool:
+    """Tell whether what is wrong is that the code computes in single precision."""
+    return any(v is not None and (v.bug.code, v.choice.value) == ("BUG501", "float32") for _, v in explained)
+
+
+def together(diagnoses: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
+    """Return diagnoses, one bug in several tensors said once, where it comes first."""
+    found: dict[tuple[str, str], Diagnosis] = {}
+    for place, one in enumerate(diagnoses):
+        key = (one.code, one.title) if one.is_named else (one.code, str(place))
+        before = found.get(key)
+        found[key] = one if before is None else replace(before, tensor=f"{before.tensor}, {one.tensor}")
+    return tuple(found.values())
+
+
 def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Diagnosis:
     bug = version.bug
     # An eps that is used whatever is asked for is right on the drawn cases, which have it, too.

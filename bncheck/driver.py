@@ -311,31 +311,31 @@ def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[s
 def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     """Look for bugs that explain what is wrong, and for their lines."""
     from bncheck.asked import answered, answered_further
-    from bncheck.diagnose import explain, own_steps
+    from bncheck.diagnose import explain, is_single, own_steps, together
     from bncheck.lines.pointing import pointed
 
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source
     seen, ignored = answered(target, task.settings.dtype, target.begin)
     further = answered_further(target, seen, task.more, target.begin)
     explained = explain(seen, ignored_eps=ignored, further=further)
-    of_memory = _of_memory(target, task, own_steps(explained))
+    of_memory = _of_memory(target, task, own_steps(explained), single=is_single(explained))
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
     if named and source and conventions.dtype in ("", "float64"):
         diagnoses = pointed(target, [*seen, *further], named, source)
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
-    return Diagnosed((*diagnoses, *of_memory, *unnamed), 2 * (len(seen) + len(further)))
+    return Diagnosed(together((*diagnoses, *of_memory, *unnamed)), 2 * (len(seen) + len(further)))
 
 
-def _of_memory(target: Target, task: Task, own: Mapping[str, Any] | None) -> tuple[Diagnosis, ...]:
+def _of_memory(target: Target, task: Task, own: Mapping[str, Any] | None, *, single: bool) -> tuple[Diagnosis, ...]:
     """Look for bugs in what the target remembers from batch to batch, and for their lines."""
     from bncheck.lines.remembered import pointed_in_course
     from bncheck.memory.moments import shown_in
-    from bncheck.memory.search import said, searched
+    from bncheck.memory.search import searched
 
     # Where training is known to be wrong, eval mode need not agree with it (BN310).
     codes = [code for code in task.codes if code != "BN310" or not own]
-    found = searched(target, task.settings.dtype, codes, own)
+    found = searched(target, task.settings.dtype, codes, own, single=single)
     if found is None:
         return ()
     search, bugs = found
@@ -343,5 +343,5 @@ def _of_memory(target: Target, task: Task, own: Mapping[str, Any] | None) -> tup
     for named in bugs:
         place = None if task.spec.program else shown_in(search, named)
         line = None if place is None else pointed_in_course(target, *place, task.spec.source)
-        diagnoses.append(replace(said(named), line=line))
+        diagnoses.append(replace(named.said(), line=line))
     return (*diagnoses, *search.unnamed(codes, bugs))

@@ -17,7 +17,7 @@ from bncheck.checks.catalogue import selected
 from bncheck.diagnose import diagnose, explain, own_steps
 from bncheck.driver import judge
 from bncheck.guard import quiet
-from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, said, searched
+from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, searched
 from bncheck.model import TENSORS, TargetSpec
 from bncheck.settings import Settings
 from bncheck.verdict import further_of_tensors
@@ -29,7 +29,7 @@ def diagnosed(target, dtype, failing, own):
     if found is None:
         return ()
     search, bugs = found
-    return (*(said(named) for named in bugs), *search.unnamed(failing, bugs))
+    return (*(named.said() for named in bugs), *search.unnamed(failing, bugs))
 
 
 # The checks that compare a tensor with the reference.

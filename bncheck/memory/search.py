@@ -7,7 +7,6 @@ is wrong, whichever it is. Only what a failing check is about is looked at.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,7 +39,13 @@ CHECKED = OF_RULE | OF_PROFILE | OF_LONG_RUN | OF_ANSWERS | OF_EVAL_GRADIENTS | 
 
 
 def searched(
-    target: Target, dtype: str, failing: Sequence[str], own: Mapping[str, Step] | None, without: Sequence[str] = ()
+    target: Target,
+    dtype: str,
+    failing: Sequence[str],
+    own: Mapping[str, Step] | None,
+    without: Sequence[str] = (),
+    *,
+    single: bool = False,
 ) -> tuple[Search, list[Named]] | None:
     """Return the bugs in what a target remembers, behind the checks that fail: its code runs through some courses.
 
@@ -56,6 +61,8 @@ def searched(
         The steps of the forward that are known to be wrong; None where it is wrong in a way that is not known.
     without : sequence of str
         Codes of bugs that are left out.
+    single : bool
+        Whether its forward is known to compute in single precision: then nothing finer is asked of it.
 
     """
     if own is None or CHECKED.isdisjoint(failing):
@@ -69,7 +76,7 @@ def searched(
     if any(len(life.training) < 2 for life in lives):  # code for batches of one size
         lives = [lived(target, *course) for course in courses(dtype, ranks, conventions.eps, alike=True)]
     long = None if OF_LONG_RUN.isdisjoint(failing) else lived(target, *long_course(dtype, ranks, conventions.eps))
-    search = Search(lives, conventions, own, without)
+    search = Search(lives, conventions, own, without, single=single)
     return search, search.named(failing, long)
 
 
@@ -86,6 +93,8 @@ class Search:
         The steps of the forward that are known to be wrong; what follows from them is not wrong once more.
     without : sequence of str
         Codes of bugs that are left out.
+    single : bool
+        Whether its forward is known to compute in single precision.
 
     """
 
@@ -95,8 +104,11 @@ class Search:
         conventions: Conventions,
         own: Mapping[str, Step] | None = None,
         without: Sequence[str] = (),
+        *,
+        single: bool = False,
     ) -> None:
         self.lives, self.conventions, self.own, self.without = lives, conventions, dict(own or {}), tuple(without)
+        self.single = single
         self.by_backward = conventions.updated_by == "backward"
         self.starts_with_batch = conventions.running_start == "first batch"
         self.averages = Averages(list(self._updates()), without, conventions)
@@ -126,7 +138,7 @@ class Search:
             found += answers.named_gradients() if codes & OF_EVAL_GRADIENTS else []
         if codes & OF_LATER_STEPS:
             found += self._later()
-        return found
+        return found or (self._of_digits(codes) if self.single else [])
 
     def unnamed(self, failing: Sequence[str], named: Sequence[Named]) -> list[Diagnosis]:
         """Return what can be said of statistics and of y in eval mode that are wrong, and that no bug explains."""
@@ -141,6 +153,13 @@ class Search:
             if answers.held and not answers.right():
                 found.append(of_answers(answers.held[0], self.rule))
         return found
+
+    def _of_digits(self, codes: set[str]) -> list[Named]:
+        """Return the bug of code that computes in single precision, if that explains statistics and answers."""
+        tensors = list(STATISTICS) if codes & OF_RULE and self.averages.right() else []
+        tensors += [IN_EVAL["y"]] if codes & OF_ANSWERS and self.answers().right() else []
+        version = Version(BUGS.get("BUG501"), Choice("float32", "float32"))
+        return [Named(version, {}, tuple(tensors), self.rule, len(self.averages.updates))] if tensors else []
 
     # ------------------------------------------------------------------------------------------------------ the update
 
@@ -158,7 +177,8 @@ class Search:
     ) -> Batch:
         start = life.training[0].before if life.training else None
         past = Past(held[0], held[1], KEPT, tuple(met), start)
-        return Batch(call.case, table, past, found, unit_of(call.case, [*held, *found.values()]), self.own)
+        unit = UNIT_ROUNDOFF["float32"] if self.single else unit_of(call.case, [*held, *found.values()])
+        return Batch(call.case, table, past, found, unit, self.own)
 
     def _of_rule(self, codes: set[str]) -> list[Named]:
         if any(batch.unit > FINE for batch in self.averages.updates):
@@ -213,17 +233,17 @@ class Search:
         found: list[Named] = []
         for code, values in (("BUG610", (None,)), ("BUG611", ("forward", "shared")), ("BUG611", ("backward",))):
             pairs = self.pairs(code, values[0])
-            moved = any(not np.array_equal(b.found[f"held_{n}"], old) for b in pairs for n, old in _held_as(b))
+            moved = any(not np.array_equal(b.found[name], old) for b in pairs for name, old in _held_of(b, _HELD))
             if not moved or code in self.without:
                 continue
             if found and pairs and values == ("backward",):
                 continue  # the same backward, whatever the mode
-            versions = [v for v in BUGS.get(code).versions([]) if v.choice.value in values]
             options = [
                 Named(version, version.replaced, STATISTICS, rule, len(pairs))
-                for version in versions
+                for version in BUGS.get(code).versions([])
                 for rule in self._all_rules(pairs)
-                if all(all_fit(pairs, name, rule, version.replaced) for name in ("held_mean", "held_var"))
+                if version.choice.value in values
+                and all(all_fit(pairs, name, rule, version.replaced) for name in _HELD)
             ]
             found += options[:1]
         return found
@@ -314,6 +334,10 @@ _WORKED_OUT_LATER = ("", "finished")
 _LATER_STEPS = frozenset(f"later_{name}" for name in TENSORS)
 
 
+# What statistics are called that another call than a training forward changes.
+_HELD = ("held_mean", "held_var")
+
+
 def _named(held: Any) -> dict[str, Any]:
     return dict(zip(STATISTICS, held, strict=True))
 
@@ -322,25 +346,5 @@ def _readable(held: Any) -> bool:
     return held is not None and bool(np.isfinite(held[0]).all() and np.isfinite(held[1]).all())
 
 
-def _held_of(batch: Batch) -> list[tuple[str, Any]]:
-    return list(zip(STATISTICS, (batch.past.mean, batch.past.var), strict=True))
-
-
-def _held_as(batch: Batch) -> list[tuple[str, Any]]:
-    return [("mean", batch.past.mean), ("var", batch.past.var)]
-
-
-def said(named: Named) -> Diagnosis:
-    """Return a bug in words: in the letters of the code's own convention."""
-    version, bug = named.version, named.version.bug
-    wrong, right, mend, title = (
-        _in_letters(text, named.rule)
-        for text in (*(version.fill(text) for text in (bug.wrong, bug.right, bug.mend)), version.title)
-    )
-    where = ", ".join(named.tensors)
-    return Diagnosis(bug.code, bug.name, title, mend, where, 1.0, wrong=wrong, right=right, cases=named.batches)
-
-
-def _in_letters(text: str, rule: Rule) -> str:
-    """Return a text with the reader's letters in the place of k and 1 - k."""
-    return re.sub(r"\bk\b", rule.stays, text.replace("(1 - k)", rule.comes))
+def _held_of(batch: Batch, names: Sequence[str] = STATISTICS) -> list[tuple[str, Any]]:
+    return list(zip(names, (batch.past.mean, batch.past.var), strict=True))

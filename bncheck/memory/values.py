@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from bncheck.bugs.steps import FORWARD, Array, RightStep, Step, Steps
 from bncheck.case import Case
 from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.model import Conventions
+from bncheck.report import Diagnosis
 
 Replaced = Mapping[str, Step]
 
@@ -53,6 +55,19 @@ class Named(NamedTuple):
     def cost(self) -> float:
         """How much is to be written down for it, each bug by itself apart."""
         return self.version.choice.cost + (0.5 if self.version.place else 0.0)
+
+    def said(self) -> Diagnosis:
+        """Return the bug in words: in the letters of the code's own convention."""
+        version, bug = self.version, self.version.bug
+        texts = (*(version.fill(text) for text in (bug.wrong, bug.right, bug.mend)), version.title)
+        wrong, right, mend, title = (_in_letters(text, self.rule) for text in texts)
+        where = ", ".join(self.tensors)
+        return Diagnosis(bug.code, bug.name, title, mend, where, 1.0, wrong=wrong, right=right, cases=self.batches)
+
+
+def _in_letters(text: str, rule: Rule) -> str:
+    """Return a text with the reader's letters in the place of k and 1 - k."""
+    return re.sub(r"\bk\b", rule.stays, text.replace("(1 - k)", rule.comes))
 
 
 @dataclass(frozen=True)

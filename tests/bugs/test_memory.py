@@ -21,7 +21,7 @@ from bncheck.checks.catalogue import CHECKS
 from bncheck.executors.in_process import InProcess
 from bncheck.experiments.memory import lived
 from bncheck.guard import quiet
-from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, OF_LONG_RUN, Search, said
+from bncheck.memory.search import CHECKED, OF_EVAL_GRADIENTS, OF_LONG_RUN, Search
 from bncheck.memory.values import CONVENTIONS, KEPT, NEW, PLAIN, WEIGHTED, constant
 from bncheck.model import Declared, Outcome, TargetSpec
 from bncheck.settings import Settings
@@ -68,7 +68,7 @@ def found_in(target, without=(), failing=CHECKED):
     with quiet():
         lives = [lived(target, *course) for course in COURSES[False]]
         long = lived(target, *LONG) if OF_LONG_RUN & set(failing) else None
-    return [said(named) for named in Search(lives, target.conventions, without=without).named(sorted(failing), long)]
+    return [named.said() for named in Search(lives, target.conventions, without=without).named(sorted(failing), long)]
 
 
 @cache
