@@ -91,18 +91,21 @@ def own_steps(explained: Sequence[tuple[Diagnosis, Version | None]]) -> dict[str
 
 
 def is_single(explained: Sequence[tuple[Diagnosis, Version | None]]) -> bool:
-    """Tell whether what is wrong is that the code computes in single precision."""
-    return any(v is not None and (v.bug.code, v.choice.value) == ("BUG501", "float32") for _, v in explained)
+    """Tell whether what is wrong with the forward is that it computes in single precision."""
+    versions = [(v, d.tensor.split(", ")) for d, v in explained if v is not None]
+    return any((v.bug.code, v.choice.value) == ("BUG501", "float32") and "y" in tensors for v, tensors in versions)
 
 
 def together(diagnoses: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
-    """Return diagnoses, one bug in several tensors said once, where it comes first."""
-    found: dict[tuple[str, str], Diagnosis] = {}
-    for place, one in enumerate(diagnoses):
-        key = (one.code, one.title) if one.is_named else (one.code, str(place))
-        before = found.get(key)
-        found[key] = one if before is None else replace(before, tensor=f"{before.tensor}, {one.tensor}")
-    return tuple(found.values())
+    """Return diagnoses, one bug in several tensors said once, where it comes first; not where lines tell them apart."""
+    found: list[Diagnosis] = []
+    for one in diagnoses:
+        same = [d for d in found if one.is_named and d.title == one.title and one.line in (None, d.line)]
+        if same:
+            found[found.index(same[0])] = replace(same[0], tensor=f"{same[0].tensor}, {one.tensor}")
+        else:
+            found.append(one)
+    return tuple(found)
 
 
 def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Diagnosis:

@@ -6,11 +6,13 @@ no (N, C) data reach, maps are meant: they are verified, or it is said that they
 
 from __future__ import annotations
 
-import linecache
 import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from opcode import opmap
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -19,12 +21,13 @@ import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.layouts import layout, parameter_shapes
-from bncheck.adapters.probe import OF_FORWARD, Fit, RaisedError, Trial, attempt
-from bncheck.adapters.protocol import Reading
+from bncheck.adapters.probe import EPS, MOMENTUM, OF_FORWARD, Fit, RaisedError, Trial, attempt
+from bncheck.adapters.protocol import Parameters, Reading
 from bncheck.adapters.target import Way, as_array
 
-# Sizes that no trial had: code that is compiled for each shape runs through its lines for these.
-_ROWS, _MAPS = (5, 3), (5, 3, 4, 2)
+# Sizes that no trial had: code that is compiled for each shape runs through its lines for these. Rows with as many
+# elements as the maps are among them: what code does for its size is no matter of axes.
+_ROWS, _MAPS = ((5, 3), (40, 3)), (5, 3, 4, 2)
 _UNFIT = {
     "y": "y has another shape than x",
     "dgamma": "dgamma has another shape than gamma",
@@ -53,22 +56,24 @@ def maps_left_out(reading: Reading, way: Way, shape: str | None) -> tuple[Fit | 
 
     """
     rows: set[Line] = set()
-    with suppress(RaisedError):
-        _reached(rows, lambda: attempt(Trial(reading, way, _ROWS, 0), frozenset()))
+    for sizes in _ROWS:
+        with suppress(RaisedError):
+            _reached(rows, partial(attempt, Trial(reading, way, sizes, 0), frozenset()))
     if not rows:  # nothing of it can be watched: a program, code in C
         return None, ""
-    for one in (way.shape, *parameter_shapes(4, -1, shape)):
-        outcome = _tried(reading, Way(layout("NCHW"), one, way.dtype))
-        if outcome.fit is not None or one == way.shape:
-            found, alike = outcome, one == way.shape
+    found = _tried(reading, replace(way, layout=layout("NCHW")))
+    alike = found.fit is not None
+    for other in () if alike else parameter_shapes(4, -1, shape):
+        outcome = _tried(reading, Way(layout("NCHW"), other, way.dtype))
         if outcome.fit is not None:  # what came back tells more than what raised for want of another parameter shape
+            found = outcome
             break
     own = sorted(found.lines - rows)
-    if not found.said or not own:
+    if not found.said or not own or _is_per_activation(reading, way):
         return None, ""
     said = f"data of four axes take lines of their own (from {Path(own[0][0]).name}:{own[0][1]} on), and {found.said}"
     if alike and found.fit is not None and found.fit.holds >= {*OF_FORWARD} and not _is_derived(reading):
-        return found.fit, said
+        return found.fit, f"{said}; they are verified beside (N, C)"
     return None, f"{said}: only (N, C) is verified (--layout NCHW tells more)"
 
 
@@ -85,18 +90,19 @@ def _tried(reading: Reading, way: Way) -> _Outcome:
     trial = Trial(reading, way, _MAPS, 0)
     try:
         fit = _reached(lines, lambda: attempt(trial, frozenset()))
-        if fit is None:
-            return _Outcome(None, "the forward returns None", lines)
-        if _is_derived(reading) and fit.holds >= {*OF_FORWARD} and not _is_whole(trial):
-            return _Outcome(fit, _MIXED, lines)
+        whole = fit is None or not _is_derived(reading) or _is_whole(trial)
+        error = None if fit is None or not fit.raised else _of_backward(trial)
     except RaisedError as raised:
         return _Outcome(None, "" if _on_purpose(raised.error) else f"the forward raises {_told(raised.error)}", lines)
-    if fit.raised or fit.stub:
-        error = _of_backward(trial)
-        return _Outcome(
-            fit, "" if error is None or _on_purpose(error) else f"the backward raises {_told(error)}", lines
-        )
-    return _Outcome(fit, next((told for what, told in _UNFIT.items() if what not in fit.holds), ""), lines)
+    if fit is None:
+        return _Outcome(None, "the forward returns None", lines)
+    unfit = [told for what, told in _UNFIT.items() if what not in fit.holds]
+    said = _MIXED if not whole and "y" in fit.holds else unfit[0] if unfit else ""
+    if "y" in fit.holds and error is not None:
+        said = "" if _on_purpose(error) else f"the backward raises {_told(error)}"
+    elif "y" in fit.holds and fit.stub:
+        said = "the backward returns None" if fit.stub == "returns None" else ""
+    return _Outcome(fit, said, lines)
 
 
 def _is_derived(reading: Reading) -> bool:
@@ -111,7 +117,7 @@ def _is_whole(trial: Trial) -> bool:
 
 
 def _of_backward(trial: Trial) -> BaseException | None:
-    """Return what the backward raises."""
+    """Return what the backward raises; raise RaisedError if the forward does."""
     run, _ = trial.run(trial.gamma, trial.beta)
     try:
         with guard.user_code("backward"):
@@ -123,24 +129,51 @@ def _of_backward(trial: Trial) -> BaseException | None:
     return None
 
 
+def _is_per_activation(reading: Reading, way: Way) -> bool:
+    """Tell whether it takes maps with a gamma for each of their C H W activations: as rows, the paper's first case."""
+    batch = np.random.default_rng(0).normal(size=_MAPS)
+    ones, zeros = (way.parameter(make(batch[0].size)) for make in (np.ones, np.zeros))
+    try:
+        with guard.user_code():
+            y = as_array(reading.start(Parameters(ones, zeros, EPS, MOMENTUM)).forward(batch, True))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # it wants a gamma for each channel, as it has been given
+        return False
+    return y is not None and y.size == batch.size
+
+
 def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {guard.one_line(error)}"
 
 
 def _on_purpose(error: BaseException) -> bool:
-    """Tell whether it is the code itself that refuses: ``raise ValueError("expects (N, C)")``."""
-    if isinstance(error, AssertionError | NotImplementedError):
+    """Tell whether it is the code itself that refuses: ``raise ValueError("expects (N, C)")``.
+
+    The last instruction of the user's own tells: RAISE_VARARGS, with something to raise. Without, it raises again what
+    was caught.
+    """
+    if isinstance(error, AssertionError | NotImplementedError | SystemExit):
         return True
-    places = list(guard.user_lines(error))
-    return bool(places) and linecache.getline(*places[-1]).lstrip().startswith("raise")
+    last, step = None, error.__traceback__
+    while step is not None:
+        last, step = step if _is_user_code(step.tb_frame) else last, step.tb_next
+    if last is None:
+        return False
+    instruction, argument = last.tb_frame.f_code.co_code[last.tb_lasti : last.tb_lasti + 2]
+    return instruction == opmap["RAISE_VARARGS"] and argument > 0
+
+
+def _is_user_code(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return "site-packages" not in file and guard.is_user_file(file)
 
 
 def _reached(lines: set[Line], call: Callable[[], Fit | None]) -> Fit | None:
     """Return what a call returns; note the lines of the user's files that it reaches, also where it raises."""
 
     def begin(frame: FrameType, event: str, _: Any) -> Any:
-        file = frame.f_code.co_filename
-        return step if "site-packages" not in file and guard.is_user_file(file) else None
+        return step if _is_user_code(frame) else None
 
     def step(frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":

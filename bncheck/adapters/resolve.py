@@ -276,7 +276,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     noted.append(_forgetful(kept, usual))
     if {2, 4} & found.fits.keys() == {2} and declared.layout is None and not getattr(found.reading, "layouts", ()):
         maps, said_of_maps = maps_left_out(found.reading, fits[2].way, declared.parameter_shape)
-        fits |= {} if maps is None else {4: maps}
+        fits = fits if maps is None else {**fits, 4: maps}
         noted.append(said_of_maps)
     noted += [f"its tensors hold {dtype}, whatever they are made of: verified in {dtype}"] if dtype else []
     noted += [f"it does not take float64 ({found.refused}): verified in {first.way.dtype}"] if found.refused else []

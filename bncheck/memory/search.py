@@ -62,7 +62,7 @@ def searched(
     without : sequence of str
         Codes of bugs that are left out.
     single : bool
-        Whether its forward is known to compute in single precision: then nothing finer is asked of it.
+        Whether its forward is known to compute in single precision.
 
     """
     if own is None or CHECKED.isdisjoint(failing):
@@ -155,9 +155,11 @@ class Search:
         return found
 
     def _of_digits(self, codes: set[str]) -> list[Named]:
-        """Return the bug of code that computes in single precision, if that explains statistics and answers."""
-        tensors = list(STATISTICS) if codes & OF_RULE and self.averages.right() else []
-        tensors += [IN_EVAL["y"]] if codes & OF_ANSWERS and self.answers().right() else []
+        """Return the bug of code that computes in single precision, if all that it explains is right but for digits."""
+        fine = Search(self.lives, self.conventions, self.own, self.without)
+        tensors = fine.averages.odd() if codes & OF_RULE and self.averages.right() else []
+        if codes & OF_ANSWERS and self.answers().right() and not fine.answers().right():
+            tensors.append(IN_EVAL["y"])
         version = Version(BUGS.get("BUG501"), Choice("float32", "float32"))
         return [Named(version, {}, tuple(tensors), self.rule, len(self.averages.updates))] if tensors else []
 
@@ -241,17 +243,16 @@ class Search:
             options = [
                 Named(version, version.replaced, STATISTICS, rule, len(pairs))
                 for version in BUGS.get(code).versions([])
-                for rule in self._all_rules(pairs)
+                for rule in self._all_rules()
                 if version.choice.value in values
                 and all(all_fit(pairs, name, rule, version.replaced) for name in _HELD)
             ]
             found += options[:1]
         return found
 
-    def _all_rules(self, pairs: Sequence[Batch]) -> list[Rule]:
+    def _all_rules(self) -> list[Rule]:
         """Return the conventions, those that the training updates follow first."""
-        every = [rule._replace(unbiased=unbiased) for rule in CONVENTIONS for unbiased in (False, True)]
-        return [*self.rules, *every]
+        return [*self.rules, *(rule._replace(unbiased=unbiased) for rule in CONVENTIONS for unbiased in (False, True))]
 
     def pairs(self, code: str, value: Any) -> list[Batch]:
         """Return the batches around whose calls an update where none should be shows, by bug and choice."""
@@ -332,8 +333,6 @@ _AROUND = {
 # Statistics that no training batch updates in sight.
 _WORKED_OUT_LATER = ("", "finished")
 _LATER_STEPS = frozenset(f"later_{name}" for name in TENSORS)
-
-
 # What statistics are called that another call than a training forward changes.
 _HELD = ("held_mean", "held_var")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from bncheck import pipeline
@@ -49,6 +51,10 @@ LEFT_OUT = {
     "the forward raises": (both(FORWARD.replace("rows, gamma", "row, gamma")), "the forward raises NameError: "),
     "y stays rows": (both(FORWARD.replace("y.reshape(n, h, w, c).transpose(0, 3, 1, 2)", "y")), "y has another shape"),
     "nothing comes back": (both("return"), "the forward returns None"),
+    "what was caught is raised again": (
+        both("try:\n            n, c = x.shape\n        except ValueError:\n            raise"),
+        "the forward raises ValueError: ",
+    ),
 }
 
 
@@ -64,6 +70,7 @@ def test_maps_that_are_left_out_are_told(write, case):
 
 VERIFIED = {
     "the backward raises": (both(backward=BACKWARD.replace("(rows", "(row")), "the backward raises NameError: "),
+    "the backward returns nothing": (both(backward="return None"), "the backward returns None"),
     "dgamma is a number": (both(backward=BACKWARD.replace("2), dgamma,", "2), dgamma.sum(),")), "dgamma has another"),
 }
 
@@ -96,6 +103,14 @@ QUIET = {
     "refused by an assertion": both(check='assert x.ndim == 2, (\n        f"not {x.ndim}"\n    )'),
     "refused by a function": both("_rows_alone(x)") + "\ndef _rows_alone(x):\n    raise TypeError(x.ndim)\n",
     "not written": both("raise NotImplementedError"),
+    "refused on the same line": both("c = 1; raise ValueError(c)"),
+    "refused by an exit": both("raise SystemExit('expects (N, C)')"),
+    "refused by a backward that is not written": both(backward="raise NotImplementedError"),
+    "flattened, a gamma for each activation": both("x = x.reshape(len(x), -1)"),
+    "for its size": both()
+    .replace("x.ndim == 4", "x.size > 50")
+    .replace(FORWARD, "eps = eps + 0")
+    .replace("ndim == 4", "ndim == 7"),
     "refused by the backward": both(backward="raise ValueError('expects (N, C)')"),
 }
 
@@ -103,6 +118,21 @@ QUIET = {
 @pytest.mark.parametrize("case", QUIET)
 def test_nothing_is_said(write, case):
     assert notes(write, QUIET[case]) == (("NC",), ())
+
+
+def test_what_watches_goes_on_watching(write):
+    source = both("y = broken")
+
+    def watching(frame, event, result):
+        return None
+
+    earlier = sys.gettrace()
+    sys.settrace(watching)
+    try:
+        notes(write, source)
+        assert sys.gettrace() is watching
+    finally:
+        sys.settrace(earlier)
 
 
 def test_a_layout_that_is_given_is_not_told_of_others(write):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import textwrap
 
 from bncheck import pipeline
+from bncheck.diagnose import together
 from bncheck.executors.in_process import InProcess
 from bncheck.model import TargetSpec
+from bncheck.report import Diagnosis, SourceLine
 from bncheck.settings import Settings
 
 # The batch's statistics are made in float32; those that are kept are float64, with digits that mean nothing.
@@ -39,9 +41,12 @@ class BatchNorm:
 """
 
 
-def named(tmp_path, mean):
-    path = tmp_path / "layer.py"
-    path.write_text(textwrap.dedent(LAYER).replace("{mean}", mean))
+def named(tmp_path, mean, *changes):
+    path, source = tmp_path / "layer.py", textwrap.dedent(LAYER).replace("{mean}", mean)
+    for old, new in changes:
+        assert old in source
+        source = source.replace(old, new)
+    path.write_text(source)
     (target,) = pipeline.run([TargetSpec(str(path))], Settings(cases=60), executor=InProcess()).targets
     return {d.code: d.tensor for d in target.diagnoses}
 
@@ -56,3 +61,46 @@ def test_what_is_wrong_beside_it_has_its_own_name(tmp_path):
     found = named(tmp_path, "2 * mu")
     assert "running_mean" not in found["BUG501"]
     assert any("running_mean" in tensor for code, tensor in found.items() if code != "BUG501")
+
+
+def test_an_eval_mode_that_is_wrong_is_not_a_matter_of_digits(tmp_path):
+    found = named(
+        tmp_path, "mu", ("return self.gamma * xhat + self.beta\n        mu", "return xhat + self.beta\n        mu")
+    )
+    assert "y in eval mode" not in found["BUG501"]
+    assert any("y in eval mode" in tensor for code, tensor in found.items() if code != "BUG501")
+
+
+# The forward and its statistics in float64, the backward in float32.
+FINE = (
+    ("x = x.astype(np.float32)", "pass"),
+    (".astype(np.float32)) /", ") /"),
+    ("running_var.astype(np.float32)", "running_var"),
+    ("np.float32(self.eps)", "self.eps"),
+)
+
+
+def test_statistics_beside_a_backward_in_single_precision_are_judged_as_they_are(tmp_path):
+    found = named(tmp_path, "mu", *FINE, ("(1 - self.momentum) * var", "(1 - self.momentum) * var * (1 + 1e-7)"))
+    assert found["BUG501"] == "dx"
+    assert found["BUG000"] == "running_var"
+
+
+def of(code, title, tensor, line=None):
+    return Diagnosis(code, "a-bug", title, "mend it", tensor, 1.0, line=line, is_named=code != "BUG000")
+
+
+def test_one_bug_in_several_tensors_is_said_once():
+    y, var, mean = (
+        of("BUG501", "digits", "y"),
+        of("BUG501", "digits", "running_var"),
+        of("BUG501", "half", "running_mean"),
+    )
+    assert [d.tensor for d in together([y, mean, var])] == ["y, running_var", "running_mean"]
+
+
+def test_what_has_no_name_or_another_line_stays_apart():
+    unknown = [of("BUG000", "no known bug", "y"), of("BUG000", "no known bug", "running_var")]
+    lines = [SourceLine("bn.py", number, "x") for number in (1, 2)]
+    known = [of("BUG101", "a slip", tensor, line) for tensor, line in zip(("y", "running_var"), lines, strict=True)]
+    assert together([*unknown, *known]) == (*unknown, *known)

@@ -81,4 +81,6 @@ def test_values_beyond_all_bounds_are_compared_in_silence():
     largest = np.finfo(np.float64).max
     assert compared(np.array([-largest]), np.array([largest]), np.array([1.0])).ratio == np.inf
     assert compared(np.array([np.inf]), np.array([np.inf]), np.array([1.0])).outcome is Outcome.FAIL
-    assert compared(np.array([1.0]), np.array([0.0]), np.array([0.0])).ratio == np.inf
+    found = compared(np.array([1.0]), np.array([0.0]), np.array([0.0]))
+    assert (found.ratio, found.finite) == (np.inf, True)
+    assert not compared(np.array([np.inf, 1.0]), np.array([0.0, 1.0]), np.array([1.0, 1.0])).finite

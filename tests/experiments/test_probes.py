@@ -11,7 +11,7 @@ from bncheck.core.tolerance import K
 from bncheck.experiments import moves
 from bncheck.experiments.probes import element_probes, joint_probe, lone_probes, probed
 from bncheck.experiments.training import training_step
-from bncheck.model import GRADIENTS
+from bncheck.model import GRADIENTS, Evidence
 
 SPECS = [
     CaseSpec(n=2, c=1),
@@ -26,6 +26,21 @@ SPECS = [
 def probe(target, spec, experiment=joint_probe):
     case = build(spec)
     return experiment(target, case, {"training": training_step(target, case, {})}).arrays
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_claims_are_made_of_what_inputs_really_moved_by(dtype):
+    case = build(CaseSpec(n=5, c=3, spatial=(2,), mean=3.0, dtype=dtype))
+    line = moves.Line.random(case, GRADIENTS, salt=1)
+    steps, random = np.array([-0.01, 0.003]), np.random.default_rng(1)
+    claims = {"dx": random.normal(size=case.x.shape), "dgamma": random.normal(size=3), "dbeta": random.normal(size=3)}
+    found = moves.moved(case, line, steps, Evidence("training", claims))
+    assert {found.xs.dtype, found.gammas.dtype, found.betas.dtype} == {np.dtype(dtype)}
+    for at in range(2):
+        wanted = ((found.xs[:, at].astype(float) - case.x.astype(float)) * claims["dx"]).sum(axis=(0, 2))
+        wanted += (found.gammas[at].astype(float) - case.gamma.astype(float)) * claims["dgamma"]
+        wanted += (found.betas[at].astype(float) - case.beta.astype(float)) * claims["dbeta"]
+        np.testing.assert_allclose(found.change[at], wanted, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

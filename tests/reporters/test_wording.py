@@ -5,7 +5,7 @@ from render import finding, report
 
 from bncheck.case import CaseSpec
 from bncheck.model import Outcome
-from bncheck.report import Exhibit, TargetReport, Verdict
+from bncheck.report import Exhibit, Finding, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.pages import columns, page
 from bncheck.reporters.short import nameless
@@ -114,3 +114,16 @@ def test_an_error_does_not_repeat_the_name_that_stands_before_it(name, error, to
     target = TargetReport(name, Verdict.ERROR, error=error)
     assert nameless(target) == told
     assert REPORTERS.get("short")(report(target), Style()) == f"ERROR {name}: {told}\n"
+
+
+def test_expected_failures_are_no_warnings():
+    found = [
+        Finding(f"BN{at}", "a", Outcome.WARN, "error", "told", expected=why)
+        for at, why in enumerate(("", "old", "old"))
+    ]
+    target = TargetReport("a.py", Verdict.PASS, findings=tuple(found), cases=3)
+    assert (
+        REPORTERS.get("short")(report(target), Style())
+        == "PASS a.py: 0 checks on 3 cases, 1 warning, 2 expected failures\n"
+    )
+    assert "1 warning · 2 expected failures · 3 cases" in REPORTERS.get("plain")(report(target), Style())
