@@ -15,7 +15,7 @@ from functools import partial
 from opcode import opmap
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,8 +26,8 @@ from bncheck.adapters.protocol import Parameters, Reading
 from bncheck.adapters.target import Way, as_array
 
 # Sizes that no trial had: code that is compiled for each shape runs through its lines for these. Rows with as many
-# elements as the maps are among them: what code does for its size is no matter of axes.
-_ROWS, _MAPS = ((5, 3), (40, 3)), (5, 3, 4, 2)
+# elements as the maps are among them, of no larger a batch: what code does for its size is no matter of axes.
+_ROWS, _MAPS = ((3, 5), (4, 30)), (3, 4, 2, 5)
 _UNFIT = {
     "y": "y has another shape than x",
     "dgamma": "dgamma has another shape than gamma",
@@ -37,6 +37,7 @@ _UNFIT = {
 _MIXED = "the statistics are not those of whole channels"
 
 Line = tuple[str, int]
+T = TypeVar("T")
 
 
 def maps_left_out(reading: Reading, way: Way, shape: str | None) -> tuple[Fit | None, str]:
@@ -55,12 +56,6 @@ def maps_left_out(reading: Reading, way: Way, shape: str | None) -> tuple[Fit | 
         The parameter shape that the user gave.
 
     """
-    rows: set[Line] = set()
-    for sizes in _ROWS:
-        with suppress(RaisedError):
-            _reached(rows, partial(attempt, Trial(reading, way, sizes, 0), frozenset()))
-    if not rows:  # nothing of it can be watched: a program, code in C
-        return None, ""
     found = _tried(reading, replace(way, layout=layout("NCHW")))
     alike = found.fit is not None
     for other in () if alike else parameter_shapes(4, -1, shape):
@@ -68,13 +63,22 @@ def maps_left_out(reading: Reading, way: Way, shape: str | None) -> tuple[Fit | 
         if outcome.fit is not None:  # what came back tells more than what raised for want of another parameter shape
             found = outcome
             break
-    own = sorted(found.lines - rows)
-    if not found.said or not own or _is_per_activation(reading, way):
+    own = sorted(found.lines - _of_rows(reading, way)) if found.said else []
+    if not own or _is_per_activation(reading, way):
         return None, ""
     said = f"data of four axes take lines of their own (from {Path(own[0][0]).name}:{own[0][1]} on), and {found.said}"
     if alike and found.fit is not None and found.fit.holds >= {*OF_FORWARD} and not _is_derived(reading):
         return found.fit, f"{said}; they are verified beside (N, C)"
     return None, f"{said}: only (N, C) is verified (--layout NCHW tells more)"
+
+
+def _of_rows(reading: Reading, way: Way) -> set[Line]:
+    """Return the lines that (N, C) data reach."""
+    lines: set[Line] = set()
+    for sizes in _ROWS:
+        with suppress(RaisedError):
+            _reached(lines, partial(_of_backward, Trial(reading, way, sizes, 0)))
+    return lines
 
 
 class _Outcome(NamedTuple):
@@ -166,10 +170,10 @@ def _on_purpose(error: BaseException) -> bool:
 
 def _is_user_code(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    return "site-packages" not in file and guard.is_user_file(file)
+    return "site-packages" not in file and file != "<string>" and guard.is_user_file(file)
 
 
-def _reached(lines: set[Line], call: Callable[[], Fit | None]) -> Fit | None:
+def _reached(lines: set[Line], call: Callable[[], T]) -> T:
     """Return what a call returns; note the lines of the user's files that it reaches, also where it raises."""
 
     def begin(frame: FrameType, event: str, _: Any) -> Any:
