@@ -56,7 +56,7 @@ class Cost(NamedTuple):
 def cost(tool: str, shape: str) -> Cost:
     """Measure one checker on one case: each check beside the code's own steps right before and after it.
 
-    Processors change their speed; what is timed at another moment may be so by half and more.
+    Processors change their speed: the same step may take nearly twice as long a moment later.
     """
     sizes = tuple(map(int, shape.split("x")))
     path, code = plain(sizes)

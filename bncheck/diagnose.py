@@ -100,7 +100,8 @@ def together(diagnoses: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
     """Return diagnoses, one bug in several tensors said once, where it comes first; not where lines tell them apart."""
     found: list[Diagnosis] = []
     for one in diagnoses:
-        same = [d for d in found if one.is_named and d.title == one.title and one.line in (None, d.line)]
+        said = one.code, one.title
+        same = [d for d in found if one.is_named and (d.code, d.title) == said and one.line in (None, d.line)]
         if same:
             found[found.index(same[0])] = replace(same[0], tensor=f"{same[0].tensor}, {one.tensor}")
         else:

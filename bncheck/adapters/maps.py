@@ -58,7 +58,8 @@ def maps_left_out(reading: Reading, way: Way, shape: str | None) -> tuple[Fit | 
     """
     found = _tried(reading, replace(way, layout=layout("NCHW")))
     alike = found.fit is not None
-    for other in () if alike else parameter_shapes(4, -1, shape):
+    others = [other for other in parameter_shapes(4, -1, shape) if other != (way.shape or (-1,))]
+    for other in () if alike else others:
         outcome = _tried(reading, Way(layout("NCHW"), other, way.dtype))
         if outcome.fit is not None:  # what came back tells more than what raised for want of another parameter shape
             found = outcome
@@ -76,7 +77,7 @@ def _of_rows(reading: Reading, way: Way) -> set[Line]:
     """Return the lines that (N, C) data reach."""
     lines: set[Line] = set()
     for sizes in _ROWS:
-        with suppress(RaisedError):
+        with suppress(RaisedError):  # what it reached until then counts
             _reached(lines, partial(_of_backward, Trial(reading, way, sizes, 0)))
     return lines
 
@@ -128,7 +129,7 @@ def _of_backward(trial: Trial) -> BaseException | None:
             run.backward(trial.dy.copy())
     except KeyboardInterrupt:
         raise
-    except BaseException as error:
+    except BaseException as error:  # whatever it is, it is judged, and told
         return error
     return None
 

@@ -68,6 +68,16 @@ def test_maps_that_are_left_out_are_told(write, case):
     assert note.endswith("only (N, C) is verified (--layout NCHW tells more)")
 
 
+def test_maps_that_want_a_gamma_of_four_axes_are_told_and_not_verified(write):
+    forward = (
+        "mu, var = (f(x, axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.var)); "
+        "return gamma * (x - mu) / np.sqrt(var + eps) + beta, None"
+    )
+    layouts, (note,) = notes(write, both(forward, "return broken"))
+    assert layouts == ("NC",)
+    assert "the backward raises NameError: " in note
+
+
 VERIFIED = {
     "the backward raises": (both(backward=BACKWARD.replace("(rows", "(row")), "the backward raises NameError: "),
     "the backward returns nothing": (both(backward="return None"), "the backward returns None"),
@@ -144,5 +154,6 @@ def test_a_layout_that_is_given_is_not_told_of_others(write):
 
 def test_statistics_of_single_activations_in_a_forward_alone(write):
     source = both("return gamma[:, None, None] * ((x - x.mean(0)) / np.sqrt(x.var(0) + eps)) + beta[:, None, None], 0")
-    _, said = notes(write, source[: source.index("def bn_backward")])
+    layouts, said = notes(write, source[: source.index("def bn_backward")])
+    assert layouts == ("NC",)
     assert any("the statistics are not those of whole channels" in note for note in said)
