@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
@@ -220,13 +220,17 @@ def patterns(ranks: Sequence[int]) -> list[Quantity]:
             Quantity(f"1, 0 in {cut.text},", partial(_cut, lambda s: 1 + 0 * s.dy, cut)),
             Quantity(f"xhat, 0 in {cut.text},", partial(_cut, lambda s: s.back_xhat, cut)),
         ]
-    for name in other_axes(ranks):
-        if name != "nothing":
-            for text, of in _OF_ALL_CHANNELS.items():
-                if "* " in text:
-                    found.append(Quantity(f"xhat * (sum of {text} over {name})", partial(_over, of, name, xhat=True)))
-                if "* " not in text:
-                    found.append(Quantity(f"(sum of {text} over {name})", partial(_over, of, name, xhat=False)))
+    # Both, for one is not the other times a count of `factors`: a mean over N and H is W / m times the sum. And who
+    # divides the sum by m has not divided the mean by W.
+    kinds = (("sum", Steps.sum, 0.6), ("mean", Steps.mean, 0.7))
+    names = [name for name in other_axes(ranks) if name != "nothing"]
+    for name, (kind, reduction, cost), (text, of) in product(names, kinds, _OF_ALL_CHANNELS.items()):
+        over = partial(_over, of, name, reduction)
+        said = f"({kind} of {text} over {name})"
+        if "* " in text:
+            found.append(Quantity(f"xhat * {said}", _times_xhat(over), cost))
+        else:
+            found.append(Quantity(said, over, cost))
     return found
 
 
@@ -234,6 +238,9 @@ def _cut(of: Callable[[Steps], Array], cut: Quantity, s: Steps) -> Array:
     return of(s) * cut.value(s)
 
 
-def _over(of: Callable[[Steps], Array], name: str, s: Steps, *, xhat: bool) -> Array:
-    found = s.sum(of(s), axes_of(name)(s)) + 0 * s.dy
-    return found * s.back_xhat if xhat else found
+def _over(of: Callable[[Steps], Array], name: str, reduction: Callable[..., Array], s: Steps) -> Array:
+    return reduction(s, of(s), axes_of(name)(s)) + 0 * s.dy
+
+
+def _times_xhat(of: Callable[[Steps], Array]) -> Callable[[Steps], Array]:
+    return lambda s: of(s) * s.back_xhat

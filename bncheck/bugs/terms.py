@@ -277,14 +277,14 @@ def _told(read: dict[str, _Reading], extras: Sequence[tuple[Quantity, Part]]) ->
     left = list(lost)
     for array, part in beside:
         # A path that is gone, and an array that should not be there: the one stands in the place of the other.
-        home = _home_of(array, part, left)
+        home, cost = _home_of(array, part, left), part.cost + array.cost
         if home is None:
-            versions.append(version("BUG226", part.times(array.text), (array, part), part.cost))
+            versions.append(version("BUG226", part.times(array.text), (array, part), cost))
         else:
             left.remove(home)
             # What the mean and the variance path subtract, the direct path adds.
             sign = -1.0 if home == "direct_path" else 1.0
-            versions.append(version(_WHAT[home][1], part.times(array.text), _instead(array, part, sign), part.cost))
+            versions.append(version(_WHAT[home][1], part.times(array.text), _instead(array, part, sign), cost))
     parts = {path: reading.part for path, reading in read.items() if reading.part is not None}
     lean = read["mean_path"].leans
     if lean is not None:

@@ -125,6 +125,8 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
         outcome, worst = within(new, want, allowed)
         if outcome is Outcome.FAIL:
             message = f"running_{name} after batch {step + 1} does not follow its rule"
+            if old is not taken and old is not want:
+                message += f": it was {old[worst]:.4g} before, and the batch's own is {taken[worst]:.4g}"
             error = float(abs(new[worst] - want[worst]))
             return Judgement(
                 outcome,

@@ -1,5 +1,6 @@
 """BN301 to BN303 on targets that keep running statistics by a known rule, right and wrong."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,12 @@ def test_right_statistics_pass(sense, var, spec):
 
 def test_the_momentum_on_the_wrong_side_fails():
     layer = Keeping(update=lambda old, batch, momentum, step: (1 - momentum) * old + momentum * batch)
-    assert outcome("BN301", layer, SPEC).outcome is Outcome.FAIL
+    judgement = outcome("BN301", layer, SPEC)
+    assert judgement.outcome is Outcome.FAIL
+    # Both numbers that the rule mixes are told, so that both mixtures can be made by hand.
+    old, batch = map(float, re.findall(r"it was (\S+) before, and the batch's own is (\S+)", judgement.message)[0])
+    assert judgement.got == pytest.approx(0.7 * old + 0.3 * batch, rel=1e-3)
+    assert judgement.want == pytest.approx(0.3 * old + 0.7 * batch, rel=1e-3)
 
 
 def test_an_error_of_one_millionth_in_the_update_fails():
