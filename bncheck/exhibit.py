@@ -13,11 +13,11 @@ from bncheck import location
 from bncheck.case import Case
 from bncheck.checks.catalogue import Check
 from bncheck.checks.numerics import LOST, ROUNDINGS
-from bncheck.core.tolerance import UNIT_ROUNDOFF, K
+from bncheck.core.tolerance import UNIT_ROUNDOFF, K, within
 from bncheck.core.truth import allowances, truth
 from bncheck.experiments.probes import probed
 from bncheck.experiments.training import batch_before, batch_beside
-from bncheck.model import GRADIENTS, TENSORS, Evidence, Judgement
+from bncheck.model import GRADIENTS, TENSORS, Evidence, Judgement, Outcome
 from bncheck.report import ArrayData, Comparison, Exhibit, Worked
 
 
@@ -102,6 +102,7 @@ _BESIDE = {
     "BN508": ("second-step", "a fresh layer"),
     "BN509": ("interleaved", "left alone"),
     "BN511": ("backward-twice", "the first backward"),
+    "BN223": ("alone", "with the others"),
 }
 
 
@@ -115,13 +116,16 @@ def disturbed(code: str, case: Case, seen: Mapping[str, Evidence]) -> Shown | No
     if evidence is None or undisturbed is None or undisturbed.fault is not None:
         return None
     one_size = "one_size" in evidence.facts
-    comparisons = [
-        Comparison(name, words, _data(want), _data(got), _data(np.zeros_like(want)))
-        for name in TENSORS
-        if (want := undisturbed.arrays.get(name)) is not None
-        and (got := evidence.arrays.get(name)) is not None
-        and not np.array_equal(want, got, equal_nan=True)
-    ]
+    # The same step gives the same bits; another one, in which less is wanted, the same but for the rounding of both.
+    rounded = 2 if experiment == "alone" else 0
+    comparisons = []
+    for name in TENSORS:
+        want, got = undisturbed.arrays.get(name), evidence.arrays.get(name)
+        if want is None or got is None:
+            continue
+        allowed = np.broadcast_to(rounded * getattr(allowances(case), name), want.shape)
+        if not np.array_equal(want, got, equal_nan=True) and within(got, want, allowed)[0] is Outcome.FAIL:
+            comparisons.append(Comparison(name, words, _data(want), _data(got), _data(allowed)))
     if not comparisons and evidence.fault is None and not one_size:
         return None
     given = {}

@@ -10,6 +10,7 @@ from layers import Keeping, Session
 from bncheck.case import CaseSpec
 from bncheck.checks.catalogue import CHECKS
 from bncheck.driver import judge
+from bncheck.exhibit import exhibit
 from bncheck.model import Outcome
 
 SPEC = CaseSpec(seed=5, n=6, c=3, eps=0.1)
@@ -112,6 +113,16 @@ def test_a_gradient_that_is_another_one_alone_fails():
         told = judged("BN223", lost)
         assert (told.outcome, told.tensor, told.got) == (Outcome.FAIL, name, 0)
         assert judged("BN221", lost).outcome is Outcome.PASS
+
+
+def test_a_gradient_that_is_another_one_alone_is_shown_beside_that_of_the_step():
+    spoiled = Differentiated(alone=lambda found: found._replace(dx=found.dx * (1 + 1e-15), dgamma=2 * found.dgamma))
+    check = CHECKS.get("BN223")
+    _, case, seen = judge(spoiled, SPEC, [check])
+    (compared,) = exhibit(case, seen, check, forward_only=False).comparisons
+    assert (compared.tensor, compared.oracle) == ("dgamma", "with the others")
+    np.testing.assert_array_equal(2 * np.array(compared.expected.values), compared.found.values)
+    np.testing.assert_array_less(0, compared.allowed.values)
 
 
 def test_a_gradient_alone_may_be_rounded_otherwise():
