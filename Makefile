@@ -9,7 +9,7 @@ COMPILED := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.venv-frameworks/compiled JAX_PE
 FRAMEWORKS := "torch or jax or flax or keras or framework"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo verify test test-fast coverage test-frameworks test-pytest8 check lint types fix docs reference examples goldens matrix gallery bench bench-gpu power calibrate alarms fuzz release clean
+.PHONY: help demo verify test test-fast test-processes coverage test-frameworks test-pytest8 check lint types fix docs reference examples goldens matrix gallery bench bench-gpu power calibrate alarms fuzz release clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,8 +27,14 @@ verify: $(STAMP)  ## Verify your own file: make verify TARGET=my_bn.py
 	@test -n "$(TARGET)" || { echo "say which file: make verify TARGET=my_bn.py"; exit 2; }
 	$(BIN)/bncheck verify $(TARGET)
 
-test: $(STAMP)  ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist worksteal
+# Tests that start processes and wait for them: children that hang or die, clusters, runs of pytest, programs, examples.
+PROCESSES := $(addprefix tests/,executors plugin adapters/test_exec_program.py $(patsubst %,test_%.py,contributing docs journal sweep))
+
+test: $(STAMP)  ## Run the tests, but for those of other processes
+	$(BIN)/python -m pytest -n auto --dist worksteal $(addprefix --ignore=,$(PROCESSES))
+
+test-processes: $(STAMP)  ## Run the tests that start other processes and wait for them (some minutes)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PROCESSES)
 
 # Numerics, checks, laws, lines, bugs, verdicts: all that starts no other process.
 FAST := core experiments cases checks lines pages bugs/test_bugs.py $(patsubst %,test_%.py,api calibration codec compact floors guard job location reference_docs releases settings tally verdict)
