@@ -11,12 +11,13 @@ import numpy as np
 
 from bncheck.adapters.defined import as_named, shortened
 from bncheck.bugs.catalogue import Version
+from bncheck.bugs.steps import Array
 from bncheck.case import Case
 from bncheck.cases.arrays import build
 from bncheck.experiments.observation import observed
 from bncheck.lines.choice import Seen, is_right, line_of
 from bncheck.lines.statements import Statement
-from bncheck.lines.trace import Trace, last_of_loops
+from bncheck.lines.trace import Execution, Trace, last_of_loops, made_by, same
 from bncheck.model import SourceLine
 from bncheck.report import Diagnosis
 from bncheck.session import Target
@@ -76,7 +77,32 @@ def _statement(
     if not seen.executions:
         return None
     with np.errstate(all="ignore"):
-        return line_of(*bug, others, seen)
+        return exchanged(seen.executions) or line_of(*bug, others, seen)
+
+
+def exchanged(executions: Sequence[Execution]) -> Statement | None:
+    """Return the statement that unpacks what was packed in another order: each name holds what another one held.
+
+    ``xhat, std, inv_std = cache`` where the forward returned ``(xhat, inv_std, std)``. None where none does, or several.
+    """
+    held: dict[str, list[tuple[int, Array]]] = {}
+    for e in executions:
+        for path, value in (*e.reads.items(), *e.makes.items()):
+            held.setdefault(path.removeprefix("self."), []).append((e.call, value))
+    found = set()
+    for e in executions:
+        elsewhere = {
+            path: [value for call, value in held[path.removeprefix("self.")] if call != e.call] for path in e.makes
+        }
+        moved = {path for path, values in elsewhere.items() if values and not _is_among(e.makes[path], values)}
+        if len(moved) > 1 and not made_by(e):
+            if all(any(_is_among(e.makes[one], elsewhere[other]) for other in moved - {one}) for one in moved):
+                found.add(e.statement)
+    return found.pop() if len(found) == 1 else None
+
+
+def _is_among(value: Array, values: Sequence[Array]) -> bool:
+    return any(same(value, other) for other in values)
 
 
 def shown(statement: Statement, source: str) -> SourceLine:

@@ -133,6 +133,46 @@ def test_helpers_and_loops(style, tmp_path):
     assert after in line.text
 
 
+PACKED = """
+import numpy as np
+
+class Norm:
+    def __init__(self, c):
+        self.gamma, self.beta = np.ones(c), np.zeros(c)
+
+    def forward(self, x):
+        mu = x.mean(axis=0)
+        xmu = x - mu
+        std = np.sqrt((xmu**2).mean(axis=0) + 1e-5)
+        {kept}
+        self.xhat = xmu / std
+        return self.gamma * self.xhat + self.beta
+
+    def backward(self, dy):
+        {taken}
+        dxhat, xhat = dy * self.gamma, self.xhat
+        self.dgamma, self.dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        dvar = (dxhat * xmu).sum(axis=0) * -0.5 * ivar**3
+        dx = dxhat * ivar + dvar * 2 * xmu / len(dy)
+        return dx - dx.mean(axis=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kept", "taken"),
+    [
+        ("ivar = 1 / std; self.cache = (xmu, ivar, std)", "xmu, std, ivar = self.cache"),
+        ("self.xmu, self.ivar, self.std = xmu, 1 / std, std", "xmu, std, ivar = self.xmu, self.ivar, self.std"),
+    ],
+)
+def test_what_is_unpacked_in_another_order_is_named(kept, taken, tmp_path):
+    """No statement makes a wrong value: each only has the name of another."""
+    file = tmp_path / "packed.py"
+    file.write_text(PACKED.replace("{kept}", kept).replace("{taken}", taken))
+    (line,) = lines_of(str(file))
+    assert line.text == taken
+
+
 def test_a_notebook_is_named_with_its_cell(tmp_path):
     wrong = HELPERS.replace("gamma / std * (dy - dy.mean(axis=0)", "gamma / std * (dy")
     cells = [{"cell_type": "code", "source": text, "metadata": {}, "outputs": []} for text in (FORWARD, wrong)]
