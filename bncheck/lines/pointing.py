@@ -83,7 +83,7 @@ def _statement(
 def exchanged(executions: Sequence[Execution]) -> Statement | None:
     """Return the statement that unpacks what was packed in another order: each name holds what another one held.
 
-    ``xhat, std, inv_std = cache`` where the forward returned ``(xhat, inv_std, std)``. None where none does, or several.
+    ``xhat, std, inv_std = cache`` where the forward returned ``(xhat, inv_std, std)``. None of none, or of several.
     """
     held: dict[str, list[tuple[int, Array]]] = {}
     for e in executions:
