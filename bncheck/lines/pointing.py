@@ -15,6 +15,7 @@ from bncheck.bugs.steps import Array
 from bncheck.case import Case
 from bncheck.cases.arrays import build
 from bncheck.experiments.observation import observed
+from bncheck.lines import detached
 from bncheck.lines.choice import Seen, is_right, line_of
 from bncheck.lines.statements import Statement
 from bncheck.lines.trace import Execution, Trace, last_of_loops, made_by, same
@@ -42,25 +43,22 @@ def pointed(target: Target, answers: Answers, named: Named, source: str) -> tupl
 
     """
     watched: dict[int, Seen] = {}
-    lines: list[SourceLine | None] = []
+    found = []
     for diagnosis, version in named:
         others = [other for _, other in named if other is not version]
         try:
-            statement = _statement(target, answers, (diagnosis, version), others, watched)
+            seen = _watched(target, answers, diagnosis, watched)
+            line, mending = (None, "") if seen is None else _pointed(target, (diagnosis, version), others, seen)
         except Exception:  # a hint is not worth a report: whatever user code holds, it does without
-            statement = None
-        lines.append(None if statement is None else shown(statement, source))
-    return tuple(dataclasses.replace(diagnosis, line=line) for (diagnosis, _), line in zip(named, lines, strict=True))
+            line, mending = None, ""
+        place = None if line is None else shown(line, source)
+        found.append(dataclasses.replace(diagnosis, line=place, explanation=mending or diagnosis.explanation))
+    return tuple(found)
 
 
-def _statement(
-    target: Target,
-    answers: Answers,
-    bug: tuple[Diagnosis, Version],
-    others: Sequence[Version],
-    watched: dict[int, Seen],
-) -> Statement | None:
-    tensors = bug[0].tensor.split(", ")
+def _watched(target: Target, answers: Answers, diagnosis: Diagnosis, watched: dict[int, Seen]) -> Seen | None:
+    """Run the code under a trace, on the smallest case on which what the bug makes wrong is wrong."""
+    tensors = diagnosis.tensor.split(", ")
     wrong = [
         (case, found) for case, found in answers if any(t in found and not is_right(case, t, found[t]) for t in tensors)
     ]
@@ -73,11 +71,17 @@ def _statement(
         run = partial(observed, target, exact)
         found = trace.run(run)
         watched[id(case)] = Seen(exact, found, [] if trace.given_up else last_of_loops(trace.executions), run)
-    seen = watched[id(case)]
-    if not seen.executions:
-        return None
+    return watched[id(case)] if watched[id(case)].executions else None
+
+
+def _pointed(
+    target: Target, bug: tuple[Diagnosis, Version], others: Sequence[Version], seen: Seen
+) -> tuple[Statement | None, str]:
+    """Return the statement where a bug is, and what to do about it where that is not what its page says."""
     with np.errstate(all="ignore"):
-        return exchanged(seen.executions) or line_of(*bug, others, seen)
+        if mending := detached.mending(bug[1], target.conventions.returns, seen.executions):
+            return detached.hiding(seen.case, bug[1], seen.executions), mending
+        return exchanged(seen.executions) or line_of(*bug, others, seen), ""
 
 
 def exchanged(executions: Sequence[Execution]) -> Statement | None:

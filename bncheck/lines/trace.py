@@ -211,9 +211,12 @@ def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Array]]:
 
 def _held(value: Any) -> Any:
     try:
-        return object.__getattribute__(value, "__dict__")
+        held = object.__getattribute__(value, "__dict__")
     except AttributeError:  # objects with slots, or of C, hold nothing that can be listed
         return None
+    # What a module of PyTorch holds is read as its attributes, and is none of them.
+    behind = [held.get(name) for name in ("_parameters", "_buffers")] if isinstance(held, dict) else []
+    return {**held, **{k: v for part in behind if isinstance(part, dict) for k, v in part.items()}} if behind else held
 
 
 def _array(value: Any) -> Array | None:
