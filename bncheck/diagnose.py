@@ -15,16 +15,17 @@ import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
 from bncheck.bugs.channelwise import readings_of_sum, readings_of_y
-from bncheck.bugs.evidence import Observed, fits, is_noise, is_rounded, wrong_of
+from bncheck.bugs.evidence import Observed, fits, is_rounded, wrong_of
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
 from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
-from bncheck.bugs.memory import OF_TRAINING
+from bncheck.bugs.memory import IN_EVAL_MODE, OF_TRAINING
 from bncheck.bugs.pairs import alike_on, close_pairs
 from bncheck.bugs.steps import FORWARD, OF_GRADIENTS, Step
 from bncheck.bugs.terms import readings
 from bncheck.bugs.versions import fits_all, own_gradient, steps_with, value_of
 from bncheck.bugs.words import RIGHT, in_words, unnamed
+from bncheck.core.digits import is_noise
 from bncheck.model import TENSORS
 from bncheck.report import Diagnosis
 
@@ -100,7 +101,7 @@ def together(diagnoses: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
     """Return diagnoses, one bug in several tensors said once, where it comes first; not where lines tell them apart."""
     found: list[Diagnosis] = []
     for one in diagnoses:
-        said = one.code, one.title
+        said = one.code, one.title.removeprefix(IN_EVAL_MODE)  # both modes share the line
         same = [d for d in found if one.is_named and (d.code, d.title) == said and one.line in (None, d.line)]
         if same:
             found[found.index(same[0])] = replace(same[0], tensor=f"{same[0].tensor}, {one.tensor}")
@@ -168,7 +169,7 @@ class _Search:
         if rounded and (tensor in ("y", "dbeta") or self.is_narrow):
             self.is_narrow = True
             return rounded
-        rounded = () if tensor == "dx" and not any(map(is_noise, wrong)) else rounded
+        rounded = () if tensor == "dx" and not any(is_noise(o.case, "dx", o.found["dx"]) for o in wrong) else rounded
         if tensor == "y":
             found, self.own = self._forward(wrong)
         elif self._follows(tensor, wrong, self.own):
@@ -184,7 +185,8 @@ class _Search:
         found = found or rounded or self._rounded(tensor, wrong, "float16")
         if tensor == "dx":
             self.backward = tuple(v for v in found if v.bug.steps[0] in ("back_inv_std", "back_centred") or v.anew)
-        self._noted(tensor, found)
+        if not found:
+            self.unnamed.append(tensor)
         return found
 
     def _rounded(self, tensor: str, wrong: Sequence[Observed], dtype: str) -> tuple[Version, ...]:
@@ -221,10 +223,6 @@ class _Search:
         """Return the right forms of the formulas, with what the forward, or another gradient, got wrong."""
         forms = [{**own, **form} for form in (*FORMS, *(RECOMPUTED if own else ()))]
         return forms + [{**own, **form} for form in from_returned(wrong, tensor)]
-
-    def _noted(self, tensor: str, found: Sequence[Version]) -> None:
-        if not found:
-            self.unnamed.append(tensor)
 
     def _named(self, tensor: str, wrong: Sequence[Observed], forms: Sequence[Replaced]) -> tuple[Version, ...]:
         """Return the fewest bugs that give every value of a tensor; the simplest of several."""

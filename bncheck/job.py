@@ -160,7 +160,9 @@ class Job:
         from bncheck import verdict
 
         failed = [finding for finding in found if finding.outcome is Outcome.FAIL]
-        if not any(f.code[:3] in _FORMULAS for f in failed) or any(f.code == "BN506" for f in failed):
+        # Who writes into an array that is read-only in some cases raises there (BN504), and the worker lives on.
+        crashed = any(f.code == "BN506" and f.follows_from is None for f in failed)
+        if crashed or not any(f.code[:3] in _FORMULAS for f in failed):
             return []
         answers: list[Diagnosed] = []
         codes = tuple(sorted({finding.code for finding in failed}))

@@ -111,8 +111,11 @@ class Differentiable(Protocol):
 class Recording(Protocol):
     """A session of code whose library may record what is done to arrays."""
 
-    def hanging(self) -> dict[str, bool]:
-        """Tell of each running statistic, by its place, whether it hangs on the record of how it was made."""
+    def hanging(self) -> dict[str, str]:
+        """Tell of each running statistic, by its place, what is recorded for it.
+
+        "graph" where it hangs on the record of how it was made, "gradient" where it gets gradients as a parameter does.
+        """
 
 
 class Target(Protocol):

@@ -10,7 +10,8 @@ import targets
 from judging import SPEC
 from layers import Keeping, Session
 
-from bncheck.adapters.running import Statistics, misfit
+from bncheck.adapters.profiles import misfit
+from bncheck.adapters.running import Statistics
 from bncheck.checks.catalogue import CHECKS
 from bncheck.driver import _telling, judge
 from bncheck.exhibit import at_worst_element, exhibit

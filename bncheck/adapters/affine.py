@@ -120,7 +120,7 @@ class AffineRun:
         """Return what the code's own run says."""
         return self._run.keeping()
 
-    def hanging(self, places: tuple[str, str] | None) -> dict[str, bool]:
+    def hanging(self, places: tuple[str, str] | None) -> dict[str, str]:
         """Return what the code's own run says, if it does."""
         return self._run.hanging(places) if isinstance(self._run, Recording) else {}
 

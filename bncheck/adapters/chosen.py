@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from bncheck.adapters.by_signature import unnamed_layers, unnamed_pairs
 from bncheck.adapters.forward_only import standing_alone
 from bncheck.adapters.layer_class import method_pairs
 from bncheck.adapters.loading import Source
@@ -84,7 +85,8 @@ def _place(candidate: Candidate, order: list[str]) -> int:
 
 def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Candidate]:
     chosen = [c for c in found if c.name == name] or [c for c in found if name in c.aliases]
-    chosen = chosen or standing_alone(namespace, name) or _by_itself(namespace, name)
+    chosen = chosen or [*unnamed_pairs(name, namespace), *standing_alone(namespace, name)]
+    chosen = chosen or _by_itself(namespace, name)
     if chosen:
         return chosen
     label = namespace.label.rstrip(":")
@@ -114,4 +116,5 @@ def _by_itself(namespace: Namespace, name: str) -> list[Candidate]:
     if not inspect.isclass(thing):
         return []
     declared = namespace.declared
-    return [c for _, adapter in adapters(declared) if (c := adapter.live(name, (thing,), declared)) is not None]
+    found = [c for _, adapter in adapters(declared) if (c := adapter.live(name, (thing,), declared)) is not None]
+    return found or list[Candidate](unnamed_layers(name, thing, declared))

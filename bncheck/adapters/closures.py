@@ -29,7 +29,8 @@ from bncheck.adapters.function_pair import (
 )
 from bncheck.adapters.generators import pulling
 from bncheck.adapters.global_flags import global_switches
-from bncheck.adapters.layer_class import LayerClass, LayerReading, method_pairs
+from bncheck.adapters.layer_class import LayerClass, method_pairs
+from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
 from bncheck.adapters.probe import EPS, MOMENTUM
@@ -184,8 +185,11 @@ def _layers(name: str, cls: type, declared: Declared) -> Iterator[LayerClass]:
             yield LayerClass(name, cls, (method, ""), declared)
 
 
-def _pulls(pair: FunctionPair | LayerClass) -> bool:
-    """Tell whether a function returns an array of x's shape and a backward, called in one of the likely ways."""
+def _pulls(pair: FunctionPair | LayerClass, own: type | tuple[()] = ()) -> bool:
+    """Tell whether a function returns an array of x's shape and a backward, called in one of the likely ways.
+
+    `own` is the class that the function is a method of.
+    """
     try:
         readings = list(pair.readings())[:_MOST_PLANS]
     except TargetError:
@@ -202,7 +206,9 @@ def _pulls(pair: FunctionPair | LayerClass) -> bool:
                 raise
             except BaseException:  # the next way of calling it may work
                 continue
-        if np.shape(y) == shape and pulled(getattr(run, "rest", ())) is not None:
+        backward = pulled(getattr(run, "rest", ()))
+        # A layer that comes back is the layer of the next step, whatever can be called on it.
+        if np.shape(y) == shape and backward is not None and not isinstance(backward, own):
             return True
     return False
 
@@ -221,7 +227,7 @@ class _Closures:
                 found += self._candidate(name, plain(function), namespace.declared)
         for name, thing in namespace.things.items():
             if inspect.isclass(thing) and not method_pairs(thing) and kind(name, thing.__doc__ or "") is Kind.BN:
-                found += [layer for layer in _layers(name, thing, namespace.declared) if _pulls(layer)][:1]
+                found += [layer for layer in _layers(name, thing, namespace.declared) if _pulls(layer, thing)][:1]
         return found
 
     def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,13 @@ class Maker:
         self.never_clears = False  # whether a fresh layer had nothing that sets gradients to zero
         self.changes = False  # whether a backward was seen to change gamma or beta
         self.switches: list[Switch] | None = None
+        self.sample: Any = None  # a layer so made
+
+    def told(self, switch: Switch, *, alone: bool) -> Maker:
+        """Return what makes the same layers told the mode by one more switch, or by that one alone."""
+        maker = copy(self)
+        maker.switches = [switch] if alone else [*(self.switches or ()), switch]
+        return maker
 
     @property
     def keys(self) -> frozenset[str]:
@@ -199,6 +207,7 @@ class Maker:
         argument = self._plan.mode_argument if self._plan is not None else ""
         key = dict(self._plan.bound).get(argument, "") if self._plan is not None else ""
         self.switches = layer_switches(layer, argument, lambda modes: self._bare({**values, **modes}), key)
+        self.sample = layer
         declared = declared_switch(self._mode, layer) if self._mode else None
         if declared is not None:
             self.switches = [declared]

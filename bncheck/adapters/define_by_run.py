@@ -14,7 +14,8 @@ from bncheck.adapters.affine import mentioned
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.function_pair import FunctionReading, is_function
 from bncheck.adapters.global_flags import global_switches
-from bncheck.adapters.layer_class import LayerReading, unbound
+from bncheck.adapters.layer_class import unbound
+from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.places import Parts, Place

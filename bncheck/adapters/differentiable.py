@@ -238,9 +238,10 @@ def differentiable_plans(function: Callable[..., Any], name: str, guessing: bool
     if any(key == "gamma" for keys in dict_keys(function) for _, key in keys) and in_dict:
         return in_dict
     if not plans or not any(mentioned(function) <= plan.keys for plan in plans):
-        raise refused(
-            name, function, f"a function like {name}(x, gamma, beta, eps), with a place for x, gamma and beta"
-        )
+        expected = f"a function like {name}(x, gamma, beta, eps), with a place for x, gamma and beta"
+        if any(a.role is Role.PARAMS and a.required for a in arguments(function) or ()):
+            expected += "; or a function beside it that makes its params, named init, init_bn, make_bn or create_bn"
+        raise refused(name, function, expected)
     return plans
 
 

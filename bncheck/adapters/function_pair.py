@@ -11,10 +11,11 @@ from typing import Any
 
 from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
 from bncheck.adapters.backward_plans import backward_plans
+from bncheck.adapters.contexts import contextual, takes_context
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.given import heeds_momentum, with_statistics
 from bncheck.adapters.global_flags import global_switches
-from bncheck.adapters.inference import Inference, beside, chosen, keeps_statistics
+from bncheck.adapters.inference import Inference, beside, chosen, gives_statistics, keeps_statistics
 from bncheck.adapters.mode_values import reachable
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.option_keys import dict_keys, record_keys
@@ -35,6 +36,7 @@ from bncheck.adapters.separate_gradients import joined, separate
 from bncheck.adapters.signatures import refused
 from bncheck.adapters.sources import keys_of
 from bncheck.adapters.stems import match
+from bncheck.adapters.tested import arguments_tested, functions_asked
 from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.words import Kind, Role, argument_role, composite, kind
 from bncheck.model import Declared
@@ -82,6 +84,24 @@ class FunctionReading:
         """Take one of the switches as the one to report."""
         self._chosen = switch
         self._calling = chosen(self._calling, switch)
+
+    def offered(self, name: str) -> Iterator[FunctionReading]:
+        """Yield the same reading told the mode by what the code tests; with `name` by the argument called so alone."""
+        functions = functions_asked(self._forward)
+        for switch, plan in arguments_tested(self._forward, self._calling.forward, functions, name):
+            calling = chosen(replace(self._calling, forward=plan), switch)
+            told = FunctionReading(self._forward, self._backward, calling, self.absent, self._run)
+            told._chosen = switch
+            yield told
+
+    def adopt(self, offered: FunctionReading) -> None:
+        """Become one of those."""
+        self._calling, self._chosen = offered._calling, offered._chosen
+
+    @property
+    def given_statistics(self) -> bool:
+        """Whether the forward is given its running statistics as arguments."""
+        return gives_statistics(self._calling.forward)
 
     @property
     def mode_switch(self) -> str:
@@ -273,6 +293,14 @@ def is_function(thing: Any) -> bool:
     return inspect.isroutine(thing) or isinstance(thing, partial) or hasattr(thing, "__wrapped__") or called
 
 
+def _of_class(name: str, cls: type, declared: Declared) -> FunctionPair:
+    """Return the pair that the static methods of a class are."""
+    pair = FunctionPair(name, *contextual(cls), (f"{cls.__name__}.forward", f"{cls.__name__}.backward"), declared)
+    pair.kind = kind(cls.__name__, cls.__dict__.get("__doc__") or "")
+    pair.aliases |= {name, cls.__name__}
+    return pair
+
+
 class _FunctionPairs:
     """Finds pairs of functions by the stems of their names."""
 
@@ -283,6 +311,9 @@ class _FunctionPairs:
         held = {id(rule) for rule in rules if rule is not None}
         functions = {n: t for n, t in namespace.things.items() if is_function(t) and id(t) not in held}
         found: list[Candidate] = []
+        for name, thing in namespace.things.items():
+            if takes_context(thing):
+                found.append(_of_class(name, thing, namespace.declared))
         for pair in match(functions):
             name = pair.forward if pair.primary else pair.backward
             two = functions[pair.forward], functions[pair.backward]
@@ -297,6 +328,8 @@ class _FunctionPairs:
 
     def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
         """Return the pair that two callables are."""
+        if len(objects) == 1 and takes_context(objects[0]):
+            return _of_class(name, objects[0], declared)
         if len(objects) != 2 or not all(callable(o) and not inspect.isclass(o) for o in objects):
             return None
         names = tuple(getattr(o, "__name__", d) for o, d in zip(objects, ("forward", "backward"), strict=True))

@@ -59,9 +59,14 @@ def chosen(calling: Calling, switch: Switch) -> Calling:
     return calling if calling.inference is None or is_inference(switch) else replace(calling, inference=None)
 
 
+def gives_statistics(plan: Plan) -> bool:
+    """Tell whether a forward is given its running statistics."""
+    return plan.keys >= _KEYS
+
+
 def keeps_statistics(plan: Plan, returned: Iterable[str | None]) -> bool:
     """Tell whether a forward keeps running statistics where its inference can be given them."""
-    return plan.keys >= _KEYS or {argument_role(name) for name in returned if name} >= set(_RUNNING)
+    return gives_statistics(plan) or {argument_role(name) for name in returned if name} >= set(_RUNNING)
 
 
 def beside(forward: str, functions: Mapping[str, Callable[..., Any]]) -> Inference | None:

@@ -64,6 +64,17 @@ def of_last(found: Inferred, batches: list[tuple[Any, Any, int]], eps: float) ->
     return _variance(found, mu, {"biased": var, "unbiased": var * m / (m - 1)}, eps)
 
 
+def taken_from(found: Inferred, held: dict[str, Any], eps: float) -> tuple[str, str] | None:
+    """Return at which places mean and variance are held that eval mode normalises with; None where one is nowhere."""
+
+    def divided_by(var: Any) -> bool:
+        return any(_near(found.inv_std * root, 1.0) for root in (np.sqrt(var + eps), np.sqrt(var), np.sqrt(var) + eps))
+
+    means = (place for place, value in held.items() if np.all(np.abs(found.mean - value) * found.inv_std <= _NEAR))
+    mean, var = next(means, None), next((place for place, value in held.items() if divided_by(value)), None)
+    return None if mean is None or var is None else (mean, var)
+
+
 def keeps_deviation(found: Inferred, held: tuple[Any, Any]) -> bool:
     """Tell whether eval mode divides by what is held beside the mean, or multiplies with it, as it is."""
     mean, spread = held

@@ -18,7 +18,8 @@ from typing import Any
 
 from bncheck.adapters.frameworks import FRAMEWORKS, Framework
 from bncheck.adapters.protocol import ADAPTERS, ByThing, Candidate, Parameters
-from bncheck.adapters.pure_layers import Arrays, PureLayer, PureLayerClass, derives, given_to, switch_of
+from bncheck.adapters.pure_layers import Arrays, PureLayer, PureLayerClass, derives, given_to, running_role, switch_of
+from bncheck.adapters.words import Role, argument_role
 from bncheck.errors import TargetError
 from bncheck.model import Declared
 
@@ -83,7 +84,7 @@ def _layer(
         if not layer.built:
             layer.build(x.shape)
         kinds = (layer.trainable_variables, layer.non_trainable_variables)
-        names = [_names(variables, layer.name) for variables in kinds]
+        names = [_names(variables, layer) for variables in kinds]
         values = [[keras.ops.convert_to_numpy(variable.value) for variable in variables] for variables in kinds]
 
     def apply(arrays: Arrays, x: Any, train: bool) -> tuple[Any, Arrays]:
@@ -96,13 +97,26 @@ def _layer(
     return PureLayer(arrays, names[0], apply, switch_of(made, called))
 
 
-def _names(variables: list[Any], layer: str) -> list[str]:
+def _names(variables: list[Any], layer: Any) -> list[str]:
     """Return the paths of variables below their layer, told apart by numbers where they are the same.
 
-    The layer's own name counts the layers that were made before it.
+    The layer's own name counts the layers that were made before it. Where a path says nothing of what a variable is,
+    the attribute that holds it may: ``self.moving_mean = self.add_weight(name="mm", ...)``.
     """
-    paths = [variable.path.removeprefix(f"{layer}/") for variable in variables]
+    held = {id(value): name for name, value in vars(layer).items()}
+    paths = [_telling(variable.path.removeprefix(f"{layer.name}/"), held.get(id(variable))) for variable in variables]
     return [path if paths.count(path) == 1 else f"{place}/{path}" for place, path in enumerate(paths)]
+
+
+def _telling(path: str, attribute: str | None) -> str:
+    """Return a path, with an attribute's name behind it where that says what a variable is and the path does not."""
+    return f"{path}/{attribute}" if attribute is not None and _says(attribute) and not _says(path) else path
+
+
+def _says(path: str) -> bool:
+    """Tell whether a path's last part is a name of gamma, of beta, or of a running statistic."""
+    affine = argument_role(path.rpartition("/")[2]) in (Role.GAMMA, Role.BETA)
+    return affine or running_role(path) is not None
 
 
 @contextmanager

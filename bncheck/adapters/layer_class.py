@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from types import MethodType
 from typing import Any
 
-from bncheck.adapters.affine import AffineRun, gradient_in, mentioned, own_parameters
+from bncheck.adapters.affine import gradient_in, mentioned
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.construction import Maker
+from bncheck.adapters.contexts import takes_context
 from bncheck.adapters.frameworks import spoken_by
-from bncheck.adapters.function_pair import cache_choices, eps_argument
+from bncheck.adapters.function_pair import cache_choices
 from bncheck.adapters.global_flags import global_switches
-from bncheck.adapters.inference import among, chosen, is_inference
-from bncheck.adapters.layer_run import LayerRun
+from bncheck.adapters.inference import among
+from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.mode_values import spoken_words
-from bncheck.adapters.modes import Switch
 from bncheck.adapters.option_keys import dict_keys
-from bncheck.adapters.plans import STATISTICS, Plan, arguments, constructor_plans, forward_plans
+from bncheck.adapters.plans import STATISTICS, Argument, Plan, arguments, constructor_plans, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
     Candidate,
-    EpsPlace,
     Namespace,
-    Parameters,
     Reading,
-    Run,
 )
 from bncheck.adapters.results import declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.signatures import refused
-from bncheck.adapters.stems import Match, match
+from bncheck.adapters.sources import only_keeps
+from bncheck.adapters.stems import NO_TRAINING, Match, match
 from bncheck.adapters.torch_parts import own_bases, torch_base
 from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.words import (
@@ -62,87 +60,7 @@ _NO_FORWARD = frozenset(
     "set get init initialize build update step save load zero reset clear train eval test params parameters state "
     "setup summary plot print to add".split()
 )
-
-
-class LayerReading:
-    """One way of constructing and calling a layer; `run` makes its runs."""
-
-    def __init__(
-        self,
-        maker: Maker,
-        names: tuple[str, str],
-        making: str,
-        calling: Calling,
-        how: str,
-        absent: frozenset[str] = frozenset(),
-        run: Callable[..., LayerRun] = LayerRun,
-    ) -> None:
-        self._maker, self._names, self._making, self._calling, self._how = maker, names, making, calling, how
-        self.absent, self._run = absent, run
-        self.framework = calling.framework
-        self._chosen: Switch | None = None
-
-    @property
-    def forward_only(self) -> bool:
-        """Whether there is no backward."""
-        return not (self._names[1] or self._calling.pulls)
-
-    @property
-    def eps(self) -> EpsPlace | None:
-        """An argument of the constructor or of forward; else an attribute, once a layer has been seen to have it."""
-        if "eps" in self._maker.keys:
-            return EpsPlace("argument", True)
-        attribute = self._maker.eps_attribute
-        named = f"attribute {attribute}" if self._maker.owns_eps else ""
-        return eps_argument(self._calling.forward) or (EpsPlace("attribute", False, named) if attribute else None)
-
-    @property
-    def switches(self) -> list[Switch]:
-        """What the forward is called with, then what a layer has been seen to have, then global flags."""
-        called = self._calling.all_switches()
-        own = self._maker.switches or []
-        called = [s for s in called if not (own and is_inference(s))]
-        return [*(s for s in called if not s.lasting), *own, *(s for s in called if s.lasting)]
-
-    @property
-    def unmade(self) -> bool:
-        """Whether the layer is an object made without its constructor."""
-        return self._maker.unmade
-
-    def choose(self, switch: Switch) -> None:
-        """Take one of the switches as the one to report."""
-        self._chosen = switch
-        self._calling = chosen(self._calling, switch)
-
-    def remember(self, trails: tuple[Any, ...]) -> None:
-        """Take the places of statistics that remember earlier batches."""
-        self._maker.memory = trails
-
-    @property
-    def mode_switch(self) -> str:
-        """The switch that was found to act, or the first that names propose."""
-        return next((switch.said for switch in (self._chosen, *self.switches) if switch is not None), "")
-
-    @property
-    def guess(self) -> str:
-        """An argument of the backward whose name says nothing, or what an optimiser is for."""
-        optimizer = "what its optimiser has to answer" if "optimizer" in self._maker.keys else ""
-        return self._calling.guess or optimizer
-
-    def spelled(self) -> str:
-        """Return the constructor and both calls in one line."""
-        put_in = {"set": "; gamma and beta set as attributes", "in place": "; gamma and beta set in place"}
-        return f"{self._making}; {self._calling.spelled(*self._names)}{put_in.get(self._how, '')}"
-
-    def without(self, absent: frozenset[str]) -> LayerReading:
-        """Return the same reading for a layer that does without gamma or beta."""
-        return LayerReading(self._maker, self._names, self._making, self._calling, self._how, absent, self._run)
-
-    def start(self, parameters: Parameters) -> Run:
-        """Return a fresh run; its layer is made at the first forward, when the shape of the data is known."""
-        values = self._calling.values(own_parameters(parameters, self.absent))
-        run = self._run(self._calling, self._maker, self._names, values, self._how, self.absent)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+_UNTOLD = Argument("", None, required=True, keyword_only=False, positional_only=False, default=None)
 
 
 class LayerClass:
@@ -275,13 +193,18 @@ def unbound(cls: type, name: str) -> Any:
 
 def method_pairs(cls: type) -> list[tuple[str, tuple[str, str]]]:
     """Return (name, (forward, backward)) of every pair of methods; the plain pair is called after the class."""
-    if torch_base(cls, "Function"):
-        return []  # its forward and backward are called by autograd, which hands them their context
+    if torch_base(cls, "Function") or takes_context(cls):
+        return []  # who calls its forward and backward hands them their context
     names: dict[str, None] = {}
     for base in reversed(own_bases(cls)):  # torch's own modules have hooks that read as forward and backward
         public = (n for n in vars(base) if not n.startswith("_") or _is_batch_norm(n))
         names.update(dict.fromkeys(n for n in public if callable(getattr(cls, n, None))))
     strong = [name for name in names if set(words(name)) & _BACKWARD]
+    # What only keeps arrays for a backward is none: ``save_for_backward``. Alone it may be one that is not written yet.
+    keeping = [name for name in strong if only_keeps(inspect.getattr_static(cls, name))]
+    if len(keeping) < len(strong):
+        strong = [name for name in strong if name not in keeping]
+        names = {name: None for name in names if name not in keeping}
     weak = [n for n in names if {"grad", "grads", "gradient", "gradients"} & set(words(n)) and n not in strong]
     methods = [name for name in names if not clears_gradients(name) and not (strong and name in weak)]
     pairs = match(methods)
@@ -309,7 +232,16 @@ def _unusual(cls: type, methods: list[str]) -> list[Match]:
         backwards = [name for name in taking if not set(words(name)) & (_NO_FORWARD | LIKE_FORWARD)]
         backwards = [name for name in backwards if stem(name).direction != "forward" and name not in forwards]
         backwards = [name for name in backwards if _what_it_takes(cls, name) == "gradient"]
+        if not forwards:  # names of another language say neither; what is handed over does
+            backwards = [name for name in backwards if upstream_named(_first(cls, name).name)]
+            given = [n for n in taking if n not in backwards and not set(words(n)) & (_NO_FORWARD | NO_TRAINING)]
+            forwards = [name for name in given if _first(cls, name).role is Role.X]
     return [Match(forwards[0], backwards[0], primary=True)] if forwards and backwards else []
+
+
+def _first(cls: type, name: str) -> Argument:
+    """Return the first argument of a method; one without a name if it does not tell."""
+    return next(iter(arguments(unbound(cls, name)) or ()), _UNTOLD)
 
 
 def _what_it_takes(cls: type, name: str) -> str:

@@ -48,6 +48,7 @@ def mode_key(train: Any, test: Any) -> str:
     if (train, test) == _DEFAULT:
         return "mode:train"
     key = f"mode:{train!r}|{test!r}"
+    key += f"|{id(type(train))}" if isinstance(train, Enum) else ""  # two files may have a Mode.TRAIN each
     _pairs[key] = (train, test)
     return key
 

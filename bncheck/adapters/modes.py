@@ -1,20 +1,18 @@
 """How code is told whether this is training: by an argument, a key of its options, methods, an attribute, a global.
 
 Names propose switches, and what they are set to follows from the texts that the code itself compares with ("TRAIN",
-"eval"). Which of several proposed switches acts is found by trying, in :func:`settle`.
+"eval"). Which of several proposed switches acts is found by trying (:mod:`bncheck.adapters.settling`).
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
-from bncheck import guard
 from bncheck.adapters import lacked
 from bncheck.adapters.mode_values import (
     TESTING,
@@ -24,7 +22,6 @@ from bncheck.adapters.mode_values import (
     text_pair,
     value_pair,
 )
-from bncheck.adapters.protocol import Run
 from bncheck.adapters.standins import Lacking
 from bncheck.adapters.words import Role, argument_role, says_train_or_test, train_is_true, words
 
@@ -59,12 +56,15 @@ class Switch:
     lasting: bool = False
     named: bool = True
 
+    def reversed(self) -> Switch:
+        """Return the switch that is turned to training by what turns this one to inference."""
 
-def _turn_nothing(layer: Any, values: dict[str, Any], train: bool) -> None:
-    """Stand for code that cannot be told the mode."""
+        def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
+            self.turn(layer, values, not train)
 
-
-_NONE = Switch("", _turn_nothing)
+        method, _, rest = self.said.partition(" ")
+        said = f"{method} {' / '.join(reversed(rest.split(' / ')))}"
+        return replace(self, said=said, turn=turn)
 
 
 @runtime_checkable
@@ -77,6 +77,25 @@ class Switched(Protocol):
 
     def choose(self, switch: Switch) -> None:
         """Take one of them as the one to report."""
+
+
+@runtime_checkable
+class Offering(Protocol):
+    """A reading whose code tests more than names propose."""
+
+    def offered(self, name: str) -> Iterator[Any]:
+        """Yield the same reading told the mode by what the code tests; with `name` by what is called so alone."""
+
+    def adopt(self, offered: Any) -> None:
+        """Become one of those."""
+
+    @property
+    def mode_switch(self) -> str:
+        """How the code is told the mode, "" if it cannot be told."""
+
+    @property
+    def given_statistics(self) -> bool:
+        """Whether the forward is given its running statistics as arguments."""
 
 
 @runtime_checkable
@@ -230,12 +249,12 @@ def _attributes(layer: Any) -> Iterator[Switch]:
         pair = _frozen_pair(name, found[name]) or value_pair(name, found[name], type(layer))
         # Beside "training" a "first_mode" is about something else.
         if pair is not None and not (any(map(says_train_or_test, found)) and _is_vague(name, found[name])):
-            yield Switch(f"attribute {name}", _setting(name, pair))
+            yield Switch(f"attribute {name}", setting(name, pair))
     if isinstance(layer, Lacking):
         # A base class that is not there would have set them; those of the code's own are above.
         for name in (n for n in lacked.flags(type(layer)) if not hasattr(layer, n)):
             texts = [] if says_train_or_test(name) else mode_texts(type(layer))
-            yield Switch(f"attribute {name}", _setting(name, text_pair(texts) if texts else _flag_pair(name)))
+            yield Switch(f"attribute {name}", setting(name, text_pair(texts) if texts else _flag_pair(name)))
 
 
 def _is_vague(name: str, value: Any) -> bool:
@@ -250,7 +269,9 @@ def _frozen_pair(name: str, value: Any) -> tuple[bool, bool] | None:
     return (False, True) if isinstance(value, bool) and set(words(name)) & {"frozen", "freeze"} else None
 
 
-def _setting(name: str, pair: tuple[Any, Any]) -> Turn:
+def setting(name: str, pair: tuple[Any, Any]) -> Turn:
+    """Return what sets an attribute to the first of two values in training, else to the second."""
+
     def turn(layer: Any, values: dict[str, Any], train: bool) -> None:
         setattr(layer, name, pair[not train])
 
@@ -266,67 +287,21 @@ def _slots(layer: Any) -> Iterator[str]:
 # ------------------------------------------------------------ what the user said
 
 
+def declared_name(said: str) -> str:
+    """Return the bare name of what the user named: "mode" of "self.mode", "set_phase" of "set_phase(phase)"."""
+    return said.partition("(")[0].split(".")[-1].strip()
+
+
+def is_said(said: str, used: str) -> bool:
+    """Tell whether a switch in words is the one that the user named."""
+    return re.search(rf"(?<!\w){re.escape(declared_name(said))}(?!\w)", used) is not None
+
+
 def declared_switch(said: str, layer: Any) -> Switch | None:
     """Return the switch of a layer that the user named: an attribute, or a method that takes the mode."""
-    name = said.partition("(")[0].split(".")[-1].strip()
+    name = declared_name(said)
     value = getattr(layer, name, None)
     if inspect.ismethod(value):
         return next(iter(_setter(type(layer), name, name, {"flag"})), None)
     pair = value_pair(name, value, type(layer)) if hasattr(layer, name) else None
-    return None if pair is None else Switch(f"attribute {name}", _setting(name, pair))
-
-
-# ------------------------------------------------------------ trying
-
-
-def settle(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]) -> str:
-    """Choose the switch that acts: the second batch's y changes when it alone is turned. Return what was found out."""
-    if not isinstance(reading, Switched) or not reading.switches:
-        return ""
-    for switch in reading.switches:
-        if _acts(switch, start, batches):
-            reading.choose(switch)
-            return f"mode: {switch.said}: y follows it"
-    named = next((switch for switch in reading.switches if switch.named), None)
-    reading.choose(named or _NONE)
-    return f"mode: {named.said}: y does not follow it" if named else "mode: cannot be told"
-
-
-def find_memory(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]) -> None:
-    """Tell a reading which of the means that its code keeps remember earlier batches: those are running statistics."""
-    if not isinstance(reading, Remembering):
-        return
-    try:
-        with guard.user_code():
-            fresh, later = start(), start()
-            later.forward(batches[0].copy(), True)
-            for run in (fresh, later):
-                run.forward(batches[1].copy(), True)
-        if not isinstance(fresh, Remembers) or not isinstance(later, Remembers) or later.running() is not None:
-            return
-        one, other = fresh.remembered(), later.remembered()
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # a layer that cannot be looked at has shown no switch
-        return
-    reading.remember(tuple(t for t in one if t in other and not np.array_equal(one[t], other[t])))
-
-
-def _acts(switch: Switch, start: Callable[[], Run], batches: tuple[Any, Any]) -> bool:
-    try:
-        results = []
-        for train in (True, False):
-            with guard.user_code():
-                run = start()
-                run.forward(batches[0].copy(), True)
-                if isinstance(run, Turning):
-                    run.turn(switch, train)
-                results.append(np.array(run.forward(batches[1].copy(), True), dtype=float))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # what raises when it is turned is no switch
-        return False
-    one, other = results
-    if one.shape != other.shape:
-        return switch.named  # what the code does not speak of has to return a y all the same
-    return not np.allclose(one, other, rtol=1e-7, atol=0.0, equal_nan=True)
+    return None if pair is None else Switch(f"attribute {name}", setting(name, pair))

@@ -84,11 +84,14 @@ def nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
         )
     listed = ", ".join(things[:_MAX_LISTED]) + (", ..." if len(things) > _MAX_LISTED else "")
     if len(found) > 1:
-        advice = f"Say which one to verify: {namespace.label}{found[0].name}."
+        # A layer before a function that it is made of.
+        parts = {part for candidate in found for part in getattr(candidate, "parts", ())}
+        first = next((candidate for candidate in found if candidate.name not in parts), found[0])
+        advice = f"Say which one to verify: bncheck verify {namespace.label}{first.name}."
     else:
         advice = (
             "Expected functions like batchnorm_forward and batchnorm_backward, or a class with such methods. "
-            f"What is meant under another name can be named: {namespace.label}{things[0]}."
+            f"What is meant under another name can be named: bncheck verify {namespace.label}{things[0]}."
         )
     trace = (*(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in found), *map(str, missed))
     tried = next((miss for miss in missed if miss.raised), None)

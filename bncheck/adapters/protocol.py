@@ -105,9 +105,10 @@ class Differentiating(Protocol):
 class Recording(Protocol):
     """A run of code whose library may record what is done to arrays."""
 
-    def hanging(self, places: tuple[str, str] | None) -> dict[str, bool]:
-        """Tell of each running statistic, by its place, whether it hangs on the record of how it was made.
+    def hanging(self, places: tuple[str, str] | None) -> dict[str, str]:
+        """Tell of each running statistic, by its place, what is recorded for it, "" where nothing is.
 
+        It hangs on the record of how it was made ("graph"), or gets gradients as a parameter does ("gradient").
         The statistics are those at `places`, else those whose names say so; {} where nothing is recorded.
         """
 

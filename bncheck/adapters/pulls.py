@@ -8,10 +8,10 @@ from typing import Any
 
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.frameworks import is_array
-from bncheck.adapters.plans import Plan
+from bncheck.adapters.plans import Plan, arguments
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.results import Order, gradient_order
-from bncheck.adapters.words import stem
+from bncheck.adapters.words import Role, stem, upstream_named
 
 _DEPTH = 2
 # Plans and orders of returned functions, by their code: each forward returns a new function of the same code.
@@ -49,8 +49,19 @@ def _backward_methods(value: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
             method = getattr(value, name, None)
             if inspect.isroutine(method):
                 yield name, method
-    if inspect.isfunction(inspect.getattr_static(type(value), "__call__", None)):
+    if inspect.isfunction(inspect.getattr_static(type(value), "__call__", None)) and not _is_forward(value):
         yield "", value
+
+
+def _is_forward(called: Any) -> bool:
+    """Tell whether an object that is called is a layer, as it is after the step: it takes x, or is told the mode."""
+    taken = arguments(called)
+    if not taken or upstream_named(taken[0].name):
+        return False
+    first, *others = taken
+    # One letter may well mean a cotangent: "v", "h".
+    reads = first.role is Role.X and (first.name == "x" or len(first.name) > 1)
+    return reads or any(argument.role is Role.MODE for argument in others)
 
 
 def pull_back(rest: Any, values: dict[str, Any], declared: Order) -> tuple[Any, Order]:

@@ -14,9 +14,9 @@ from bncheck.adapters.differentiable import named_kind
 from bncheck.adapters.differentiated import DifferentiatedRun
 from bncheck.adapters.frameworks import Framework, Pull
 from bncheck.adapters.jax_code import Jax, PureFunction, Recent
+from bncheck.adapters.profiles import base_profile
 from bncheck.adapters.protocol import ArityError, EpsPlace, Parameters, Reading, Run
 from bncheck.adapters.results import split_forward
-from bncheck.adapters.running import base_profile
 from bncheck.adapters.words import Role, argument_role, clarity, composite, size_like, train_is_true, words
 
 RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from bncheck.adapters import adapter_file, exec_program
 from bncheck.adapters.activations import without_activations
 from bncheck.adapters.affine import note_of_absent
+from bncheck.adapters.bases import note_of_base, only_bases
 from bncheck.adapters.chosen import chosen, live
 from bncheck.adapters.defined import defined
 from bncheck.adapters.differentiable import NAME as DIFFERENTIATED
@@ -21,9 +21,11 @@ from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
 from bncheck.adapters.maps import maps_left_out
 from bncheck.adapters.near_misses import nothing_found
-from bncheck.adapters.probe import Fit
-from bncheck.adapters.protocol import Candidate, Namespace, Reading
-from bncheck.adapters.running import Statistics, declared_statistics, find_statistics, misfit, profile_of
+from bncheck.adapters.profiles import declared_statistics, misfit, profile_of
+from bncheck.adapters.protocol import Candidate, Namespace
+from bncheck.adapters.remarks import forgetful, swapped, unswitched, unused
+from bncheck.adapters.running import find_statistics
+from bncheck.adapters.settling import refuse_unfound
 from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.trials import Found, score_of
 from bncheck.adapters.unreturned import missing_return
@@ -130,12 +132,15 @@ def _entries(spec: TargetSpec) -> list[Entry]:
         return _cache[key]
     candidates = _candidates(spec, namespace)
     entries = _tried(candidates, namespace, spec.declared)
+    if not spec.live and not _name_in(spec):
+        entries = _without_bases(entries, namespace)
     if not (spec.live or spec.program or spec.declared.adapter_file):
         entries = _with_forwards_alone(candidates, entries, namespace, _name_in(spec))
     # A program is named, and not found. Where nothing was tried that is worth telling, this is not either.
     listed = tuple(f"candidate {c.name}: {c.adapter}, reads as {c.kind.value}" for c in candidates if not spec.program)
     if any(entry.trace for entry in entries):
         entries[0] = replace(entries[0], trace=listed + entries[0].trace)
+    refuse_unfound(spec.declared.mode_switch or "", [e.target.conventions.mode_switch for e in entries if e.target])
     if lasting:
         _cache[key] = entries
     return entries
@@ -145,6 +150,18 @@ def _tried(candidates: list[Candidate], namespace: Namespace, declared: Declared
     """Try candidates; what is not surely batch norm and does not run is something else, while something is left."""
     tried = [_best([_examined(c, namespace, declared) for c in group]) for group in _by_name(candidates)]
     return [entry for entry in tried if entry.sure or not entry.error] or tried
+
+
+def _without_bases(entries: list[Entry], namespace: Namespace) -> list[Entry]:
+    """Leave out classes that cannot be run and that others derive from which can; a note says so."""
+    names = {entry.name: entry.name.removeprefix(namespace.label) for entry in entries}
+    failed = [names[entry.name] for entry in entries if entry.target is None]
+    bases = only_bases(failed, [names[entry.name] for entry in entries if entry.target], namespace.things)
+    for entry in entries:
+        said = [note_of_base(base, derived) for base, derived in bases.items() if names[entry.name] in derived]
+        if entry.target is not None:
+            entry.target.note(said)
+    return [entry for entry in entries if names[entry.name] not in bases]
 
 
 def _with_forwards_alone(
@@ -272,8 +289,8 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     dtype = getattr(found.reading.framework, "dtype", "")
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
-    noted = [*said, *(f.note for f in fits.values()), _swapped(first, declared), activations, eps.note, kept.note]
-    noted.append(_forgetful(kept, usual))
+    noted = [*said, *(f.note for f in fits.values()), swapped(first, declared), activations, eps.note, kept.note]
+    noted += [forgetful(kept, usual), unswitched(found.reading, kept.sense)]
     if {2, 4} & found.fits.keys() == {2} and declared.layout is None and not getattr(found.reading, "layouts", ()):
         maps, said_of_maps = maps_left_out(found.reading, fits[2].way, declared.parameter_shape)
         fits = fits if maps is None else {**fits, 4: maps}
@@ -288,7 +305,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         eps_source=eps.source,
         eps=eps.value,
         returns=next((fit.returns for fit in fits.values() if fit.returns), "unknown: backward raised"),
-        notes=(*filter(None, noted), *_unused(declared, found.reading), *namespace.notes),
+        notes=(*filter(None, noted), *unused(declared, found.reading), *namespace.notes),
         momentum_sense=kept.sense,
         momentum=kept.kept,
         running_var=kept.var,
@@ -306,35 +323,3 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     ways = {n: fit.way for n, fit in fits.items()}
     hints = Hints(declared.grad_scale == "mean", kept.places, alone)
     return FoundTarget(name, conventions, kept.given or found.reading, ways, hints)
-
-
-def _forgetful(kept: Statistics, usual: float | None) -> str:
-    """Return a note on a default momentum by which most of the statistics is new after each batch: a sign of its sides.
-
-    Which side the momentum is on is a convention, and libraries have either; by its default value it can be told.
-    """
-    share = None if usual is None else {"kept": 1 - usual, "new": usual}.get(kept.sense)
-    if share is None or share <= 0.5 or kept.kept is not None:
-        return ""
-    return (
-        f"by its default momentum of {usual:g}, {share:.0%} of the running statistics are new after each batch: "
-        "is it on the wrong side? --profile pytorch or cs231n, ... holds it to a convention"
-    )
-
-
-def _swapped(fit: Fit, declared: Declared) -> str:
-    """Return a note on gradients that come in an order of their own: nothing else shows it to who takes them apart."""
-    order = re.findall(r"\bd(?:gamma|beta)\b", fit.returns) if fit.returns.startswith("tuple") else []
-    if declared.returns or order != ["dbeta", "dgamma"]:
-        return ""
-    return "dbeta is returned before dgamma; --returns 'dx, dgamma, dbeta' holds the code to the usual order"
-
-
-def _unused(declared: Declared, reading: Reading) -> list[str]:
-    """Return what the user said that nothing was done with."""
-    said, used = declared.mode_switch, reading.mode_switch
-    instead = f"{used} is used" if used else "none is used"
-    unused = [f"mode switch {said!r} was not found; {instead}"] if said and said not in used else []
-    if declared.device != "cpu" and reading.framework.name == "numpy":
-        unused.append(f"device {declared.device} is not used: the arrays are NumPy's")
-    return unused

@@ -16,11 +16,12 @@ import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.given import find_given
-from bncheck.adapters.inferred import averaged, keeps_deviation, measured, of_last
+from bncheck.adapters.inferred import averaged, keeps_deviation, measured, of_last, taken_from
 from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.target import Way, running_of
 from bncheck.adapters.walks import (
     ACCURACY,
+    MISCOUNTED,
     MOMENTA,
     STILL,
     Step,
@@ -30,15 +31,14 @@ from bncheck.adapters.walks import (
     fraction_kept,
     fraction_throughout,
     is_pooled,
+    is_power,
     per_channel,
     sense_of,
     standing_still,
     start_of,
     variance_of,
 )
-from bncheck.adapters.words import Kind, kind
 from bncheck.errors import AdapterError
-from bncheck.model import Declared
 
 # Four rows: the unbiased variance is 4/3 of the biased one for (N, C) data, 16/15 for four axes.
 _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
@@ -62,32 +62,6 @@ class Statistics(NamedTuple):
 
 
 NONE = Statistics()
-# Sense, variance and start of the usual conventions, as their documentation gives them; "" fits any.
-_PROFILES = {
-    "pytorch": ("new", "unbiased", "0, 1"),
-    "cs231n": ("kept", "biased", "0, 0"),
-    "keras": ("kept", "biased", "0, 1"),
-    "flax": ("kept", "biased", "0, 1"),
-    "chainer": ("kept", "unbiased", ""),
-    "paper": ("cumulative", "unbiased", ""),
-}
-KERAS_EPS = 1e-3
-
-
-def profile_of(found: Statistics, eps: float | None) -> str:
-    """Return whose convention the statistics follow, "" if nobody's. Keras and Flax differ by the value of eps only."""
-    fitting = [name for name in _PROFILES if fits_profile(found, name)]
-    if fitting == ["keras", "flax"]:
-        return "keras" if eps == KERAS_EPS else "flax"
-    return fitting[0] if fitting else ""
-
-
-def fits_profile(found: Statistics, name: str) -> bool:
-    """Tell whether the statistics follow a convention; where they start is a part of it."""
-    wanted = _PROFILES[name]
-    sense = wanted[0] if found.sense == "fixed" and wanted[0] in ("kept", "new") else found.sense
-    sense = "cumulative" if sense == "finished" else sense
-    return all(want in ("", got) for want, got in zip(wanted, (sense, found.var, found.start), strict=True))
 
 
 class _Trying(NamedTuple):
@@ -113,18 +87,26 @@ class _Trying(NamedTuple):
 
     def convention(self) -> Statistics:
         """Return the convention of the statistics, and where they are; ``NONE`` if there are none to be read."""
-        places = None
-        first = self.walk(MOMENTA[0], places)
+        places, first = None, self.walk(MOMENTA[0], None)
         if first is None:
             places = self.places()
             first = None if places is None else self.walk(MOMENTA[0], places)
+        known = self.followed(first, places)
+        if known == NONE and first is None:
+            places = self.read_in_inference()
+            first = None if places is None else self.walk(MOMENTA[0], places)
+            known = NONE if first is None else self.followed(first, places)
+        return known._replace(places=places)
+
+    def followed(self, first: Walk | None, places: tuple[str, str] | None) -> Statistics:
+        """Return the convention of statistics that did what the first walk says; None stands for no statistics."""
         second = None if first is None else self.walk(MOMENTA[1], places)
         known = NONE if first is None or second is None else _convention(first, second, self.usual)
         if known.sense == "unknown" and known.note.endswith(STILL) and not getattr(self.reading, "forward_only", False):
             known = self._replace(whole=True).by_backward(known, places)
         if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
             known = self.by_inference(known, first)
-        return known._replace(places=places)
+        return known
 
     def walk(self, momentum: float, places: tuple[str, str] | None) -> Walk | None:
         """Train on three batches; return what the statistics at `places` did, None if they cannot be read."""
@@ -142,12 +124,7 @@ class _Trying(NamedTuple):
 
     def places(self) -> tuple[str, str] | None:
         """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""
-        kept, batches = [], []
-        for run, batch in self._batches(MOMENTA[0]):
-            if batch is not None:
-                found = {place: per_channel(value, self.channels) for place, value in run.keeping().items()}
-                kept.append({place: array.copy() for place, array in found.items() if array is not None})
-                batches.append(batch)
+        _, kept, batches = self._held()
         shared = [place for place in kept[0] if all(place in later for later in kept)]
         for mean in shared:
             k = fraction_throughout([one[mean] for one in kept], [batch[0] for batch in batches])
@@ -163,14 +140,40 @@ class _Trying(NamedTuple):
                 return mean, inside[0]
         return None
 
+    def read_in_inference(self) -> tuple[str, str] | None:
+        """Return where the mean and the variance are that training changes and eval mode takes; None if nowhere.
+
+        By that they are statistics whatever rule they follow, and though no name says so.
+        """
+        if not self.reading.mode_switch:
+            return None
+        run, kept, _ = self._held()
+        found = measured(run, self.way, self._x())
+        before, now = kept[-2:]
+        moved = {place: now[place] for place in now if not np.array_equal(now[place], before.get(place, np.nan))}
+        return None if found is None else taken_from(found, moved, self.eps)
+
+    def _held(self) -> tuple[Run, list[dict[str, Any]], list[tuple[Any, Any, int]]]:
+        """Train on three batches; return the run, what it kept per channel after each, by place, and the batches."""
+        kept, batches = [], []
+        for run, batch in self._batches(MOMENTA[0]):
+            if batch is not None:
+                found = {place: per_channel(value, self.channels) for place, value in run.keeping().items()}
+                kept.append({place: array.copy() for place, array in found.items() if array is not None})
+                batches.append(batch)
+        return run, kept, batches
+
+    def _x(self) -> Any:
+        """Return the batch on which eval mode is measured."""
+        return np.random.default_rng(12).normal(size=_SIZES[len(self.way.layout.name)])
+
     def by_inference(self, known: Statistics, walk: Walk | None) -> Statistics:
         """Return the convention of statistics of which what is held says too little, by what eval mode does."""
         if not self.reading.mode_switch:
             return known
         met = list(self._batches(MOMENTA[0]))
         run, batches = met[-1][0], [batch for _, batch in met if batch is not None]
-        x = np.random.default_rng(12).normal(size=_SIZES[len(self.way.layout.name)])
-        found = measured(run, self.way, x)
+        found = measured(run, self.way, self._x())
         if found is None:
             return known
         if walk is not None and known.sense not in ("", "unknown"):
@@ -236,53 +239,6 @@ def _is_known(found: Statistics) -> bool:
     return found != NONE and not found.note.endswith(STILL)
 
 
-# Whose layer a class is built on, by the root module of a base that is called a batch norm.
-_OWNERS = {"torch": "pytorch", "keras": "keras", "tf_keras": "keras", "flax": "flax"}
-
-
-def base_profile(cls: type) -> str:
-    """Return whose Batch Normalization a class derives from, "" if nobody's or if it is that one itself."""
-    owners = [
-        _OWNERS.get(base.__module__.split(".")[0], "")
-        for base in cls.__mro__
-        if kind(base.__name__.lstrip("_")) is Kind.BN
-    ]
-    return next(filter(None, owners), "") if cls.__module__.split(".")[0] not in _OWNERS else ""
-
-
-def misfit(found: Statistics, declared: Declared, base: str = "") -> str | None:
-    """Return how statistics depart from the profile to be held, "" if they do not, None if there is none.
-
-    That is the profile which the user declared, else that of the library whose layer the code is built on (`base`).
-    """
-    profile, said = declared.profile, ""
-    if profile == "auto":
-        profile, said = base, ", on whose BatchNorm it is built"
-    if not profile or not found.sense:
-        return None
-    if fits_profile(found, profile):
-        return ""
-    wanted = _PROFILES[profile]
-    names = ("momentum is the fraction", "running variance", "start of mean and variance")
-    sense = wanted[0] if found.sense == "fixed" else found.sense  # a literal fraction has no sense of its own
-    pairs = zip(names, wanted, (sense, found.var, found.start), strict=True)
-    return f"not as in {profile}{said}: " + "; ".join(
-        f"{name} {got or 'unknown'}, and {profile} has {want}" for name, want, got in pairs if want not in ("", got)
-    )
-
-
-def profile_missed(said: str | None) -> tuple[str, tuple[str, str, str]] | None:
-    """Return the profile that a misfit speaks of, and its sense, variance and start; None if it is no misfit."""
-    return next((known for known in _PROFILES.items() if (said or "").startswith(f"not as in {known[0]}")), None)
-
-
-def declared_statistics(found: Statistics, declared: Declared) -> Statistics:
-    """Return the convention with what the user declared in the place of what was found."""
-    if not found.sense:
-        return found
-    return found._replace(sense=declared.momentum_sense or found.sense, var=declared.running_var or found.var)
-
-
 def _read(found: tuple[Any, Any] | None, channels: int) -> tuple[Any, Any] | None:
     """Return copies of running statistics as (C,)."""
     if found is None:
@@ -304,8 +260,8 @@ def _convention(walk: Walk, other: Walk, usual: float | None) -> Statistics:
         return Statistics("unknown", note=still or _UNKNOWN)
     others = fraction_kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
     sense, momentum = sense_of(kept, later, others, numbers)
-    if sense == "changing":
-        return Statistics(sense, note="the fraction that stays in the running statistics changes from batch to batch")
+    if sense in ("changing", "miscounted"):
+        return _changing(kept, later, sense)
     variance = variance_of(steps, kept)
     if not variance and variance_of(
         [step._replace(running=(step.running[0], step.running[1] ** 2)) for step in steps], kept
@@ -324,6 +280,17 @@ def _convention(walk: Walk, other: Walk, usual: float | None) -> Statistics:
             sense, variance = {"kept": "new", "new": "kept"}.get(sense, sense), other_side
             momentum = None if momentum is None else 1 - momentum
     return Statistics(sense, momentum, variance, start, note)
+
+
+def _changing(kept: float, later: float, sense: str) -> Statistics:
+    """Return the convention of statistics of which another fraction stays at each batch; some such are faults."""
+    if sense == "miscounted":
+        wrong = next(said for two, said in MISCOUNTED.items() if np.allclose(two, (kept, later), rtol=0, atol=ACCURACY))
+        return Statistics("unknown", note=f"the running statistics average over all batches, and count {wrong}")
+    if is_power(kept, later):
+        shares = f"{kept:.4g} of the old value at the second batch, {later:.4g} at the third"
+        return Statistics("unknown", note=f"the running statistics keep {shares}: a fraction is raised to a power")
+    return Statistics(sense, note="the fraction that stays in the running statistics changes from batch to batch")
 
 
 def _forgets(sense: str, momentum: float | None, usual: float | None) -> bool:

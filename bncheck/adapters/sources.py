@@ -115,3 +115,21 @@ def indexed(function: Callable[..., Any], name: str) -> frozenset[int]:
             if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
                 found.add(node.slice.value)
     return frozenset(found)
+
+
+def only_keeps(method: Callable[..., Any]) -> bool:
+    """Tell whether a method does nothing but keep what it is given: ``self.saved = arrays``."""
+    tree = source_tree(method)
+    if not isinstance(tree, ast.FunctionDef):
+        return False
+    body = [s for s in tree.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    return bool(body) and all(
+        isinstance(statement, ast.Assign)
+        and all(isinstance(to, ast.Attribute) for to in statement.targets)
+        and all(isinstance(part, ast.Name) for part in _parts(statement.value))
+        for statement in body
+    )
+
+
+def _parts(value: ast.expr) -> list[ast.expr]:
+    return value.elts if isinstance(value, ast.Tuple | ast.List) else [value]

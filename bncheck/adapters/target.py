@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +93,10 @@ class FoundTarget:
     def conventions(self) -> Conventions:
         """What discovery found out."""
         return self._conventions
+
+    def note(self, said: Sequence[str]) -> None:
+        """Add notes that what was found beside the target gives rise to."""
+        self._conventions = replace(self._conventions, notes=(*self._conventions.notes, *said))
 
     def open(self, setup: Setup) -> FoundSession:
         """Return a fresh session."""
@@ -222,8 +226,8 @@ class FoundSession:
         found = None if self._run is None else running_of(self._run, self._hints.statistics)
         return None if found is None else (per_channel(found[0], self._size), per_channel(found[1], self._size))
 
-    def hanging(self) -> dict[str, bool]:
-        """Tell of each running statistic whether it hangs on the record of how it was made; {} without a record."""
+    def hanging(self) -> dict[str, str]:
+        """Tell of each running statistic what a library records for it; {} where none records anything."""
         return self._run.hanging(self._hints.statistics) if isinstance(self._run, Recording) else {}
 
     def saved(self) -> list[SavedStatistic]:

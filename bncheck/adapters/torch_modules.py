@@ -6,7 +6,7 @@ Gamma and beta are written into the tensors that a layer keeps, and their gradie
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from types import MethodType
 from typing import Any
@@ -18,6 +18,7 @@ from bncheck.adapters.frameworks import Pull
 from bncheck.adapters.function_pair import eps_argument
 from bncheck.adapters.places import Place
 from bncheck.adapters.plans import Plan, forward_plans, mode_values
+from bncheck.adapters.profiles import base_profile
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -29,20 +30,20 @@ from bncheck.adapters.protocol import (
     Run,
 )
 from bncheck.adapters.results import split_forward
-from bncheck.adapters.running import base_profile
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import match
 from bncheck.adapters.torch_code import Torch
 from bncheck.adapters.torch_parts import (
     convert,
+    kept_in,
     own_bases,
     own_functions,
     parameters_of,
     put,
+    recorded_for,
     running_places,
     statistics_of,
-    tensors_of,
     torch_base,
 )
 from bncheck.adapters.torch_sources import ClassSource, InstanceSource
@@ -181,12 +182,12 @@ class ModuleRun(DifferentiatedRun):
         found = None if self._layer is None else statistics_of(self._layer)
         return None if found is None else (self._framework.take(found[0]), self._framework.take(found[1]))
 
-    def hanging(self, places: tuple[str, str] | None) -> dict[str, bool]:
-        """Tell of each running statistic whether it hangs on autograd's record of how it was made."""
-        kept = {".".join(map(str, place.trail)): place for place in self._kept()}
-        named = () if self._layer is None else running_places(self._layer).values()
-        asked = places or tuple(".".join(map(str, place.trail)) for place in named)
-        return {name: kept[name].get().grad_fn is not None for name in asked if name in kept}
+    def hanging(self, places: tuple[str, str] | None) -> dict[str, str]:
+        """Tell of each running statistic whether it hangs on autograd's record of how it was made, or is trained."""
+        kept = self._kept()
+        named = () if self._layer is None else [place.trail for place in running_places(self._layer).values()]
+        asked = places or tuple(name for name, place in kept.items() if place.trail in named)
+        return {name: recorded_for(kept[name].get()) for name in asked if name in kept}
 
     def initial(self) -> dict[str, Any]:
         """Return what the layer had for gamma and beta, as far as it was not given them."""
@@ -194,10 +195,10 @@ class ModuleRun(DifferentiatedRun):
 
     def keeping(self) -> dict[str, Any]:
         """Return the layer's tensors: of running statistics the names may not say what they are."""
-        return {".".join(map(str, place.trail)): self._framework.take(place.get()) for place in self._kept()}
+        return {name: self._framework.take(place.get()) for name, place in self._kept().items()}
 
-    def _kept(self) -> Iterable[Place]:
-        return () if self._layer is None else tensors_of(self._layer)
+    def _kept(self) -> dict[str, Place]:
+        return {} if self._layer is None else kept_in(self._layer)
 
     def differentiated(self, x: Any, train: bool) -> tuple[Any, Pull]:
         """Call the layer; return y, and autograd's way from dy to the gradients of x and the layer's own tensors."""

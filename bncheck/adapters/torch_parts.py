@@ -10,6 +10,9 @@ from bncheck.adapters.places import Place, parts_of
 from bncheck.adapters.words import Role, argument_role, clarity
 
 _AFFINE = (Role.GAMMA, Role.BETA)
+# Where torch itself keeps a module's tensors.
+_OF_TORCH = ("_parameters", "_buffers")
+_LONGEST = 16  # a dict or list of more entries holds data, not statistics
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
@@ -83,6 +86,17 @@ def convert(torch: Any, layer: Any, like: Any) -> None:
     for name, value in list(getattr(layer, "__dict__", {}).items()):
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             setattr(layer, name, value.detach().to(like).requires_grad_(value.requires_grad))
+    for place in list(_entries_of(layer)):
+        value = place.get()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != like.dtype:
+            place.put(value.detach().to(like).requires_grad_(value.requires_grad))
+
+
+def recorded_for(tensor: Any) -> str:
+    """Return what autograd records for a tensor: the "graph" of how it was made, its "gradient", or nothing ("")."""
+    if tensor.grad_fn is not None:
+        return "graph"
+    return "gradient" if tensor.requires_grad else ""
 
 
 def statistics_of(layer: Any) -> tuple[Any, Any] | None:
@@ -95,23 +109,46 @@ def statistics_of(layer: Any) -> tuple[Any, Any] | None:
 def running_places(layer: Any) -> dict[Role, Place]:
     """Return where a layer keeps the running mean and the running variance, by their names."""
     found: dict[Role, Place] = {}
-    for place in tensors_of(layer):
+    for place in kept_in(layer).values():
         role = argument_role(str(place.key))
         if role in _RUNNING:
             found.setdefault(role, place)
     return found
 
 
+def kept_in(layer: Any) -> dict[str, Place]:
+    """Return the places of a layer's tensors by their names: ``norm.running_mean``, then ``stats['mean']``."""
+    found = {".".join(map(str, place.trail)): place for place in tensors_of(layer)}
+    for place in _entries_of(layer):
+        found[f"{'.'.join(map(str, place.trail[:-1]))}[{place.key!r}]"] = place
+    return found
+
+
+def _entries_of(layer: Any) -> Iterator[Place]:
+    """Yield the tensors in the dicts and lists that a layer, or a module within, keeps as attributes."""
+    for trail, _, own in _holding(layer):
+        for name, value in own.items():
+            if name in _OF_TORCH or not isinstance(value, dict | list) or len(value) > _LONGEST:
+                continue
+            for key in value if isinstance(value, dict) else range(len(value)):
+                if hasattr(value[key], "numel"):
+                    yield Place(value, key, (*trail, name, key))
+
+
 def tensors_of(layer: Any) -> Iterator[Place]:
     """Yield the tensors of a layer, its own first, then those of the modules within."""
-    modules = list(layer.named_modules()) if torch_base(type(layer), "Module") else [("", layer)]
-    for path, module in modules:
-        trail = tuple(path.split(".")) if path else ()
-        own = getattr(module, "__dict__", {})
-        for holder in (own.get("_parameters", {}), own.get("_buffers", {}), own):
+    for trail, module, own in _holding(layer):
+        for holder in (*(own.get(name, {}) for name in _OF_TORCH), own):
             for name, value in holder.items():
                 if hasattr(value, "numel"):
                     yield Place(module if holder is own else holder, name, (*trail, name))
+
+
+def _holding(layer: Any) -> Iterator[tuple[tuple[str, ...], Any, dict[str, Any]]]:
+    """Yield a layer and the modules within, each with the names that lead to it and with its attributes."""
+    modules = layer.named_modules() if torch_base(type(layer), "Module") else [("", layer)]
+    for path, module in list(modules):
+        yield tuple(path.split(".")) if path else (), module, getattr(module, "__dict__", {})
 
 
 def _is_parameters(place: Place) -> bool:

@@ -1,4 +1,4 @@
-"""Layers in plain JAX: one function makes trees of arrays, another one is handed them beside x.
+"""Layers in plain JAX or PyTorch: one function makes trees of arrays, another one is handed them beside x.
 
 ``params, state = layer.init(key)`` and ``y, state = layer(params, state, x)``; or a pair of functions, as they are or
 returned by a third one (``init, apply = BatchNorm()``). The arrays in the trees go by the names that lead to them, a
@@ -8,6 +8,7 @@ such code is about to be called.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,18 +22,21 @@ from bncheck.adapters.differentiable import differentiating, named_kind
 from bncheck.adapters.frameworks import Framework, is_array
 from bncheck.adapters.function_pair import is_function
 from bncheck.adapters.jax_code import Jax
-from bncheck.adapters.layer_class import unbound
+from bncheck.adapters.layer_class import method_pairs, unbound
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, EpsPlace, Namespace, Parameters, Reading
 from bncheck.adapters.pure_layers import Arrays, PureLayer, PureReading, derives
+from bncheck.adapters.pytree_code import PytreeLayer, call_method
 from bncheck.adapters.results import split_forward
 from bncheck.adapters.signatures import refused
 from bncheck.adapters.sources import unpacked
-from bncheck.adapters.trees import Leaf, flat, is_row, learns, named_arrays, renewed, trees_in, value_of
-from bncheck.adapters.words import Kind, Role, argument_role, composite, train_is_true, words
+from bncheck.adapters.trees import Leaf, flat, is_row, learns, named_arrays, rebuilt, renewed, trees_in, value_of
+from bncheck.adapters.words import Kind, Role, argument_role, composite, kind, train_is_true, words
 from bncheck.model import Declared
 
 NAME = "jax-layer"
+TORCH = "torch-trees"
 _INIT = frozenset("init initialize initialise create make build new setup".split())
+_SAYS_INIT = frozenset("init initialize initialise".split())
 _APPLY = frozenset("apply forward fwd call run".split())
 _KEY = frozenset("key keys rng rngs prng seed".split())
 _CALLS = ("__call__", "apply", "forward", "call")
@@ -110,24 +114,25 @@ def _key(name: str, default: Any, required: bool, call: bool) -> str:
 
 def _layer(pair: Pair, framework: Framework, x: Any, parameters: Parameters) -> PureLayer:
     """Return the layer for the shape of x."""
-    import jax
-
+    jax = importlib.import_module("jax") if isinstance(framework, Jax) else None
+    key = 0 if jax is None else jax.random.PRNGKey(0)
     values = {"eps": parameters.eps, "momentum": parameters.momentum, "size": parameters.gamma.size}
-    values |= {"shape": x.shape, "dtype": x.dtype.type, "key": jax.random.PRNGKey(0), "train": True, "test": False}
+    values |= {"shape": x.shape, "dtype": x.dtype.type, "key": key, "train": True, "test": False}
     make, call = pair.functions(values)
     arguments = [name for name, key in pair.called.items() if key == _TREE]
-    trees = trees_in(make(**_chosen(pair.made, values)), len(arguments))
-    taken = [flat(jax, tree, name, unpacked(call, name)) for name, tree in zip(arguments, trees, strict=True)]
-    arrays = {leaf.name: np.asarray(leaf.value) for leaves, _ in taken for leaf in leaves if is_array(leaf.value)}
+    made = trees_in(make(**_chosen(pair.made, values)), len(arguments))
+    taken = [flat(jax, tree, name, unpacked(call, name)) for name, tree in zip(arguments, made, strict=True)]
+    held = [leaf for leaves, _ in taken for leaf in leaves if is_array(leaf.value)]
+    arrays = {leaf.name: np.asarray(framework.take(leaf.value)) for leaf in held}
 
     def apply(given: Arrays, x: Any, train: bool) -> tuple[Any, Arrays]:
         now = values | {"x": x, "train": train, "test": not train}
-        rebuilt = {
-            name: jax.tree.unflatten(structure, [value_of(leaf, given, train) for leaf in leaves])
+        trees = {
+            name: rebuilt(jax, structure, [value_of(leaf, given, train) for leaf in leaves])
             for name, (leaves, structure) in zip(arguments, taken, strict=True)
         }
         rest = {name: key for name, key in pair.called.items() if key != _TREE}
-        y, others, _ = split_forward(call(**rebuilt, **_chosen(rest, now)), x.shape)
+        y, others, _ = split_forward(call(**trees, **_chosen(rest, now)), x.shape)
         return y, renewed(jax, others, arguments, arrays)
 
     learning = [name for leaves, _ in taken if learns(leaves) for name in named_arrays(leaves, arrays)]
@@ -149,14 +154,14 @@ class TreeLayer:
 
     adapter = NAME
 
-    def __init__(self, name: str, thing: Any, make: Any, call: Any, framework: Jax, made: Any = None) -> None:
+    def __init__(self, name: str, thing: Any, make: Any, call: Any, framework: Framework, made: Any = None) -> None:
         """`made` is what `thing` returned, if it makes both functions; `make` and `call` are places in it then."""
         self.name, self._thing, self._framework = name, thing, framework
         self._make: Any = make
         self._call: Any = call
         cls = thing if inspect.isclass(thing) else None
         self.forward_name = f"{cls.__name__}.{call}" if cls else name
-        self.backward_name = f"the jax gradient of {self.forward_name}"
+        self.backward_name = f"the {framework.name} gradient of {self.forward_name}"
         self.aliases = frozenset({name, getattr(make, "__name__", name), getattr(call, "__name__", name)})
         self.kind = named_kind(name, thing)
         # Two functions that belong together by their names alone may be something else.
@@ -214,17 +219,22 @@ def _takes_tree(call: Any) -> bool:
 
 def _function_pairs(functions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the names of functions that make trees, and of those that take them."""
+    making = [name for name in functions if set(words(name)) & _INIT and not _takes_tree(functions[name])]
     for call, function in functions.items():
         said = [*words(call)]
         if set(said) & _INIT or named_kind(call, function) is not Kind.BN or not _takes_tree(function):
             continue
         rest = [word for word in said if word not in _APPLY]
-        for make in functions:
-            others = [*words(make)]
-            plain = len(rest) < len(said) and others == rest
-            if make != call and (plain or (set(others) & _INIT and [w for w in others if w not in _INIT] == rest)):
-                yield make, call
-                break
+        plain = [name for name in functions if name != call and len(rest) < len(said) and [*words(name)] == rest]
+        left = {name: [word for word in words(name) if word not in _INIT] for name in making}
+        same = [name for name in making if left[name] == rest]
+        # "init_bn" beside "batch_norm"; plainly "init"; and what else is the only one that says so.
+        alike = [name for name in making if kind("_".join(left[name])) is Kind.BN]
+        bare = [name for name in making if not left[name]]
+        alone = [name for name in making if _SAYS_INIT.intersection(words(name))]
+        alone = alone if len(alone) == 1 else []
+        if make := next(iter([*plain, *same, *alike, *bare, *alone]), None):
+            yield make, call
 
 
 def _made(function: Any) -> tuple[tuple[Any, ...], int, int] | None:
@@ -238,6 +248,30 @@ def _made(function: Any) -> tuple[tuple[Any, ...], int, int] | None:
     except BaseException:  # what cannot be called so is no such factory
         return None
     return (tuple(made), 1 - taking[0], taking[0]) if len(taking) == 1 else None
+
+
+def _torch_pairs(namespace: Namespace) -> list[Candidate]:
+    functions = {name: thing for name, thing in namespace.things.items() if is_function(thing)}
+    found: list[Candidate] = []
+    for make, call in _function_pairs(functions):
+        spoken = differentiating((functions[call],), namespace.declared.device)
+        if spoken and spoken[0].name == "torch":
+            found.append(TreeLayer(call, functions[call], functions[make], functions[call], spoken[0]))
+    for candidate in found:
+        candidate.adapter = TORCH
+    return found
+
+
+class _TorchTrees:
+    """Finds pairs of functions that speak PyTorch and keep their tensors in dicts."""
+
+    def candidates(self, namespace: Namespace) -> list[Candidate]:
+        """Return those in a namespace."""
+        return _torch_pairs(namespace)
+
+    def live(self, name: str, objects: tuple[Any, ...], declared: Declared) -> Candidate | None:
+        """Return nothing: one object is no pair."""
+        return None
 
 
 def _framework_of(thing: Any, declared: Declared) -> Jax | None:
@@ -273,11 +307,18 @@ def _class(name: str, cls: type, declared: Declared) -> Candidate | None:
     if named_kind(name, cls) is not Kind.BN or any(derives(cls, p, n) for p, n in _OF_LIBRARIES):
         return None
     methods = _methods(cls)
-    framework = _framework_of(cls, declared) if methods else None
-    return TreeLayer(name, cls, *methods, framework) if methods and framework else None
+    call = "" if methods else call_method(cls)
+    framework = _framework_of(cls, declared) if methods or call else None
+    if framework is None:
+        return None
+    if call:
+        # A backward of its own, or one that autodiff is told of, belongs to other adapters.
+        return None if method_pairs(cls) else PytreeLayer(name, cls, call, framework, NAME)
+    return TreeLayer(name, cls, *methods, framework) if methods else None
 
 
 # Layers that know their arrays themselves have adapters of their own.
 _OF_LIBRARIES = (("flax.linen", "Module"), ("flax.nnx", "Module"), ("keras.", "Layer"), ("torch.nn", "Module"))
 
 ADAPTERS.add(NAME, _TreeLayers())
+ADAPTERS.add(TORCH, _TorchTrees())

@@ -1,7 +1,11 @@
-"""Trees of arrays, as JAX knows them: what is in one, by the names that lead to it."""
+"""Trees of arrays: what is in one, by the names that lead to it.
+
+They are what JAX takes apart; without it, dicts, lists and tuples.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,15 +58,47 @@ def flat(jax: Any, tree: Any, argument: str, names: list[str]) -> tuple[list[Lea
 
     The things in a tuple have the names that the code gives them where it takes the tuple apart.
     """
-    found, structure = jax.tree_util.tree_flatten_with_path(tree)
+    found, structure = _flattened(jax, tree)
     named = names if is_row(tree) and len(names) == len(tree) else []
     leaves = []
-    for path, value in found:
-        steps = [_step(step) for step in path]
+    for steps, value in found:
         if named:
             steps[0] = named[int(steps[0])]
         leaves.append(Leaf("/".join((argument, *steps)), value))
     return leaves, structure
+
+
+def _flattened(jax: Any, tree: Any) -> tuple[list[tuple[list[str], Any]], Any]:
+    if jax is None:
+        return list(_plainly(tree, [])), tree
+    found, structure = jax.tree_util.tree_flatten_with_path(tree)
+    return [([_step(step) for step in path], value) for path, value in found], structure
+
+
+def _plainly(tree: Any, steps: list[str]) -> Iterator[tuple[list[str], Any]]:
+    if isinstance(tree, Mapping):
+        inner = [(str(key), tree[key]) for key in tree]
+    elif isinstance(tree, tuple | list):
+        inner = list(zip(getattr(tree, "_fields", map(str, range(len(tree)))), tree, strict=True))
+    else:
+        yield steps, tree
+        return
+    for step, item in inner:
+        yield from _plainly(item, [*steps, step])
+
+
+def rebuilt(jax: Any, structure: Any, values: list[Any]) -> Any:
+    """Return the tree of a structure, as `flat` told it, with other things in it."""
+    return _filled(structure, iter(values)) if jax is None else jax.tree.unflatten(structure, values)
+
+
+def _filled(tree: Any, values: Iterator[Any]) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _filled(tree[key], values) for key in tree}
+    if isinstance(tree, tuple | list):
+        items = [_filled(item, values) for item in tree]
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+    return next(values)
 
 
 def _step(step: Any) -> str:

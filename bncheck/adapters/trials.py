@@ -20,10 +20,11 @@ from bncheck.adapters.affine import OPTIONAL
 from bncheck.adapters.construction import raised_making
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
 from bncheck.adapters.log import Log
-from bncheck.adapters.modes import find_memory, settle
+from bncheck.adapters.mode_proof import tells_the_mode
 from bncheck.adapters.plans import UnfilledError
 from bncheck.adapters.probe import FULL, LACKING, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import Candidate, Reading
+from bncheck.adapters.settling import find_memory, settle
 from bncheck.adapters.stated import as_stated
 from bncheck.adapters.target import Way, as_array
 from bncheck.adapters.words import Kind
@@ -84,7 +85,7 @@ def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
         if best is None:
             raise _failure(candidate, log, declared.layout)
         best = _completed(best, candidate, declared, log)
-        _settle_mode(best, log)
+        _settle_mode(best, declared.mode_switch or "", log)
     fit = next(iter(best.fits.values()))
     _understood(best, fit, candidate)
     return best
@@ -100,14 +101,14 @@ def _why(found: Found, best: Found | None) -> str:
     return f"{said}, no more than before" if beaten else said
 
 
-def _settle_mode(found: Found, log: Log) -> None:
-    """Find out by trying which of the ways of telling the mode acts."""
+def _settle_mode(found: Found, said: str, log: Log) -> None:
+    """Find out by trying which of the ways of telling the mode acts; `said` is what the user named."""
     way = next(iter(found.fits.values())).way
-    trial, other = (Trial(found.reading, way, PROBES[len(way.layout.name)][0], seed) for seed in (0, 1))
+    sizes = PROBES[len(way.layout.name)][0]
+    trial, other = (Trial(found.reading, way, sizes, seed) for seed in (0, 1))
+    how = settle(found.reading, trial.fresh, (trial.x, other.x), lambda one: tells_the_mode(one, way, sizes), said)
     find_memory(found.reading, trial.fresh, (trial.x, other.x))
-    said = settle(found.reading, trial.fresh, (trial.x, other.x))
-    if said:
-        log.lines.append(said)
+    log.lines += [how] * bool(how)
 
 
 _FACTS = (*OF_FORWARD, *OF_BACKWARD)

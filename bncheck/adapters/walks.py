@@ -38,6 +38,23 @@ def fraction_kept(old: Any, new: Any, taken: Any) -> float | None:
     return one if np.allclose(k, one, rtol=0.0, atol=ACCURACY) and -ACCURACY < one < 1 + ACCURACY else None
 
 
+# What stays at the second and the third batch in averages over all batches that count them wrongly, in words.
+MISCOUNTED = {
+    (2 / 3, 3 / 4): "one batch too many",
+    (0.0, 1 / 2): "one batch too few",
+    (1 / 2, 1 / 3): "the old value as the new one",
+}
+
+
+def is_power(kept: float, later: float) -> bool:
+    """Tell whether a share is c**2 at the second batch and c**3 at the third: that of the old value, or of the new one.
+
+    No warm-up and no correction of a start does that: nothing of what was before stays in the end, or nothing comes in.
+    """
+    shares = ((kept, later), (1 - kept, 1 - later))
+    return any(ACCURACY < two < 1 - ACCURACY and abs(two ** (3 / 2) - three) < ACCURACY for two, three in shares)
+
+
 def as_written(kept: float, again: float) -> float:
     """Return the round number that a fraction is, which was measured twice; what was measured, if it is none.
 
@@ -65,7 +82,9 @@ def sense_of(kept: float, later: float, other: float | None, numbers: frozenset[
     if other is not None and near(kept, 1 - MOMENTA[0]) and near(other, 1 - MOMENTA[1]):
         return "new", None
     if not near(kept, later):
-        return "changing", None
+        alike = other is not None and near(kept, other)
+        miscounted = alike and any(near(kept, two) and near(later, three) for two, three in MISCOUNTED)
+        return ("miscounted" if miscounted else "changing"), None
     said = {number for number in numbers if near(number, kept) or near(1 - number, kept)}
     if len(said) == 1:  # a number that the code keeps for it tells the sense, ``self.rate = 0.1``
         (number,) = said

@@ -11,6 +11,7 @@ import numpy as np
 from bncheck.bugs.catalogue import Choice, Sample, bug
 from bncheck.bugs.deviation import one_eps
 from bncheck.bugs.fits import direct_coefficient
+from bncheck.bugs.forward import HELD
 from bncheck.bugs.quantities import axes_of, other_axes
 from bncheck.bugs.steps import Steps, absolute
 
@@ -55,6 +56,57 @@ def gamma_in_backward(s: Steps, value: Any) -> Any:
         return value(s)
 
 
+def _updated(samples: Sequence[Sample]) -> list[Choice]:
+    """Return gamma after a step of gradient descent, where one rate gives that of every channel of every sample."""
+    told = [(sample.steps, direct_coefficient(sample)) for sample in samples]
+    if not told or any(direct is None for _, direct in told):
+        return []
+    found = []
+    for text, count in (("rate * dgamma", lambda s: 1), ("rate * dgamma / m", lambda s: s.m)):
+        with np.errstate(all="ignore"):
+            rates = np.concatenate([np.ravel(s.gamma * (1 - d / s.inv_std) * count(s) / s.dgamma) for s, d in told])
+        rate = float(np.median(rates))
+        if np.isfinite(rates).all() and np.ptp(rates) <= _OF_RATE * abs(rate):
+            found.append(Choice(f"(gamma - {text})", partial(_stepped, rate, count)))
+    return found
+
+
+# Rates that were measured agree to this; where a step is small, gamma less what it leaves has few digits.
+_OF_RATE = 1e-6
+
+
+def _stepped(rate: float, count: Callable[[Steps], int], s: Steps) -> Any:
+    return s.gamma - rate * s.dgamma / count(s)
+
+
+@bug(
+    "BUG206",
+    "gamma-already-updated",
+    "dx is computed with gamma as the step has left it, {}, and not with the gamma of the forward",
+    step="back_gamma",
+    wrong="dxhat = dy * {}",
+    mend="compute dx before gamma is changed, or keep the gamma of the forward in the cache",
+    choices=_updated,
+)
+def gamma_already_updated(s: Steps, value: Any) -> Any:
+    """The parameters take their step inside the backward, before dx is made.
+
+    Why it happens
+    --------------
+    Layers that train themselves write ``self.gamma -= rate * dgamma`` where dgamma is computed, and dx comes last. A
+    small rate hides it.
+
+    By hand
+    -------
+    Set the rate to 0, then to 1: dx must not change.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3: all derivatives are taken at the same parameters.
+    """
+    return value(s)
+
+
 def _back_eps(samples: Sequence[Sample]) -> list[Choice]:
     """Return an eps that the direct path of dx tells: dx is read off where dy reaches x by itself."""
     return one_eps([(sample.steps, direct_coefficient(sample)) for sample in samples])
@@ -90,18 +142,35 @@ def eps_hard_coded_in_backward(s: Steps, eps: float) -> Any:
 _INVERSES = [
     Choice("1 / sqrt(var)", lambda s: 1 / np.sqrt(s.var)),
     Choice("1 / (sqrt(var) + eps)", lambda s: 1 / (np.sqrt(s.var) + s.eps)),
-    Choice("1 / (var + eps)", lambda s: 1 / (s.var + s.eps)),
-    Choice("1 / var", lambda s: 1 / s.var),
-    Choice("sqrt(var + eps)", lambda s: np.sqrt(s.var + s.eps)),
+    Choice(
+        "1 / (var + eps)", lambda s: 1 / (s.var + s.eps), 0.0, "the backward divides by var + eps: the root is missing"
+    ),
+    Choice("1 / var", lambda s: 1 / s.var, 0.0, "the backward divides by var: root and eps are missing"),
+    Choice(
+        "sqrt(var + eps)",
+        lambda s: np.sqrt(s.var + s.eps),
+        0.0,
+        "the backward multiplies by the standard deviation, sqrt(var + eps), where it should divide by it",
+    ),
     Choice("1 / sqrt(var + 2 eps)", lambda s: 1 / np.sqrt(s.var + 2 * s.eps)),
     Choice("1 / sqrt(var + eps**2)", lambda s: 1 / np.sqrt(s.var + s.eps**2)),
     Choice("1 / sqrt(m var / (m - 1) + eps)", lambda s: 1 / np.sqrt(s.var * s.m / (s.m - 1) + s.eps)),
     Choice("1 / sqrt((m - 1) var / m + eps)", lambda s: 1 / np.sqrt(s.var * (s.m - 1) / s.m + s.eps)),
     Choice("1 / sqrt(var - eps)", lambda s: 1 / np.sqrt(s.var - s.eps)),
     Choice("1 / (sqrt(var + eps) + eps)", lambda s: 1 / (np.sqrt(s.var + s.eps) + s.eps)),
-    Choice("sqrt(var)", lambda s: np.sqrt(s.var)),
-    Choice("var + eps", lambda s: s.var + s.eps),
-    Choice("1", lambda s: 1 + 0 * s.var),
+    Choice(
+        "sqrt(var)",
+        lambda s: np.sqrt(s.var),
+        0.0,
+        "the backward multiplies by sqrt(var), where it should divide by sqrt(var + eps)",
+    ),
+    Choice(
+        "var + eps",
+        lambda s: s.var + s.eps,
+        0.0,
+        "the backward multiplies by var + eps, where it should divide by its root",
+    ),
+    Choice("1", lambda s: 1 + 0 * s.var, 0.0, "the backward does not divide by the standard deviation"),
     Choice("1 / sqrt(mean(x**2) + eps)", lambda s: 1 / np.sqrt(s.mean(s.x**2) + s.eps)),
 ]
 
@@ -146,6 +215,42 @@ def std_in_backward(s: Steps, value: Any) -> Any:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return value(s)
+
+
+def _of_held(held: Callable[[Steps], tuple[Any, Any]], s: Steps) -> Any:
+    return 1 / np.sqrt(held(s)[1] + s.eps)
+
+
+@bug(
+    "BUG207",
+    "running-variance-in-backward",
+    "the backward divides by the standard deviation of running_var{}, and not by that of the batch",
+    step="back_inv_std",
+    wrong="inv_std = 1 / sqrt(running_var + eps)",
+    right="inv_std = 1 / sqrt(var + eps)",
+    mend="use the inv_std of the forward; best of all, keep it in the cache",
+    choices=[
+        Choice(", just updated" if held.cost else ", as it starts", partial(_of_held, held.value), 0.1 + held.cost)
+        for held in HELD
+    ],
+)
+def running_variance_in_backward(s: Steps, value: Any) -> Any:
+    """The average over the batches before stands for the variance of the batch at hand.
+
+    Why it happens
+    --------------
+    The cache holds running_var, or the backward reads it from the layer. Where a layer has trained for long on batches
+    that are alike, the two are near each other.
+
+    By hand
+    -------
+    A fresh layer, its running_var at 1: multiply x by 10, with eps near 0, and dx must shrink to a tenth.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3: sigma is that of the batch.
+    """
+    return value(s)
 
 
 _CENTRED = [

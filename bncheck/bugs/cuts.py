@@ -1,4 +1,4 @@
-"""Faults of the forward: a part of the batch, a row or a channel that is left out."""
+"""Faults of what is left out: a part of the batch, a row or a channel of it, a channel of a gradient."""
 
 from __future__ import annotations
 
@@ -192,3 +192,63 @@ def y_left_out(s: Steps, place: tuple[int, int]) -> Any:
     Ioffe & Szegedy 2015, Algorithm 1.
     """
     return untouched(s.right("y"), place)
+
+
+# ------------------------------------------------------------------------------------------------------ the gradients
+
+
+_PLACES = [Choice("the last channel", (1, -1)), Choice("the first channel", (1, 0))]
+
+
+@bug(
+    "BUG305",
+    "dgamma-left-out",
+    "{} of dgamma is 0: it is left out",
+    step="dgamma",
+    wrong="dgamma = sum(dy * xhat), but 0 in {}",
+    mend="mind where the loop over channels ends",
+    choices=_PLACES,
+)
+def dgamma_left_out(s: Steps, place: tuple[int, int]) -> Any:
+    """A loop does not reach the end.
+
+    Why it happens
+    --------------
+    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
+
+    By hand
+    -------
+    Look for a zero at the end of dgamma.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dgamma.
+    """
+    return untouched(s.right("dgamma"), place)
+
+
+@bug(
+    "BUG405",
+    "dbeta-left-out",
+    "{} of dbeta is 0: it is left out",
+    step="dbeta",
+    wrong="dbeta = sum(dy), but 0 in {}",
+    mend="mind where the loop over channels ends",
+    choices=_PLACES,
+)
+def dbeta_left_out(s: Steps, place: tuple[int, int]) -> Any:
+    """A loop does not reach the end.
+
+    Why it happens
+    --------------
+    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
+
+    By hand
+    -------
+    Look for a zero at the end of dbeta.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the line of dl/dbeta.
+    """
+    return untouched(s.right("dbeta"), place)

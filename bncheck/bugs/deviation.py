@@ -198,6 +198,7 @@ def power_of_variance(s: Steps, power: float) -> Any:
 
 
 _MIXED_POWERS = [
+    Choice("1 / sqrt(max(var, eps))", lambda s: 1 / np.sqrt(np.maximum(s.var, s.eps))),
     Choice("1 / (std + eps)**2", lambda s: 1 / (np.sqrt(s.var) + s.eps) ** 2),
     Choice("1 / (var + eps**2)", lambda s: 1 / (s.var + s.eps**2)),
     Choice("1 / var", lambda s: 1 / s.var),

@@ -46,27 +46,6 @@ def is_rounded(observed: Observed, tensor: str, dtype: str) -> bool:
     return bool((np.abs(found - right) <= allowed).all())  # what is not finite in found is within no bound
 
 
-# Of the squares of 8 values that are rounding, a fit of three numbers leaves 5 eighths, on average; of a formula that
-# is slightly off it leaves nothing but the rounding of float64.
-_OF_NOISE, _ENOUGH = 0.05, 8
-
-
-def is_noise(observed: Observed) -> bool:
-    """Tell whether what dx errs by is no sum of dy, 1 and xhat in some channel, of as many values as tell that."""
-    case, found = observed.case, np.asarray(observed.found["dx"], dtype=np.float64)
-    right = truth(case)
-    if found.shape != case.x.shape or case.spec.m < _ENOUGH:
-        return False
-    error = found - right.tensor("dx")
-    for channel in range(case.spec.c):
-        e, dy, xhat = (np.ravel(a[:, channel]) for a in (error, case.dy.astype(np.float64), right.forward.xhat))
-        arrays = np.stack([dy, np.ones_like(dy), xhat], axis=1)
-        left = e - arrays @ np.linalg.lstsq(arrays, e, rcond=None)[0]
-        if np.linalg.norm(left) > _OF_NOISE * np.linalg.norm(e):
-            return True
-    return False
-
-
 # A wrong version may err some times as much as the right one, in the bound's units: it adds what the right one lacks.
 _ROUNDING = 64.0
 

@@ -286,7 +286,7 @@ def _held() -> list[Choice]:
     return found
 
 
-_HELD = _held()
+HELD = _held()
 
 
 @bug(
@@ -297,7 +297,7 @@ _HELD = _held()
     wrong="mu, var = running_mean, running_var",
     right="mu, var = mean(x), mean((x - mu)**2)",
     mend="use the batch's own statistics while training",
-    choices=_HELD,
+    choices=HELD,
 )
 def running_in_training(s: Steps, value: Any) -> Any:
     """The statistics that inference uses are used while training.

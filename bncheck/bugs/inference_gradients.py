@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,51 @@ from bncheck.bugs.catalogue import Choice, bug
 from bncheck.bugs.memory import Remembering, batch_statistics
 
 
+def _divided(text: str, does: str, inv_std: Callable[[Any], Any], cost: float = 0.0) -> Choice:
+    """Return what stands behind dy * gamma in dx, and what the backward does there in words."""
+    return Choice(f"dy * gamma{text}", inv_std, cost, f"in eval mode the backward {does}")
+
+
 @bug(
     "BUG721",
     "eval-backward-deviation",
-    "in eval mode the backward divides by {}",
+    "in eval mode dx is {}, and not dy * gamma / sqrt(running_var + eps)",
     step="eval_back_inv_std",
-    wrong="dx = dy * gamma / {}",
+    wrong="dx = {}",
     mend="divide by sqrt(running_var + eps), as the forward of eval mode does",
     choices=[
-        Choice("nothing: 1 / std is missing", lambda s: 1.0 + 0.0 * s.gamma),
-        Choice("the deviation of the batch", lambda s: 1 / np.sqrt(batch_statistics(s)[1] + s.eps)),
-        Choice("the deviation of the last training batch", lambda s: s.last.inv_std),
-        Choice("running_var + eps: the root is missing", lambda s: 1 / (s.var + s.eps)),
-        Choice("running_var: root and eps are missing", lambda s: 1 / s.var),
-        Choice("sqrt(running_var): eps is missing", lambda s: 1 / np.sqrt(s.var)),
-        Choice("sqrt(running_var) + eps", lambda s: 1 / (np.sqrt(s.var) + s.eps)),
-        Choice("1 / sqrt(running_var + eps): it multiplies", lambda s: np.sqrt(s.var + s.eps)),
-        Choice("running_var + eps, with its root, twice", lambda s: (s.var + s.eps) ** -1.5, 0.2),
+        _divided("", "does not divide by the standard deviation", lambda s: 1.0 + 0.0 * s.gamma),
+        _divided(
+            " / sqrt(var + eps), with the variance of the batch",
+            "divides by the standard deviation of the batch",
+            lambda s: 1 / np.sqrt(batch_statistics(s)[1] + s.eps),
+        ),
+        _divided(
+            " / sqrt(var + eps), with the variance of the last training batch",
+            "divides by the standard deviation of the last training batch",
+            lambda s: s.last.inv_std,
+        ),
+        _divided(
+            " / (running_var + eps)", "divides by running_var + eps: the root is missing", lambda s: 1 / (s.var + s.eps)
+        ),
+        _divided(" / running_var", "divides by running_var: root and eps are missing", lambda s: 1 / s.var),
+        _divided(" / sqrt(running_var)", "divides by sqrt(running_var): eps is missing", lambda s: 1 / np.sqrt(s.var)),
+        _divided(
+            " / (sqrt(running_var) + eps)",
+            "divides by sqrt(running_var) + eps: eps is outside of the root",
+            lambda s: 1 / (np.sqrt(s.var) + s.eps),
+        ),
+        _divided(
+            " * sqrt(running_var + eps)",
+            "multiplies by the standard deviation, sqrt(running_var + eps), where it should divide by it",
+            lambda s: np.sqrt(s.var + s.eps),
+        ),
+        _divided(
+            " / (running_var + eps)**(3/2)",
+            "divides by running_var + eps, and by its root once more",
+            lambda s: (s.var + s.eps) ** -1.5,
+            0.2,
+        ),
     ],
 )
 def eval_backward_deviation(s: Remembering, value: Any) -> Any:

@@ -156,6 +156,9 @@ LATER: dict[str, RightStep] = {
     "later_dbeta": RightStep("dbeta = sum(dy), of this batch alone", lambda s: s.dbeta),
 }
 
+# How the title of a bug of training begins that stands in eval mode.
+IN_EVAL_MODE = "in eval mode, "
+
 TABLES = (STEPS, UPDATE, INFERENCE, LATER)
 # The steps that every page derives, and what each should be.
 LINES = {name: step for table in reversed(TABLES) for name, step in table.items()}

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bncheck.bugs.catalogue import Choice, Sample, bug
-from bncheck.bugs.cuts import untouched
-from bncheck.bugs.quantities import axes_of, other_axes
+from bncheck.bugs.quantities import LETTERS, axes_of, other_axes
 from bncheck.bugs.steps import Array, Steps, absolute
 
 _IN_PLACE_OF_XHAT = [
     Choice("x", lambda s: s.x),
     Choice("(x - mu)", lambda s: s.back_centred),
     Choice("y", lambda s: s.y),
-    Choice("gamma * xhat", lambda s: s.gamma * s.back_xhat),
     Choice("(x - mu) / sqrt(var)", lambda s: s.centred / np.sqrt(s.var)),
     Choice("(x - mu) / (sqrt(var) + eps)", lambda s: s.centred / (np.sqrt(s.var) + s.eps)),
     Choice("(x - mu) / (var + eps)", lambda s: s.centred / (s.var + s.eps)),
@@ -61,9 +60,19 @@ def _over(a: Array, s: Steps, where: str) -> Array:
     return s.sum(a, axes_of(where)(s))
 
 
+def _over_all(a: Array, s: Steps, where: str) -> Array:
+    """Return a sum over everything, the same for each channel."""
+    return _over(a, s, where) + 0 * s.gamma
+
+
 def _where(samples: Sequence[Sample]) -> list[Choice]:
-    """Return the axes that a sum may be taken over by mistake."""
-    return [Choice(name, name) for name in other_axes([sample.steps.x.ndim for sample in samples])]
+    """Return the axes that a sum may be taken over by mistake; the one sum over all comes as it is, or as (C,)."""
+    ranks = [sample.steps.x.ndim for sample in samples]
+    everything = LETTERS[max(ranks, default=2)]
+    return [
+        *(Choice(name, partial(_over, where=name)) for name in other_axes(ranks)),
+        Choice(", ".join(everything), partial(_over_all, where=", ".join(everything))),
+    ]
 
 
 @bug(
@@ -76,7 +85,7 @@ def _where(samples: Sequence[Sample]) -> list[Choice]:
     mend="one sum per channel: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
     choices=_where,
 )
-def dgamma_axes(s: Steps, where: str) -> Any:
+def dgamma_axes(s: Steps, over: Any) -> Any:
     """The products are not summed, or over the wrong axes.
 
     Why it happens
@@ -91,7 +100,7 @@ def dgamma_axes(s: Steps, where: str) -> Any:
     ----------
     Ioffe & Szegedy 2015, section 3, the line of dl/dgamma.
     """
-    return _over(s.dy * s.back_xhat, s, where)
+    return over(s.dy * s.back_xhat, s)
 
 
 _DGAMMA = [
@@ -162,6 +171,33 @@ def swapped(s: Steps) -> Any:
 
 
 @bug(
+    "BUG308",
+    "sums-of-dxhat",
+    "dgamma and dbeta are summed of dy * gamma, and not of dy: both have gamma once too often",
+    step="dgamma dbeta",
+    wrong="dgamma, dbeta = sum(dy * gamma * xhat), sum(dy * gamma)",
+    right="dgamma, dbeta = sum(dy * xhat), sum(dy)",
+    mend="take both sums of dy as it came; multiply it by gamma after that, and into another array: dxhat = dy * gamma",
+)
+def sums_of_dxhat(s: Steps) -> Any:
+    """The gradient of xhat, dy * gamma, stands for dy in both sums.
+
+    Why it happens
+    --------------
+    ``dy *= gamma`` changes dy in place before the sums are taken; or dxhat is taken for dy. gamma = 1 hides it.
+
+    By hand
+    -------
+    Double gamma: dgamma and dbeta must not change.
+
+    References
+    ----------
+    Ioffe & Szegedy 2015, section 3, the lines of dl/dgamma and dl/dbeta.
+    """
+    return s.gamma * s.right("dgamma"), s.gamma * s.right("dbeta")
+
+
+@bug(
     "BUG401",
     "dbeta-summed-over-other-axes",
     "dbeta is summed over {}, and not over all axes but C",
@@ -171,7 +207,7 @@ def swapped(s: Steps) -> Any:
     mend="one sum per channel: axis=0 for (N, C), axis=(0, 2, 3) for (N, C, H, W)",
     choices=_where,
 )
-def dbeta_axes(s: Steps, where: str) -> Any:
+def dbeta_axes(s: Steps, over: Any) -> Any:
     """The upstream gradient is not summed, or over the wrong axes.
 
     Why it happens
@@ -186,7 +222,7 @@ def dbeta_axes(s: Steps, where: str) -> Any:
     ----------
     Ioffe & Szegedy 2015, section 3, the line of dl/dbeta.
     """
-    return _over(s.dy, s, where)
+    return over(s.dy, s)
 
 
 _DBETA = [
@@ -226,63 +262,6 @@ def dbeta_is_something_else(s: Steps, value: Any) -> Any:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return value(s)
-
-
-_PLACES = [Choice("the last channel", (1, -1)), Choice("the first channel", (1, 0))]
-
-
-@bug(
-    "BUG305",
-    "dgamma-left-out",
-    "{} of dgamma is 0: it is left out",
-    step="dgamma",
-    wrong="dgamma = sum(dy * xhat), but 0 in {}",
-    mend="mind where the loop over channels ends",
-    choices=_PLACES,
-)
-def dgamma_left_out(s: Steps, place: tuple[int, int]) -> Any:
-    """A loop does not reach the end.
-
-    Why it happens
-    --------------
-    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
-
-    By hand
-    -------
-    Look for a zero at the end of dgamma.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, section 3, the line of dl/dgamma.
-    """
-    return untouched(s.right("dgamma"), place)
-
-
-@bug(
-    "BUG405",
-    "dbeta-left-out",
-    "{} of dbeta is 0: it is left out",
-    step="dbeta",
-    wrong="dbeta = sum(dy), but 0 in {}",
-    mend="mind where the loop over channels ends",
-    choices=_PLACES,
-)
-def dbeta_left_out(s: Steps, place: tuple[int, int]) -> Any:
-    """A loop does not reach the end.
-
-    Why it happens
-    --------------
-    ``range(c - 1)``, blocks of a kernel that do not cover all channels.
-
-    By hand
-    -------
-    Look for a zero at the end of dbeta.
-
-    References
-    ----------
-    Ioffe & Szegedy 2015, section 3, the line of dl/dbeta.
-    """
-    return untouched(s.right("dbeta"), place)
 
 
 @bug(

@@ -37,6 +37,10 @@ def _same(a: Sequence[Array], b: Sequence[Array], tolerance: float) -> bool:
 _UNIT = Quantity("1", lambda s: 1 + 0 * s.gamma, 0.0)
 
 
+# How the name of a sum over all channels ends.
+_OF_ALL = ") over all channels"
+
+
 def _in_place_of(right: str) -> list[Quantity]:
     """Return what may stand beside xhat, or 1, in dx in the place of ``sum(right)``; as means."""
 
@@ -44,6 +48,10 @@ def _in_place_of(right: str) -> list[Quantity]:
         text = quantity.text.replace("sum(", "mean(")
         if text == quantity.text:
             return quantity
+        if text.endswith(_OF_ALL):
+            of = text.removeprefix("mean(").removesuffix(_OF_ALL)
+            text = f"(mean of {of} over everything)"
+            return Quantity(text, lambda s: quantity.value(s) / (s.m * s.c), quantity.cost)
         return Quantity(text, lambda s: quantity.value(s) / s.m, quantity.cost)
 
     return [mean(quantity) for quantity in sums(right)]

@@ -91,6 +91,7 @@ def eps_in_running_variance(s: Remembering, value: Any) -> Any:
     "running_var averages {}: the factor of the unbiased variance is wrong",
     step="var_taken",
     wrong=_TAKEN,
+    right="running_var = k * running_var + (1 - k) * var * m / (m - 1)",
     mend="the unbiased variance is var * m / (m - 1), with the m values that one channel has in this batch",
     choices=[
         Choice("var * (m - 1) / m", lambda s: s.var * (s.m - 1) / s.m),

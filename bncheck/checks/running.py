@@ -39,7 +39,7 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     Evidence
     --------
     Three batches of different sizes, statistics read after each. Which rule it is, is found out first and stands in the
-    report; a rule that fits no known convention fails.
+    report; a rule that fits no known convention fails, and one whose fraction changes as in a warm-up is skipped.
 
     Typical causes
     --------------

@@ -24,7 +24,7 @@ def running_statistics(target: Target, case: Case, seen: Seen) -> Evidence:
     any forward, NaN where there are no statistics yet); ``x``, ``y`` of the eval forward; ``part``, y of some rows of
     that x alone; the statistics behind either (``eval_mean``, ``eval_var``, ``after_mean``, ``after_var``); dy and the
     gradients of the second one's backward, and the statistics after that (``backward_mean``, ``backward_var``). Facts:
-    ``hanging``: which statistics hang on a library's record after training; ``eval_changed``: whether the eval forward
+    ``hanging``: what a library records for the statistics after training; ``eval_changed``: whether the eval forward
     wrote into its x.
     """
     conventions = target.conventions

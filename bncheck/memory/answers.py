@@ -9,13 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from bncheck.bugs.catalogue import BUGS, Sample, Version
-from bncheck.bugs.channelwise import readings_of_y
+from bncheck.bugs.channelwise import readings_of_sum, readings_of_y
 from bncheck.bugs.factors import Factors
-from bncheck.bugs.memory import BEHIND_STATISTICS, INFERENCE, Past, Rule
+from bncheck.bugs.memory import BEHIND_STATISTICS, IN_EVAL_MODE, INFERENCE, Past, Rule
 from bncheck.memory.values import Batch, Named, all_fit
 from bncheck.model import GRADIENTS
 
-_IN_EVAL = "in eval mode, "
 # Bugs of eval mode alone: of the statistics that it takes, and of what it makes of them.
 _OF_EVAL = frozenset(("eval_mean", "eval_var", "eval_y"))
 # What of the backward's steps may be wrong where the statistics are constants.
@@ -110,10 +109,10 @@ class Answers:
             if set(bug.steps) <= _OF_EVAL:
                 yield from bug.versions(samples)
             elif set(bug.steps) <= set(BEHIND_STATISTICS):
-                yield from (replace(version, place=_IN_EVAL) for version in bug.versions(samples))
+                yield from (replace(version, place=IN_EVAL_MODE) for version in bug.versions(samples))
         if "BUG134" not in self.without:
             for versions in readings_of_y(samples, Factors([sample.steps for sample in samples])):
-                yield from (replace(version, place=_IN_EVAL) for version in versions)
+                yield from (replace(version, place=IN_EVAL_MODE) for version in versions)
 
     def named_gradients(self) -> list[Named]:
         """Return the bugs that give the gradients of eval mode, where y is right; one for all of them if one does."""
@@ -126,12 +125,7 @@ class Answers:
         if not wrong:
             return []
         samples = [Sample(batch.steps(self.rule, {}), dict(batch.found)) for batch in batches]
-        versions = [
-            version
-            for code, bug in BUGS.items()
-            if code not in self.without and set(bug.steps) <= _BEHIND
-            for version in bug.versions(samples)
-        ]
+        versions = list(self._of_gradients(wrong, samples))
         found: list[Named] = []
         for names in (tuple(wrong), *((name,) for name in wrong)):
             if any(set(names) & set(one.tensors) for one in found):
@@ -141,13 +135,30 @@ class Answers:
                     _in_eval(version), version.replaced, tuple(IN_EVAL[name] for name in names), self.rule, len(batches)
                 )
                 for version in versions
-                if all(all_fit(batches, name, self.rule, version.replaced) for name in names)
+                if all(
+                    all_fit(batches, name, self.rule, version.replaced) for name in _concerned(version, names, batches)
+                )
             ]
             if options:
                 found.append(min(options, key=lambda named: named.cost))
                 if names == tuple(wrong):
                     break
         return found
+
+    def _of_gradients(self, wrong: Sequence[str], samples: Sequence[Sample]) -> Iterator[Version]:
+        for code, bug in BUGS.items():
+            if code not in self.without and set(bug.steps) <= _BEHIND:
+                yield from bug.versions(samples)
+        factors = Factors([sample.steps for sample in samples])
+        for tensor in set(wrong) & {"dgamma", "dbeta"}:
+            for versions in readings_of_sum(tensor, samples, factors):
+                yield from (version for version in versions if version.bug.code not in self.without)
+
+
+def _concerned(version: Version, names: Sequence[str], batches: Sequence[Batch]) -> set[str]:
+    """Return the tensors that a version has to give: those that are asked for, and what else it makes of its own."""
+    own = {step for step in version.bug.steps if step in GRADIENTS and all(step in b.found for b in batches)}
+    return own.union(names)
 
 
 # How reports call the tensors of eval mode.
@@ -157,7 +168,7 @@ IN_EVAL = {name: f"{name} in eval mode" for name in ("y", *GRADIENTS)}
 def _in_eval(version: Version) -> Version:
     """Return a bug of the training formulas that stands in eval mode; those of eval mode say so themselves."""
     own = any(step.startswith("eval_") for step in version.bug.steps)
-    return version if own else replace(version, place=_IN_EVAL)
+    return version if own else replace(version, place=IN_EVAL_MODE)
 
 
 def _with(batch: Batch, of_mean: float, of_var: float) -> Batch:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.bugs.catalogue import BUGS, Choice, Sample, Version
+from bncheck.bugs.catalogue import BUGS, Bug, Choice, Sample, Version
 from bncheck.bugs.memory import STATISTICS, Rule
 from bncheck.bugs.steps import Array
 from bncheck.memory.values import CONVENTIONS, FIRST, Batch, Named, Replaced, all_fit, constant, fitted, stays_in
@@ -263,9 +263,28 @@ def _anew(version: Version) -> Iterator[_Tried]:
     taken = {f"{name}_taken": partial(_taken, version.replaced, f"{name}_taken") for name in ("mean", "var")}
     if "mu" in version.bug.steps:
         yield _Tried(version, taken, STATISTICS)
-        yield _Tried(version, {"mean_taken": taken["mean_taken"]}, (MEAN,))
+        if version.bug.code != _OF_BOTH:  # a mean that is wrong alone has a name of its own
+            yield _Tried(version, {"mean_taken": taken["mean_taken"]}, (MEAN,))
     if {"centred", "var"} & set(version.bug.steps):
-        yield _Tried(version, {"var_taken": taken["var_taken"]}, (VAR,))
+        told = replace(version, bug=_of_variance(version.bug)) if version.bug.code == _OF_BOTH else version
+        yield _Tried(told, {"var_taken": taken["var_taken"]}, (VAR,))
+
+
+# Mean and variance over other axes.
+_OF_BOTH = "BUG106"
+
+
+def _of_variance(bug: Bug) -> Bug:
+    """Return a bug of mean and variance as it is said where the mean beside that variance is right."""
+    mean = "mean and variance are", "mu, var = mean and var"
+    var = "the variance is", "var = variance"
+    return replace(
+        bug,
+        title=bug.title.replace(mean[0], var[0]),
+        wrong=bug.wrong.replace(mean[1], var[1]),
+        right=bug.right.replace(mean[1], var[1]),
+        mend=bug.mend.replace("mean and one variance", "variance"),
+    )
 
 
 def _taken(forward: Replaced, name: str, s: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.adapters.running import profile_missed
+from bncheck.adapters.profiles import profile_missed
 from bncheck.case import Case
 from bncheck.checks.evaluation import statistics_used
 from bncheck.checks.running import fraction_kept

@@ -21,7 +21,7 @@ from bncheck.core.tolerance import UNIT_ROUNDOFF
 from bncheck.experiments.memory import Call, Lived, lived
 from bncheck.memory.answers import IN_EVAL, Answers
 from bncheck.memory.averages import Averages, named_start
-from bncheck.memory.unnamed import of_answers, of_update
+from bncheck.memory.unnamed import mixes_channels, of_answers, of_update
 from bncheck.memory.values import CONVENTIONS, FINE, KEPT, Batch, Named, all_fit, unit_of
 from bncheck.model import TENSORS, Conventions
 from bncheck.report import Diagnosis
@@ -143,7 +143,7 @@ class Search:
     def unnamed(self, failing: Sequence[str], named: Sequence[Named]) -> list[Diagnosis]:
         """Return what can be said of statistics and of y in eval mode that are wrong, and that no bug explains."""
         codes, known = set(failing), {tensor for one in named for tensor in one.tensors}
-        if self.conventions.momentum_sense in _WORKED_OUT_LATER:
+        if self.conventions.momentum_sense in _WORKED_OUT_LATER or mixes_channels(self.averages.updates, self.own):
             return []
         found: list[Diagnosis] = []
         if codes & {"BN301"}:

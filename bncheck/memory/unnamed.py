@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bncheck.bugs.catalogue import Sample
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.memory import INFERENCE, STATISTICS, UPDATE, Rule
-from bncheck.bugs.steps import Array
+from bncheck.bugs.steps import Array, Step, Steps
 from bncheck.bugs.words import Said, in_words, unnamed
 from bncheck.memory.answers import IN_EVAL
 from bncheck.memory.values import Batch, fitted
 from bncheck.report import Diagnosis
+
+
+def mixes_channels(batches: Sequence[Batch], own: Mapping[str, Step]) -> bool:
+    """Tell whether a known fault of the forward makes y of one channel from values of others.
+
+    Its statistics are those of no channel then, and neither they nor what eval mode makes of them is wrong once more.
+    """
+    for batch in batches:
+        if "y" in own and batch.case.spec.c > 1:
+            moved = batch.case.x.copy()
+            moved[:, 0] += 1 + np.arange(moved[:, 0].size).reshape(moved[:, 0].shape) ** 2
+            ys = [Steps(replace(batch.case, x=x), own).y for x in (batch.case.x, moved)]
+            if not np.allclose(ys[0][:, 1:], ys[1][:, 1:]):
+                return True
+    return False
 
 
 def of_answers(batches: Sequence[Batch], rule: Rule) -> Diagnosis:

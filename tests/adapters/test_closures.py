@@ -46,6 +46,9 @@ PULLS = {
     "an object that is called": pull(
         before="class Back:\n        def __call__(self, dy): return backward(dy)", returned="gamma * xhat + beta, Back()"
     ),
+    "an object that is called with v": pull(
+        before="class Back:\n        def __call__(self, v): return backward(v)", returned="gamma * xhat + beta, Back()"
+    ),
     "a named tuple": pull(
         before="from collections import namedtuple; R = namedtuple('R', 'out vjp')",
         returned="R(gamma * xhat + beta, backward)",
@@ -185,4 +188,29 @@ def test_only_what_reads_as_batch_norm_is_called(write):
 
 def test_a_function_without_a_backward_is_no_closure(write):
     (card,) = resolve.cards(write("def batchnorm(x, gamma, beta):\n    return gamma * x + beta\n"))
+    assert card.conventions.adapter == "forward-only"
+
+
+NEW_LAYER = """
+class {own}:
+    def __init__(self, n, eps=1e-5): self.gamma, self.beta, self.eps = np.ones(n), np.zeros(n), eps
+    def __call__(self, {arguments}):
+        std = np.sqrt({x}.var(axis=0) + self.eps)
+        return self.gamma * ({x} - {x}.mean(axis=0)) / std + self.beta, {returned}
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"returned": "self"},
+        {"arguments": "batch_of_rows, training=True", "x": "batch_of_rows", "returned": "self"},
+        {"arguments": "a", "x": "a", "returned": "self"},
+        {"returned": "Other()", "more": "class Other:\n    def __call__(self, x, training): return x"},
+    ],
+)
+def test_a_layer_that_comes_back_is_no_backward(write, changes):
+    source = NEW_LAYER.format(**{"own": "BatchNorm", "arguments": "x", "x": "x", "more": ""} | changes)
+    (card,) = resolve.cards(write(source))
     assert card.conventions.adapter == "forward-only"

@@ -82,6 +82,19 @@ def test_running_statistics_are_kept_and_used(name):
     np.testing.assert_allclose(session.forward(x, "eval"), wanted, rtol=1e-10)
 
 
+def test_the_attributes_of_weights_say_what_they_are_where_their_own_names_do_not(tmp_path):
+    text = Path(source("right")).read_text()
+    for name in ("gamma", "beta", "moving_mean", "moving_var"):
+        text = text.replace(f'name="{name}"', f'name="array{len(name)}"')
+    wrong = text.replace("else:\n", "if not training:\n").replace("        if training:\n", "        if True:\n", 1)
+    for name, code, verdict in (("right", text, Verdict.PASS), ("wrong", wrong, Verdict.FAIL)):
+        (tmp_path / f"{name}.py").write_text(code)
+        report = pipeline.run([TargetSpec(str(tmp_path / f"{name}.py"))], Settings(cases=5), executor=InProcess())
+        assert report.verdict is verdict
+        assert report.targets[0].conventions.momentum_sense == "kept"
+        assert outcomes(report, Outcome.FAIL) == ({"BN304"} if name == "wrong" else set())
+
+
 def test_keras_own_settings_are_put_back():
     before = keras.config.floatx(), keras.config.dtype_policy().name, keras.backend.result_type("float64", "float32")
     assert verify("right", cases=1).verdict is not Verdict.ERROR

@@ -158,7 +158,11 @@ def test_a_class_that_is_not_there_because_its_base_is_not(write):
 
 def test_several_pairs_of_which_none_reads_as_batch_norm(write):
     source = RIGHT.replace("bn_", "whiten_") + RIGHT.replace("bn_", "centre_")
-    says(message(write(source)), "Found: whiten_forward", "Say which one to verify: my_bn.py::whiten_forward")
+    says(
+        message(write(source)),
+        "Found: whiten_forward",
+        "Say which one to verify: bncheck verify my_bn.py::whiten_forward",
+    )
 
 
 def test_a_name_that_is_not_there(write):

@@ -211,14 +211,6 @@ def test_a_declared_switch(write):
     follows_the_mode(target)
 
 
-def test_a_declared_switch_that_is_not_there_is_said(write):
-    spec = replace(
-        write(layer("self.training", init="self.training = True")), declared=Declared(mode_switch="nonesuch")
-    )
-    (card,) = resolve.cards(spec)
-    assert "mode switch 'nonesuch' was not found; attribute training is used" in card.conventions.notes
-
-
 def test_a_declared_argument(write):
     source = layer("how", argument=", how=False")
     spec = replace(write(source), declared=Declared(mode_switch="how"))

@@ -154,3 +154,83 @@ def batchnorm_backward(d, cache):
 """
     (target,) = verified(write(text)).targets
     assert [d.tensor for d in target.diagnoses] == ["running_mean"]
+
+
+COUNTED = {
+    "one too many": ("(self.t / (self.t + 1))", "one batch too many"),
+    "one too few": ("(max(self.t - 2, 0) / max(self.t - 1, 1))", "one batch too few"),
+    "sides changed": ("(1 / self.t)", "the old value as the new one"),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_an_average_over_batches_that_miscounts_them_is_named(write, case):
+    k, said = COUNTED[case]
+    (target,) = verified(write(LAYER.format(**PLAIN | {"k": k}))).targets
+    (rule,) = [f for f in target.findings if f.code == "BN301"]
+    assert (rule.outcome, rule.message) == (
+        "fail",
+        f"the running statistics average over all batches, and count {said}",
+    )
+    assert [found.code for found in target.diagnoses] == ["BUG608"]
+
+
+@pytest.mark.parametrize("k", ["0.9 ** self.t", "(1 - 0.1 ** self.t)", "self.m ** self.t"])
+def test_a_fraction_that_is_raised_to_a_power_fails(write, k):
+    (target,) = verified(write(LAYER.format(**PLAIN | MOMENTUM | {"arguments": ", momentum=0.9", "k": k}))).targets
+    (rule,) = [f for f in target.findings if f.code == "BN301"]
+    assert rule.outcome == "fail"
+    assert rule.message.endswith("a fraction is raised to a power")
+
+
+def test_a_correction_of_the_start_is_no_fault(write):
+    k = "(0.9 * (1 - 0.9 ** (self.t - 1)) / (1 - 0.9 ** self.t))"  # what Adam's correction makes of 0.9
+    report = verified(write(LAYER.format(**PLAIN | {"k": k})))
+    assert report.verdict is Verdict.PASS
+    assert report.targets[0].conventions.momentum_sense == "changing"
+
+
+UNNAMED = """
+class PaperBN:
+    def __init__(self, width, eps=1e-5):
+        self.g, self.b, self.eps, self.k = np.ones(width), np.zeros(width), eps, 0
+        self.Ex, self.Ev = np.zeros(width), np.zeros(width)
+        self.training = True
+
+    def __call__(self, u):
+        if not self.training:
+            return self.g * (u - {mean}) / np.sqrt({var} + self.eps) + self.b
+        mu, var = u.mean(0), u.var(0)
+        self.k += 1
+        self.Ex = self.Ex + {came} {count}
+        self.Ev = self.Ev + {spread} {count}
+        self.r = 1 / np.sqrt(var + self.eps)
+        self.h = (u - mu) * self.r
+        return self.g * self.h + self.b
+
+    def grad(self, d):
+        self.dg, self.db = (d * self.h).sum(0), d.sum(0)
+        return self.g * self.r * (d - (self.db + self.h * self.dg) / len(d))
+"""
+HELD = {"mean": "self.Ex", "var": "self.Ev", "came": "(mu - self.Ex)", "spread": "(var - self.Ev)", "count": "/ self.k"}
+ADDED = {"came": "mu", "spread": "var", "count": ""}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [(ADDED, "BUG606"), ({"count": "/ (self.k + 1)"}, "BUG608"), ({"spread": "(var * var - self.Ev)"}, "BUG630")],
+)
+def test_statistics_that_eval_mode_takes_are_found_by_that_whatever_rule_they_follow(write, changes, named):
+    (target,) = verified(write(UNNAMED.format(**HELD | changes))).targets
+    assert "BN301" in {f.code for f in target.findings if f.outcome == "fail"}
+    assert [found.code for found in target.diagnoses] == [named]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sense"),
+    [({}, "cumulative"), (ADDED | {"mean": "self.Ex / self.k", "var": "self.Ev / self.k"}, "finished")],
+)
+def test_statistics_of_any_name_that_are_averages_are_not_accused(write, changes, sense):
+    report = verified(write(UNNAMED.format(**HELD | changes)))
+    assert report.verdict is Verdict.PASS
+    assert report.targets[0].conventions.momentum_sense == sense

@@ -543,6 +543,67 @@ def test_statistics_that_keep_the_graphs_of_all_batches_are_warned_of(tmp_path, 
     assert [name for name in ("running_mean", "running_var") if name in found.message] == keeps
 
 
+HELD_IN_A_DICT = """
+import torch
+class BatchNorm(torch.nn.Module):
+    def __init__(self, c, eps=1e-5, momentum=0.1):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.gamma, self.beta = torch.nn.Parameter(torch.ones(c)), torch.nn.Parameter(torch.zeros(c))
+        self.stats = MADE
+    def forward(self, x):
+        mean, var = x.mean(0), x.var(0, unbiased=False)
+        if self.training:
+            for key, value in ((FIRST, mean), (SECOND, var)):
+                self.stats[key].mul_(1 - self.momentum).add_(self.momentum * value.detach())
+        else:
+            mean, var = self.stats[FIRST], self.stats[SECOND]
+        return (x - mean) / (var + self.eps).sqrt() * self.gamma + self.beta
+"""
+OF_TWO = {
+    "a dict": ('{"mean": torch.zeros(c), "var": torch.ones(c)}', '"mean"', '"var"'),
+    "a dict of plain names": (
+        '{"running_mean": torch.zeros(c), "running_var": torch.ones(c)}', '"running_mean"', '"running_var"'
+    ),
+    "a list": ("[torch.zeros(c), torch.ones(c)]", "0", "1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", OF_TWO)
+def test_running_statistics_in_a_dict_or_a_list_of_a_module_are_found(tmp_path, kept):
+    made, first, second = OF_TWO[kept]
+    text = HELD_IN_A_DICT.replace("MADE", made).replace("FIRST", first).replace("SECOND", second)
+    changes = [
+        ("", "", set()),
+        (f"({second}, var)", f"({second}, mean)", {"BN301"}),
+        ("        else:", "        elif False:", {"BN302"}),
+        (".detach()", "", set()),
+    ]
+    for place, (old, new, failing) in enumerate(changes):
+        path = tmp_path / f"held_{place}.py"
+        path.write_text(text.replace(old, new) if old else text)
+        report = one(path)
+        assert {f.code for f in report.findings if f.outcome is Outcome.FAIL and not f.follows_from} == failing
+        assert report.conventions.momentum_sense == "new"
+        assert ("BN311" in outcomes(report, Outcome.WARN)) == (old == ".detach()")
+
+
+def test_running_statistics_that_are_parameters_are_warned_of(tmp_path):
+    text = (FIXTURES / "module.py").read_text()
+    old = [line for line in text.splitlines() if "register_buffer" in line and "running" in line]
+    assert len(old) == 2
+    for asked in (True, False):
+        new = text
+        for line, name, made in zip(old, ("running_mean", "running_var"), ("zeros", "ones"), strict=True):
+            of = f"self.{name} = torch.nn.Parameter(torch.{made}(num_features), requires_grad={asked})"
+            new = new.replace(line, f"        {of}")
+        path = tmp_path / f"asked_{asked}.py"
+        path.write_text(new)
+        found = next(finding for finding in one(path).findings if finding.code == "BN311")
+        assert found.outcome is (Outcome.WARN if asked else Outcome.PASS), found.message
+        assert found.message.startswith("gradients are asked for running_mean and running_var") == asked
+
+
 def test_running_statistics_of_unusual_names_are_found_by_what_they_do(tmp_path):
     text = (FIXTURES / "module.py").read_text().replace("running_mean", "centre").replace("running_var", "width")
     (tmp_path / "unusual.py").write_text(text)

@@ -42,6 +42,7 @@ FITTED = {
     "BUG113": Choice("0.07", 0.07),
     "BUG134": Choice("2.5 gamma / std * x - gamma / std * mu + beta", (Factor(2.5, ()), ONE)),
     "BUG202": Choice("0.07", 0.07),
+    "BUG206": Choice("(gamma - rate * dgamma)", lambda s: s.gamma - 0.3 * s.dgamma),
     "BUG225": Choice("dy, 0 in the last row,", lambda s: s.dy * CUTS[0].value(s)),
     "BUG226": Choice("2 * mu", ADDED),
     **{code: Choice("clip", (clipped, 0.8)) for code in ("BUG230", "BUG306", "BUG406")},

@@ -13,7 +13,8 @@ from planting import Planted
 
 from bncheck import pipeline
 from bncheck.adapters import resolve
-from bncheck.adapters.running import Statistics, misfit
+from bncheck.adapters.profiles import misfit
+from bncheck.adapters.running import Statistics
 from bncheck.bugs.catalogue import BUGS, Choice, Version
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.cases.courses import courses, long_course

@@ -169,10 +169,11 @@ def test_what_is_not_asked_alone_is_skipped():
 class Recorded(Session):
     """A layer whose library records what is done to its statistics."""
 
-    graphs = ()
+    graphs = trained = ()
 
     def hanging(self):
-        return {name: name in self.graphs for name in ("running_mean", "running_var")}
+        names = ("running_mean", "running_var")
+        return {n: "graph" if n in self.graphs else "gradient" if n in self.trained else "" for n in names}
 
 
 @pytest.mark.parametrize("graphs", [("running_mean",), ("running_mean", "running_var")])
@@ -180,6 +181,13 @@ def test_statistics_on_which_a_graph_hangs_are_warned_of(graphs):
     told = judged("BN311", Keeping(session=type("Hanging", (Recorded,), {"graphs": graphs})))
     assert told.outcome is Outcome.WARN
     assert told.message.startswith(f"the graph of training hangs on {' and '.join(graphs)}: update under")
+
+
+@pytest.mark.parametrize("trained", [("running_var",), ("running_mean", "running_var")])
+def test_statistics_that_get_gradients_are_warned_of(trained):
+    told = judged("BN311", Keeping(session=type("Trained", (Recorded,), {"trained": trained})))
+    assert told.outcome is Outcome.WARN
+    assert told.message.startswith(f"gradients are asked for {' and '.join(trained)}, and an optimizer")
 
 
 def test_statistics_without_a_graph_pass():

@@ -55,6 +55,31 @@ def test_digits_that_float32_loses_are_told_from_others():
     )
 
 
+def with_y(change):
+    def forward(*given):
+        y, cache = targets.forward(*given)
+        return change(y), cache
+
+    return targets.Pair(forward)
+
+
+def with_changed(tensor, change):
+    return with_y(change) if tensor == "y" else targets.spoiled(**{tensor: change})
+
+
+@pytest.mark.parametrize(("code", "tensor"), [("BN101", "y"), ("BN211", "dx"), ("BN212", "dgamma"), ("BN213", "dbeta")])
+def test_a_formula_that_is_slightly_off_is_not_said_to_be_of_float32(code, tensor):
+    message = judged(code, with_changed(tensor, lambda value: value * (1 + 1e-8)), SPEC).message
+    assert message == f"{tensor} differs from the reference, by no more than float32 would round"
+
+
+@pytest.mark.parametrize(("code", "tensor"), [("BN101", "y"), ("BN211", "dx")])
+def test_an_error_that_no_formula_gives_is_of_float32_whatever_is_done_with_the_values_later(code, tensor):
+    rounded = with_changed(tensor, lambda value: 3 * (value / 3).astype(np.float32).astype(np.float64))
+    said = f"{tensor} differs from the reference by what float32 rounds: something inside is kept in float32"
+    assert judged(code, rounded, SPEC).message == said
+
+
 @pytest.mark.parametrize(("code", "tensor"), [("BN101", "y"), ("BN211", "dx"), ("BN212", "dgamma"), ("BN213", "dbeta")])
 def test_the_worst_element_and_its_values_are_told(code, tensor):
     """The error is put on one element alone: there it is found, to the last digit of what the reference has."""
