@@ -28,6 +28,10 @@ class Boundary:
         name = _LETTERS.get(self.parameter, self.parameter)
         if self.parameter in _KINDS:
             return f"fails with {_KINDS[self.parameter](self.fails)}, passes with {_KINDS[self.parameter](self.passes)}"
+        if self.passes == ():
+            return f"fails with spatial axes ({_spelled(self.fails)}), passes without"
+        if self.fails == ():
+            return f"fails without spatial axes, passes with them ({_spelled(self.passes)})"
         passes, fails = (_spelled(value) for value in (self.passes, self.fails))
         failing = [value for value, failed in self.nearby if failed]
         passing = [value for value, failed in self.nearby if not failed]
@@ -55,7 +59,7 @@ class Boundary:
 
 def _spelled(value: Value) -> str:
     if isinstance(value, tuple):
-        return "x".join(map(str, value)) or "none"
+        return "x".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

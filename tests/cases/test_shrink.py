@@ -348,3 +348,15 @@ def test_what_neither_fails_nor_passes_is_no_boundary() -> None:
 def test_many_channels_become_one_with_a_negative_gamma() -> None:
     shrunk = shrink_large(lambda spec: spec.gamma == "negative" or spec.c > 4, gamma="random")
     assert plain(shrunk) == replace(SIMPLEST, gamma="negative")
+
+
+@pytest.mark.parametrize(
+    ("passes", "fails", "words"),
+    [
+        ((), (1, 1), "fails with spatial axes (1x1), passes without"),
+        ((2, 3), (), "fails without spatial axes, passes with them (2x3)"),
+        ((2, 3), (1, 1), "fails at spatial sizes = 1x1 and passes at 2x3"),
+    ],
+)
+def test_that_there_are_no_spatial_axes_in_words(passes: tuple[int, ...], fails: tuple[int, ...], words: str) -> None:
+    assert Boundary("spatial", passes, fails).words == words
