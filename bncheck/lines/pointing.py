@@ -81,7 +81,13 @@ def _pointed(
     with np.errstate(all="ignore"):
         if mending := detached.mending(bug[1], target.conventions.returns, seen.executions):
             return detached.hiding(seen.case, bug[1], seen.executions), mending
-        return exchanged(seen.executions) or line_of(*bug, others, seen), ""
+        if statement := exchanged(seen.executions):
+            return statement, ""
+        # Two right sums, each in the other's place: whether they were made or handed on so is open.
+        return (None if bug[1].bug.code == _SWAPPED else line_of(*bug, others, seen)), ""
+
+
+_SWAPPED = "BUG304"
 
 
 def exchanged(executions: Sequence[Execution]) -> Statement | None:

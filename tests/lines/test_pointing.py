@@ -173,6 +173,18 @@ def test_what_is_unpacked_in_another_order_is_named(kept, taken, tmp_path):
     assert line.text == taken
 
 
+def test_sums_that_change_places_where_they_are_handed_on_have_no_line(tmp_path):
+    backward = """
+def batchnorm_backward(dy, cache):
+    xhat, std, gamma = cache
+    a, b = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+    return gamma / std * (dy - b / len(dy) - xhat * a / len(dy)), b, a
+"""
+    file = tmp_path / "swapped.py"
+    file.write_text(FORWARD + backward)
+    assert lines_of(str(file)) == [None]
+
+
 def test_a_notebook_is_named_with_its_cell(tmp_path):
     wrong = HELPERS.replace("gamma / std * (dy - dy.mean(axis=0)", "gamma / std * (dy")
     cells = [{"cell_type": "code", "source": text, "metadata": {}, "outputs": []} for text in (FORWARD, wrong)]
