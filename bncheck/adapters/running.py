@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.target import Way, running_of
 from bncheck.adapters.walks import (
     ACCURACY,
+    BURN_IN,
     MISCOUNTED,
     MOMENTA,
     STILL,
@@ -31,7 +33,7 @@ from bncheck.adapters.walks import (
     fraction_kept,
     fraction_throughout,
     is_pooled,
-    is_power,
+    miscount,
     per_channel,
     sense_of,
     standing_still,
@@ -42,6 +44,10 @@ from bncheck.errors import AdapterError
 
 # Four rows: the unbiased variance is 4/3 of the biased one for (N, C) data, 16/15 for four axes.
 _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
+
+
+# Batches after which a fraction of 0.99 or 0.999 that warm-ups end with has been reached: 1 / 1100 is less than 0.001.
+_LONG = 1100
 
 
 class Statistics(NamedTuple):
@@ -102,6 +108,8 @@ class _Trying(NamedTuple):
         """Return the convention of statistics that did what the first walk says; None stands for no statistics."""
         second = None if first is None else self.walk(MOMENTA[1], places)
         known = NONE if first is None or second is None else _convention(first, second, self.usual)
+        if known.note.startswith(_MISCOUNTING) and not self.miscounts(known.note[len(_MISCOUNTING) :], places):
+            known = Statistics("changing", note=_CHANGING)
         if known.sense == "unknown" and known.note.endswith(STILL) and not getattr(self.reading, "forward_only", False):
             known = self._replace(whole=True).by_backward(known, places)
         if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
@@ -121,6 +129,26 @@ class _Trying(NamedTuple):
                 steps.append(Step(*batch, found))
         numbers = [float(value) for value in run.keeping().values() if isinstance(value, int | float)]
         return Walk(before, steps, frozenset(numbers))
+
+    def miscounts(self, how: str, places: tuple[str, str] | None) -> bool:
+        """Tell whether statistics go on to count batches as they begin: a warm-up ends at a floor or a cap.
+
+        A burn-in, whose first batch leaves them as they start, is no wrong count either.
+        """
+        held: list[Any] = []
+        met: list[Any] = []
+        for run, batch in self._batches(MOMENTA[0], _LONG):
+            found = _read(running_of(run, places), self.channels)
+            if batch is None:
+                continue
+            if found is None:
+                return False
+            # The means of a batch differ by channel: of this one none came in.
+            if not held and np.ptp(found[0]) == 0 and how == BURN_IN:
+                return False
+            held, met = [*held[-1:], found], [*met[-1:], batch]
+        kept = fraction_kept(held[0][0], held[1][0], met[1][0])
+        return kept is not None and abs(kept - MISCOUNTED[how](_LONG)) < ACCURACY
 
     def places(self) -> tuple[str, str] | None:
         """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""
@@ -198,7 +226,7 @@ class _Trying(NamedTuple):
     def channels(self) -> int:
         return _SIZES[len(self.way.layout.name)][1]
 
-    def _batches(self, momentum: float) -> Iterator[tuple[Run, tuple[Any, Any, int] | None]]:
+    def _batches(self, momentum: float, number: int = 3) -> Iterator[tuple[Run, tuple[Any, Any, int] | None]]:
         """Yield a run before any forward (with None), and after each: with the batch's mean, variance and m."""
         sizes = _SIZES[len(self.way.layout.name)]
         random = np.random.default_rng(11)
@@ -207,7 +235,7 @@ class _Trying(NamedTuple):
             run = self.reading.start(Parameters(ones, zeros, self.eps, momentum))
         yield run, None
         axes = (0, *range(2, len(sizes)))
-        for scale in (1.0, 2.0, 3.0):
+        for scale in (1.0 + i % 3 for i in range(number)):
             given = self.way.batch(random.normal(0.7 * scale, scale, sizes))
             x = self.way.layout.canonical(given).astype(float)  # the code may change what it is given
             with guard.user_code():
@@ -258,10 +286,15 @@ def _convention(walk: Walk, other: Walk, usual: float | None) -> Statistics:
     if kept is None or later is None or min(kept, later) > 1 - ACCURACY:
         still = standing_still(steps)
         return Statistics("unknown", note=still or _UNKNOWN)
-    others = fraction_kept(other.steps[0].running[0], other.steps[1].running[0], other.steps[1].mu)
+    others, at_last = (fraction_kept(a.running[0], b.running[0], b.mu) for a, b in pairwise(other.steps))
     sense, momentum = sense_of(kept, later, others, numbers)
-    if sense in ("changing", "miscounted"):
-        return _changing(kept, later, sense)
+    # With a large momentum a warm-up may be over at once: ``max(momentum, 1 / t)``.
+    if others is not None and at_last is not None and abs(kept - later) < ACCURACY < abs(others - at_last):
+        sense = "changing"
+    if sense == "miscounted":
+        return Statistics("unknown", note=f"{_MISCOUNTING}{miscount(kept, later)}")
+    if sense == "changing":
+        return Statistics(sense, note=_CHANGING)
     variance = variance_of(steps, kept)
     if not variance and variance_of(
         [step._replace(running=(step.running[0], step.running[1] ** 2)) for step in steps], kept
@@ -282,17 +315,6 @@ def _convention(walk: Walk, other: Walk, usual: float | None) -> Statistics:
     return Statistics(sense, momentum, variance, start, note)
 
 
-def _changing(kept: float, later: float, sense: str) -> Statistics:
-    """Return the convention of statistics of which another fraction stays at each batch; some such are faults."""
-    if sense == "miscounted":
-        wrong = next(said for two, said in MISCOUNTED.items() if np.allclose(two, (kept, later), rtol=0, atol=ACCURACY))
-        return Statistics("unknown", note=f"the running statistics average over all batches, and count {wrong}")
-    if is_power(kept, later):
-        shares = f"{kept:.4g} of the old value at the second batch, {later:.4g} at the third"
-        return Statistics("unknown", note=f"the running statistics keep {shares}: a fraction is raised to a power")
-    return Statistics(sense, note="the fraction that stays in the running statistics changes from batch to batch")
-
-
 def _forgets(sense: str, momentum: float | None, usual: float | None) -> bool:
     """Tell whether little of an old value stays, so that it is that line which has mixed up the two sides."""
     if momentum is None and usual is not None:
@@ -300,6 +322,8 @@ def _forgets(sense: str, momentum: float | None, usual: float | None) -> bool:
     return momentum is not None and momentum < 0.5
 
 
+_CHANGING = "the fraction that stays in the running statistics changes from batch to batch"
+_MISCOUNTING = "the running statistics average over all batches, and count "
 _UNKNOWN = "the running statistics fit no known update rule"
 _BY_BACKWARD = "the backward updates the running statistics, and the forward leaves them: judged after whole steps"
 # No check of a running variance is meant for it.

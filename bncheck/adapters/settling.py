@@ -51,9 +51,10 @@ def settle(
         if _acts(switch, start, batches):
             reading.choose(switch)
             return f"mode: {switch.said}: y follows it"
-    if not _is_there(reading, name) and (how := _adopted(reading, proves)):
-        return how
     named = next((switch for switch in reading.switches if switch.named), None)
+    # Where the statistics follow one of a usual name, and y does not, that is the fault: no other one stands in for it.
+    if not (named and _acts(named, start, batches, of=_kept)) and (how := _adopted(reading, proves)):
+        return how
     if not reading.switches:
         return ""
     reading.choose(named or _NONE)
@@ -70,7 +71,10 @@ def _adopted(reading: Any, proves: Callable[[Any], bool], name: str = "") -> str
 
     What the user named counts without proof where no other way of turning it is known.
     """
-    offered = list(reading.offered(name)) if isinstance(reading, Offering) else []
+    try:
+        offered = list(reading.offered(name)) if isinstance(reading, Offering) else []
+    except Exception:  # values of the user's own classes are compared: what that raises proposes nothing
+        offered = []
     found = next((other for other in offered if proves(other)), None)
     if found is None and name and not _is_there(reading, name):
         found = next(iter(offered), None)
@@ -109,7 +113,23 @@ def find_memory(reading: Any, start: Callable[[], Run], batches: tuple[Any, Any]
     reading.remember(tuple(t for t in one if t in other and not np.array_equal(one[t], other[t])))
 
 
-def _acts(switch: Switch, start: Callable[[], Run], batches: tuple[Any, Any]) -> bool:
+def _given(run: Run, y: Any) -> Any:
+    return y
+
+
+def _kept(run: Run, y: Any) -> Any:
+    """Return the arrays that the code keeps, in one."""
+    arrays = [np.ravel(value) for value in run.keeping().values() if np.size(value) > 1]
+    return np.concatenate([array for array in arrays if array.dtype.kind == "f"] or [np.zeros(0)])
+
+
+def _acts(
+    switch: Switch,
+    start: Callable[[], Run],
+    batches: tuple[Any, Any],
+    of: Callable[[Run, Any], Any] = _given,
+) -> bool:
+    """Tell whether the second batch's y, or what is kept after it, changes where a switch alone is turned."""
     try:
         results = []
         for train in (True, False):
@@ -118,7 +138,7 @@ def _acts(switch: Switch, start: Callable[[], Run], batches: tuple[Any, Any]) ->
                 run.forward(batches[0].copy(), True)
                 if isinstance(run, Turning):
                     run.turn(switch, train)
-                results.append(np.array(run.forward(batches[1].copy(), True), dtype=float))
+                results.append(np.array(of(run, run.forward(batches[1].copy(), True)), dtype=float))
     except KeyboardInterrupt:
         raise
     except BaseException:  # what raises when it is turned is no switch

@@ -44,9 +44,13 @@ class Tested(NamedTuple):
 def attributes_tested(layer: Any, name: str = "") -> list[Switch]:
     """Return what the attributes that the methods of a layer test may be turned to; with `name` of that one alone."""
     found = []
-    for attribute, how in _tested(functions_of(type(layer)), type(layer), own=True).items():
+    functions = functions_of(type(layer))
+    counted = set() if name else _counted(functions)
+    for attribute, how in _tested(functions, type(layer), own=True).items():
+        if attribute in counted or attribute not in ("", name or attribute):
+            continue
         value = inspect.getattr_static(layer, attribute, inspect.Parameter.empty)
-        if attribute in ("", name or attribute) and not isinstance(value, property) and value is not _UNSET:
+        if not isinstance(value, property) and value is not _UNSET:
             found += [Switch(f"attribute {attribute}", setting(attribute, pair)) for pair in _pairs(how, value)]
     return found
 
@@ -126,13 +130,14 @@ def _other(known: list[Any]) -> Any:
     value = known[0]
     if isinstance(value, str):
         pair = text_pair([text for text in known if isinstance(text, str)])
-        return next(text for text in (*reversed(pair), "train", "test", "") if text not in known)
+        return next((text for text in (*reversed(pair), "train", "test", "") if text not in known), value + "_")
     return not value if isinstance(value, bool) else 1 - value if value in (0, 1) else value + 1
 
 
 def _unlike(values: Iterable[Any]) -> list[Any]:
     """Return values once each; 1 and True are two."""
-    return list({(type(value), value): value for value in values}.values())
+    # A member of an enumeration need have no hash of its own.
+    return list({(type(one), one.name if isinstance(one, Enum) else one): one for one in values}.values())
 
 
 def _is_plain(value: Any) -> bool:
@@ -140,6 +145,28 @@ def _is_plain(value: Any) -> bool:
 
 
 # ------------------------------------------------------------ the source
+
+
+def _counted(functions: Iterable[Any]) -> set[str]:
+    """Return the attributes that the code itself moves on: counters, and what a function both tests and sets.
+
+    They are its state (``self.seen += 1``, ``if not self.initialised: ...``): to hold them still breaks right code.
+    """
+    found = set()
+    for function in functions:
+        tree = source_tree(function)
+        if not isinstance(tree, ast.FunctionDef) or not tree.args.args or tree.name == "__init__":
+            continue
+        first = tree.args.args[0].arg
+        nodes = list(ast.walk(tree))
+        tested = {_name(subject, first) for node in nodes for subject, _ in _tests(node)}
+        for node in nodes:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in (part for whole in targets for part in getattr(whole, "elts", [whole])):
+                name = "" if target is None else _name(target, first)
+                if name and (isinstance(node, ast.AugAssign) or name in tested):
+                    found.add(name)
+    return found
 
 
 def _tested(functions: Iterable[Any], owner: type | None, *, own: bool) -> dict[str, Tested]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,21 +39,22 @@ def fraction_kept(old: Any, new: Any, taken: Any) -> float | None:
     return one if np.allclose(k, one, rtol=0.0, atol=ACCURACY) and -ACCURACY < one < 1 + ACCURACY else None
 
 
-# What stays at the second and the third batch in averages over all batches that count them wrongly, in words.
-MISCOUNTED = {
-    (2 / 3, 3 / 4): "one batch too many",
-    (0.0, 1 / 2): "one batch too few",
-    (1 / 2, 1 / 3): "the old value as the new one",
+# What stays at the k-th batch in averages over all batches that count them wrongly, in words. One too few may be meant:
+# the first batch is left out.
+BURN_IN = "one batch too few"
+MISCOUNTED: dict[str, Callable[[int], float]] = {
+    "one batch too many": lambda k: k / (k + 1),
+    BURN_IN: lambda k: (k - 2) / (k - 1),
+    "the old value as the new one": lambda k: 1 / k,
 }
 
 
-def is_power(kept: float, later: float) -> bool:
-    """Tell whether a share is c**2 at the second batch and c**3 at the third: that of the old value, or of the new one.
-
-    No warm-up and no correction of a start does that: nothing of what was before stays in the end, or nothing comes in.
-    """
-    shares = ((kept, later), (1 - kept, 1 - later))
-    return any(ACCURACY < two < 1 - ACCURACY and abs(two ** (3 / 2) - three) < ACCURACY for two, three in shares)
+def miscount(kept: float, later: float) -> str:
+    """Return how an average counts its batches wrongly, by what stays at the second and the third; "" of others."""
+    for said, law in MISCOUNTED.items():
+        if np.allclose((law(2), law(3)), (kept, later), rtol=0.0, atol=ACCURACY):
+            return said
+    return ""
 
 
 def as_written(kept: float, again: float) -> float:
@@ -82,9 +84,7 @@ def sense_of(kept: float, later: float, other: float | None, numbers: frozenset[
     if other is not None and near(kept, 1 - MOMENTA[0]) and near(other, 1 - MOMENTA[1]):
         return "new", None
     if not near(kept, later):
-        alike = other is not None and near(kept, other)
-        miscounted = alike and any(near(kept, two) and near(later, three) for two, three in MISCOUNTED)
-        return ("miscounted" if miscounted else "changing"), None
+        return ("miscounted" if other is not None and near(kept, other) and miscount(kept, later) else "changing"), None
     said = {number for number in numbers if near(number, kept) or near(1 - number, kept)}
     if len(said) == 1:  # a number that the code keeps for it tells the sense, ``self.rate = 0.1``
         (number,) = said

@@ -161,7 +161,6 @@ def bn_backward(dout, cache):
     [
         "mu, var = self.running_mean, self.running_var ** 2",
         "mu, var = self.running_mean, x.var(axis=0)",  # y of a row depends on the others, and nothing is left behind
-        "mu, var = self.running_mean, self.running_var; self.running_mean = 0.5 * mu + 0.5 * x.mean(axis=0)",
     ],
 )
 def test_wrong_in_inference_is_seen_behind_such_a_switch(write, otherwise):
@@ -185,6 +184,21 @@ OTHERS = {
         "        return self.gamma * self.xhat / r + self.beta",
     ),
     "nothing": ("True", "pass", ""),
+    # The averages so far, and then on: an option for streams, and as good as inference only in what y follows.
+    "delayed": (
+        "True", "self.delayed = False",
+        "old = self.before if hasattr(self, 'before') else (0.0, 1.0)\n"
+        "        self.before = self.running_mean, self.running_var\n"
+        "        mean, spread = old if self.delayed else (mu, var)\n"
+        "        return self.gamma * (x - mean) / np.sqrt(spread + self.eps) + self.beta",
+    ),
+    # What the code counts by itself is its state.
+    "a counter": (
+        "True", "self.seen = 0",
+        "self.seen += 1\n        mean, spread = (self.running_mean, self.running_var) if self.seen > 40 else (mu, var)\n"
+        "        return self.gamma * (x - mean) / np.sqrt(spread + self.eps) + self.beta",
+    ),
+    "texts": ("True", 'self.flavour = "train"', "assert self.flavour in ('train', 'test', '', 'eval')\n        " + "return self.gamma * self.xhat + self.beta"),
 }  # fmt: skip
 LAST = "return self.gamma * self.xhat + self.beta"
 UPDATE = "            self.running_mean ="
@@ -198,6 +212,42 @@ def test_what_is_no_mode_is_taken_for_none_and_that_is_said(write, case):
     conventions = found(write(source)).conventions
     assert conventions.mode_switch == ""
     assert NOT_VERIFIED in conventions.notes
+
+
+STREAMING = """
+        elif self.stage == "adapt":
+            mu, var = self.running_mean, self.running_var
+            self.running_mean = self.momentum * mu + (1 - self.momentum) * x.mean(axis=0)
+            self.running_var = self.momentum * var + (1 - self.momentum) * x.var(axis=0)
+        else:
+"""
+
+
+def test_of_several_modes_inference_is_the_one_that_leaves_nothing_behind(write):
+    source = layer('self.stage == "fit"', init='self.stage = "fit"').replace("\n        else:\n", STREAMING, 1)
+    target = found(write(source))
+    assert target.conventions.mode_switch == "attribute stage"
+    follows_the_mode(target)
+
+
+def test_a_usual_switch_that_guards_the_update_alone_is_not_replaced_by_an_option(write):
+    source = layer("not self.use_global", init="self.use_global, self.training = False, True")
+    guarded = source.replace("            self.running_mean =", "            if self.training: self.running_mean =")
+    target = found(
+        write(guarded.replace("            self.running_var =", "            if self.training: self.running_var ="))
+    )
+    assert target.conventions.mode_switch == "attribute training"
+    got, wanted = inferred(target)
+    assert not np.allclose(got, wanted)
+
+
+def test_a_value_without_a_hash_is_no_switch_and_no_error(write):
+    before = (
+        "import enum\nclass Kernel(enum.Enum):\n    SLOW, FAST = 1, 2\n"
+        "    def __eq__(self, other):\n        return self is other\n"
+    )
+    source = layer("True or self.kernel == Kernel.SLOW", before=before, init="self.kernel = Kernel.SLOW")
+    assert found(write(source)).conventions.mode_switch == ""
 
 
 def test_what_may_leave_files_behind_is_not_tried(write, tmp_path):
