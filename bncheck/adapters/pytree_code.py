@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -95,7 +96,7 @@ class PytreeLayer:
             raise TypeError(
                 f"JAX does not take a {self._cls.__name__} apart: it is no pytree, so that nothing is differentiated"
             )
-        names = _names(layer, leaves)
+        names = _names(layer)
         arrays = {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True) if is_array(leaf)}
         x_name = next(name for name, key in called.items() if key == "x")
         told = {name: key for name, key in called.items() if key != "x"}
@@ -220,18 +221,37 @@ def _values(made: Keys, framework: Framework, x: Any, parameters: Parameters) ->
     return {name: values[key] for name, key in made.items()}
 
 
-def _names(layer: Any, leaves: list[Any]) -> list[str]:
-    """Return the names of the arrays of a layer: of the attributes that hold them, at any depth; else their places."""
+def _names(layer: Any) -> list[str]:
+    """Return names for the leaves of a layer, each its own: of the attributes that hold them; else their places."""
     import jax
 
-    held = getattr(layer, "_asdict", lambda: vars(layer))()
+    # One array may be put into several attributes: which attribute is which leaf shows once each leaf is another array.
+    leaves, structure = jax.tree.flatten(layer)
+    own = [copy(leaf) if is_array(leaf) else leaf for leaf in leaves]
+    held = _held(jax.tree.unflatten(structure, own))
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(layer)[0]]
+    names: list[str] = []
+    for place, (leaf, path) in enumerate(zip(own, paths, strict=True)):
+        by_path = _steps(path) if path and isinstance(path[0], jax.tree_util.GetAttrKey) else ""
+        name = by_path or held.get(id(leaf), "")
+        names.append(name if name and name not in names else f"leaf {place}")
+    return names
+
+
+def _held(layer: Any) -> dict[int, str]:
+    """Return which attribute of a layer, at any depth, holds an array, by its id."""
+    import jax
+
     named: dict[int, str] = {}
-    for attribute, value in held.items():
+    for attribute, value in getattr(layer, "__dict__", {}).items():
         for path, leaf in jax.tree_util.tree_flatten_with_path(value)[0]:
-            steps = (str(getattr(step, "key", getattr(step, "name", getattr(step, "idx", step)))) for step in path)
             if is_array(leaf):
-                named.setdefault(id(leaf), "/".join((attribute, *steps)))
-    return [named.get(id(leaf), f"leaf {place}") for place, leaf in enumerate(leaves)]
+                named.setdefault(id(leaf), "/".join(filter(None, (attribute, _steps(path)))))
+    return named
+
+
+def _steps(path: tuple[Any, ...]) -> str:
+    return "/".join(str(getattr(step, "key", getattr(step, "name", getattr(step, "idx", step)))) for step in path)
 
 
 def _listed(keys: Keys) -> str:

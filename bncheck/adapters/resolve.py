@@ -153,7 +153,7 @@ def _tried(candidates: list[Candidate], namespace: Namespace, declared: Declared
 
 
 def _without_bases(entries: list[Entry], namespace: Namespace) -> list[Entry]:
-    """Leave out classes that cannot be run and that others derive from which can; a note says so."""
+    """Leave out classes that are only there to be derived from, where what derives can be run; a note says so."""
     names = {entry.name: entry.name.removeprefix(namespace.label) for entry in entries}
     failed = [names[entry.name] for entry in entries if entry.target is None]
     bases = only_bases(failed, [names[entry.name] for entry in entries if entry.target], namespace.things)

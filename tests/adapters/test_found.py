@@ -51,6 +51,45 @@ def test_so_is_one_that_is_not_written(write):
     assert card.name.endswith("::BatchNorm")
 
 
+NOT_THERE = {
+    "raises NotImplementedError": ("def mean_of(self, x): raise NotImplementedError", "def mean_of(self, x): return x"),
+    "is empty": ("def mean_of(self, x): pass", "def mean_of(self, x): return x"),
+    "is a method": ("", "def mean_of(self, x): return x"),
+}
+SUPPLIED = {case: ("x = self.mean_of(x) * 1.0", *texts) for case, texts in NOT_THERE.items()} | {
+    "is None": ("assert x.ndim == self.ndim", "ndim = None", "ndim = 2"),
+    "is an attribute": ("assert x.ndim == self.ndim", "", "ndim = 2"),
+    "is set": (
+        "assert x.ndim == self.ndim",
+        "",
+        "def __init__(self, n, eps=1e-5): super().__init__(n, eps); self.ndim = 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SUPPLIED)
+def test_a_base_is_left_out_for_what_the_derived_class_supplies(write, case):
+    first, lacking, supplied = SUPPLIED[case]
+    source = layer(first=first, more=lacking) + f"class BatchNorm1d(BatchNorm):\n    {supplied}\n"
+    (card,) = resolve.cards(write(source))
+    assert card.name.endswith("::BatchNorm1d")
+
+
+def test_a_private_one_is_left_out_whatever_it_raises(write):
+    source = layer(name="_BN").replace("+ self.eps", "+ self.epsilon") + layer(name="BatchNorm", base="_BN")
+    (card,) = resolve.cards(write(source))
+    assert card.name.endswith("::BatchNorm")
+
+
+def test_a_complete_class_that_fails_is_told_though_what_derives_from_it_runs(write):
+    broken = layer(more="cache = None").replace("+ self.eps", "+ self.epsilon")
+    cards = resolve.cards(write(broken + layer(name="FastBatchNorm", base="BatchNorm")))
+    assert [(card.name.rpartition("::")[2], card.conventions is None) for card in cards] == [
+        ("BatchNorm", True),
+        ("FastBatchNorm", False),
+    ]
+
+
 def test_by_its_name_it_stays_an_error(write):
     with pytest.raises(TargetError, match="raised in every way it was tried"):
         resolve.cards(write(BASE + DERIVED, "_BN"))

@@ -50,6 +50,21 @@ class BatchNorm:
         return cls(*children, *aux)
 """
 
+SEPARATE = "return cls(jnp.ones(n), jnp.zeros(n), jnp.zeros(n), jnp.ones(n), **kw)"
+SHARED = PYTREE.replace(SEPARATE, "z, o = jnp.zeros(n), jnp.ones(n); return cls(o, z, z, o, **kw)")
+BY_FIELDS = """
+jax.tree_util.register_dataclass(BatchNorm, ["gamma", "beta", "mean", "var"], ["momentum", "eps"])
+"""
+# JAX names the fields of the second and the third itself, the third has no __dict__.
+TREES = {
+    "methods": SHARED,
+    "fields": SHARED.replace("@jax.tree_util.register_pytree_node_class\n", "") + BY_FIELDS,
+    "slots": SHARED.replace("@jax.tree_util.register_pytree_node_class\n", "").replace(
+        "dataclass\n", "dataclass(slots=True)\n"
+    )
+    + BY_FIELDS,
+}
+
 DICTS = """
 import {library}
 
@@ -111,6 +126,26 @@ def test_a_layer_that_is_no_tree_is_told_so_and_not_accused(tmp_path):
     (tmp_path / "own.py").write_text(PYTREE.replace("@jax.tree_util.register_pytree_node_class\n", ""))
     with pytest.raises(TargetError, match="JAX does not take a BatchNorm apart"):
         resolve.cards(TargetSpec(str(tmp_path / "own.py")))
+
+
+@pytest.mark.parametrize("kind", TREES)
+def test_arrays_that_are_one_when_the_layer_is_made_are_told_apart(tmp_path, kind):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    assert SHARED != PYTREE
+    shared, separate = verify(tmp_path, TREES[kind]), verify(tmp_path, PYTREE)
+    assert shared.verdict is Verdict.PASS, shared
+    assert [(f.code, f.outcome) for f in shared.findings] == [(f.code, f.outcome) for f in separate.findings]
+    assert (shared.conventions.momentum_sense, shared.conventions.running_var) == ("kept", "biased")
+
+
+@pytest.mark.parametrize("kind", TREES)
+def test_so_that_a_wrong_eval_of_them_is_seen(tmp_path, kind):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    wrong = TREES[kind].replace(
+        "mean, var, new = self.mean, self.var, self", "mean, var, new = self.mean, self.var**2, self"
+    )
+    report = verify(tmp_path, wrong)
+    assert {finding.code[:3] for finding in report.findings if finding.outcome.value == "fail"} == {"BN3"}
 
 
 # --------------------------------------------------------------------------------- functions that are handed their trees
