@@ -93,3 +93,30 @@ class Session:
 
     def running_stats(self):
         return self.mean, self.variance
+
+
+# A right layer that PyTorch differentiates.
+TORCH_LAYER = """
+import torch
+from torch import nn
+
+
+class BatchNorm(nn.Module):
+    def __init__(self, dim, eps=1e-5, momentum=0.1):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+
+    def forward(self, x):
+        if not self.training:
+            return (x - self.running_mean) * torch.rsqrt(self.running_var + self.eps) * self.weight + self.bias
+        mean = x.mean(0)
+        var = ((x - mean) ** 2).mean(0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var, self.momentum)
+        xhat = (x - mean) / torch.sqrt(var + self.eps)
+        return xhat * self.weight + self.bias
+"""

@@ -20,7 +20,7 @@ from bncheck.adapters.frameworks import Framework, is_array
 from bncheck.adapters.jax_code import Jax
 from bncheck.adapters.layer_class import unbound
 from bncheck.adapters.protocol import ArityError, EpsPlace, Parameters, Reading
-from bncheck.adapters.pure_layers import RUNNING, Arrays, PureLayer, PureReading, given_to, running_role
+from bncheck.adapters.pure_layers import RUNNING, Arrays, PureLayer, PureReading, given_to, mode_argument, running_role
 from bncheck.adapters.results import split_forward
 from bncheck.adapters.signatures import refused
 from bncheck.adapters.words import Role, argument_role, composite, size_like, stem, train_is_true, words
@@ -112,7 +112,7 @@ class PytreeLayer:
             return y, {name: value for name, value in new.items() if name in arrays}
 
         learning = [name for name in arrays if running_role(name) not in RUNNING]
-        switch = next((name for name, key in told.items() if key in ("train", "test")), "")
+        switch = mode_argument(told)
         return PureLayer(arrays, learning, apply, f"argument {switch}" if switch else "")
 
 
@@ -126,7 +126,7 @@ def call_method(cls: type) -> str:
         if name in own and callable(getattr(cls, name)):
             try:
                 call_keys(cls, name)
-            except ArityError:
+            except ArityError:  # it wants more than x and the mode: another one may be the forward
                 continue
             return name
     return ""

@@ -215,8 +215,10 @@ def _held(value: Any) -> Any:
     except AttributeError:  # objects with slots, or of C, hold nothing that can be listed
         return None
     # What a module of PyTorch holds is read as its attributes, and is none of them.
-    behind = [held.get(name) for name in ("_parameters", "_buffers")] if isinstance(held, dict) else []
-    return {**held, **{k: v for part in behind if isinstance(part, dict) for k, v in part.items()}} if behind else held
+    for name in ("_parameters", "_buffers"):
+        if isinstance(held, dict) and isinstance(held.get(name), dict):
+            held = {key: value for key, value in held.items() if key != name} | held[name]
+    return held
 
 
 def _array(value: Any) -> Array | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dtypes import EVERY_DTYPE, needs_bfloat16
+from layers import TORCH_LAYER
 
 from bncheck import api, pipeline
 from bncheck.adapters import resolve, template
@@ -803,33 +804,9 @@ def test_the_backward_of_training_that_autograd_calls_in_eval_mode_is_warned_of(
     assert found.outcome is outcome, found.message
 
 
-UNSEEN = """
-import torch
-from torch import nn
-
-
-class BatchNorm(nn.Module):
-    def __init__(self, dim, eps=1e-5, momentum=0.1):
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
-        self.register_buffer("running_mean", torch.zeros(dim))
-        self.register_buffer("running_var", torch.ones(dim))
-
-    def forward(self, x):
-        mean, var = self.running_mean, self.running_var
-        if self.training:
-            mean, var = x.mean(0), x.var(0, unbiased=False)
-            with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var, self.momentum)
-        return (x - mean) / torch.sqrt(var + self.eps) * self.weight.data + self.bias
-"""
-
-
 def test_a_dgamma_that_autograd_does_not_make_says_nothing_of_dx_in_eval_mode(tmp_path):
     path = tmp_path / "layers.py"
-    path.write_text(UNSEEN)
+    path.write_text(TORCH_LAYER.replace("self.weight +", "self.weight.data +"))
     outcomes = {finding.code: finding.outcome for finding in one(path, cases=60).findings}
     assert outcomes["BN202"] is Outcome.FAIL
     assert outcomes["BN306"] not in (Outcome.FAIL, Outcome.WARN)

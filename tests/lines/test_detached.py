@@ -1,6 +1,7 @@
 """Where a library differentiates the code, what it is not shown is the line, and no formula is to be mended."""
 
 import pytest
+from layers import TORCH_LAYER
 
 from bncheck import pipeline
 from bncheck.executors.in_process import InProcess
@@ -9,30 +10,6 @@ from bncheck.settings import Settings
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 
-LAYER = """
-import torch
-from torch import nn
-
-
-class BatchNorm(nn.Module):
-    def __init__(self, dim, eps=1e-5, momentum=0.1):
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
-        self.register_buffer("running_mean", torch.zeros(dim))
-        self.register_buffer("running_var", torch.ones(dim))
-
-    def forward(self, x):
-        if not self.training:
-            return (x - self.running_mean) * torch.rsqrt(self.running_var + self.eps) * self.weight + self.bias
-        mean = x.mean(0)
-        var = ((x - mean) ** 2).mean(0)
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var, self.momentum)
-        xhat = (x - mean) / torch.sqrt(var + self.eps)
-        return xhat * self.weight + self.bias
-"""
 # What is replaced in it, and the line that hides something then, and what it hides.
 HIDDEN = {
     "a variance in a block": (
@@ -84,8 +61,8 @@ def diagnosed(source, folder):
 @pytest.mark.parametrize("name", HIDDEN)
 def test_what_torch_is_not_shown_is_the_line(name, tmp_path):
     before, after, line, what = HIDDEN[name]
-    assert before in LAYER
-    (diagnosis,) = diagnosed(LAYER.replace(before, after), tmp_path)
+    assert before in TORCH_LAYER
+    (diagnosis,) = diagnosed(TORCH_LAYER.replace(before, after), tmp_path)
     assert diagnosis.line.text == line
     assert f"autograd of torch does not see that y depends on {what}: look for detach()" in diagnosis.explanation
 
@@ -104,7 +81,9 @@ class Normalise(torch.autograd.Function):
         xhat, inv_std = ctx.saved_tensors
         return inv_std * (d - d.mean(0)), None, None, None
 """
-    wrong = LAYER.replace("(x - mean) / torch.sqrt(var + self.eps)", "Normalise.apply(x, mean, var, self.eps)") + rule
+    wrong = (
+        TORCH_LAYER.replace("(x - mean) / torch.sqrt(var + self.eps)", "Normalise.apply(x, mean, var, self.eps)") + rule
+    )
     (diagnosis,) = diagnosed(wrong, tmp_path)
     assert diagnosis.code == "BUG212"
     assert "autograd of torch" not in diagnosis.explanation
