@@ -133,7 +133,7 @@ def table() -> Iterator[str]:
             aside = ASIDE_OWN if tool in OWN else ASIDE
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT + aside)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired:  # over a minute: larger shapes take longer still
                 break
             if done.returncode:
                 said = done.stderr.strip().splitlines()[-1]

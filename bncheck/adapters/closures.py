@@ -134,7 +134,7 @@ class Factory:
 def _plans(function: Callable[..., Any]) -> list[Plan]:
     try:
         return list(constructor_plans(function))[:_MOST_PLANS]
-    except ArityError:
+    except ArityError:  # it wants what nothing is known of: it cannot be made
         return []
 
 
@@ -152,7 +152,7 @@ def first_calls(function: Callable[..., Any]) -> Iterator[tuple[Plan, BaseExcept
     """Call a function as a forward and as a factory, likelier first; yield each way, and what it raised, if it did."""
     try:
         forwards = list(forward_plans(function, own=True))[:_MOST_PLANS]
-    except ArityError:
+    except ArityError:  # it is no forward; a factory it may be
         forwards = []
     takes_data = any(argument_role(name) is Role.X for plan in forwards for name, key in plan.bound if key == "x")
     plans = _plans(function)
@@ -192,7 +192,7 @@ def _pulls(pair: FunctionPair | LayerClass, own: type | tuple[()] = ()) -> bool:
     """
     try:
         readings = list(pair.readings())[:_MOST_PLANS]
-    except TargetError:
+    except TargetError:  # it cannot be called: it shows no backward
         return False
     for reading, (shape, parameter) in product(readings, _SHAPES):
         run = reading.start(Parameters(np.ones(parameter), np.ones(parameter), EPS, MOMENTUM))

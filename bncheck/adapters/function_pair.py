@@ -193,7 +193,7 @@ class FunctionPair:
         held = [a for a in arguments(self._forward) or () if a.role in STATISTICS and a.default is None]
         try:
             return list(forward_plans(self._forward, mode=self._mode, statistics=True)) if len(held) > 1 else []
-        except ArityError:
+        except ArityError:  # no place for them: it is called without
             return []
 
     def _forward_plans(self) -> list[Plan]:

@@ -45,7 +45,7 @@ def _configured() -> str:
     folder = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
     try:
         name = json.loads((Path(folder) / "keras.json").read_text())["backend"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # no settings, or none that can be read: Keras's own default
         return "tensorflow"
     return name if isinstance(name, str) and name.isidentifier() else "tensorflow"
 

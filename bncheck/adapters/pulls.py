@@ -83,6 +83,6 @@ def pull_back(rest: Any, values: dict[str, Any], declared: Order) -> tuple[Any, 
 def _first_plan(function: Callable[..., Any]) -> Plan:
     try:
         plans = list(backward_plans(function, function, None))
-    except ArityError:
+    except ArityError:  # nothing is known of its arguments: it is handed dy alone
         plans = []
     return next((plan for plan in plans if "cache" not in plan.keys), Plan(("dy",)))

@@ -304,7 +304,7 @@ def grown(name: str, parameter: Any, gradient: Any, size: int) -> str:
         return ""
     try:
         joint = np.broadcast_shapes(shape, found)
-    except ValueError:
+    except ValueError:  # shapes that do not broadcast have no joint one
         return ""
     if math.prod(joint) <= size:
         return ""

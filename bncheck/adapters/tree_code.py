@@ -211,7 +211,7 @@ def _takes_tree(call: Any) -> bool:
     """Tell whether a function takes x and something else that has to be there, which is no gamma and no beta."""
     try:
         keys = _keys(call, call=True)
-    except (ArityError, TypeError, ValueError):
+    except (ArityError, TypeError, ValueError):  # it cannot be called with a tree
         return False
     trees = [name for name, key in keys.items() if key == _TREE]
     return "x" in keys.values() and bool(trees) and not {Role.GAMMA, Role.BETA} <= {argument_role(n) for n in trees}

@@ -264,7 +264,7 @@ def _is_own_channel(fit: Fit, reading: Reading) -> bool:
     try:
         y = as_array(trial.run(trial.gamma, trial.beta)[1])
         return y is not None and trial.mixes_own_channel(y)
-    except RaisedError:
+    except RaisedError:  # what raises has no y that could mix anything
         return False
 
 

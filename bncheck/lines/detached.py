@@ -99,7 +99,7 @@ def _blocks_of(file: str) -> dict[int, int]:
     source = "".join(linecache.getlines(file))
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError):  # no source of Python: nothing is known of its blocks
         return {}
     found: dict[int, int] = {}
     for node in ast.walk(tree):
