@@ -99,7 +99,7 @@ def _judged(case: Case, saved: SavedStatistic) -> Judgement:
             return Judgement(Outcome.WARN, f"{saved.name} is the {form} of the batch")
     low, high = intervals[0]
     want = (low + high) / 2
-    at = (int(np.argmax(np.where(np.isnan(value), np.inf, np.maximum(low - value, value - high)))),)
+    at = (int(np.argmax(np.maximum(low - value, value - high))),)  # a NaN is the largest of all to argmax
     figures = (float(abs(value[at] - want[at])), float((high - low)[at] / 2), at, float(value[at]), float(want[at]))
     what = "mean" if saved.kind == "mean" else _ALLOWED[saved.kind][0]
     # A name that says no more than "mean" or "var" may mean another one, whatever its backward makes of it.

@@ -8,10 +8,10 @@ import pytest
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.against_own_forward import _alone, _lost
+from bncheck.checks.against_own_forward import _alone, _by_reference, _lost
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
-from bncheck.model import Evidence, Fault, Outcome
+from bncheck.model import TENSORS, Evidence, Fault, Outcome
 
 ON, ABOVE = K * 0.25, float(np.nextafter(K * 0.25, np.inf))
 
@@ -111,3 +111,40 @@ def test_of_a_forward_that_has_lost_its_digits_the_derivative_says_nothing():
 )
 def test_any_other_error_of_y_is_no_loss_of_digits(seen):
     assert _lost(FAR, seen, "dx") is None
+
+
+NEAR = build(CaseSpec(seed=5, n=16, c=2, eps=1e-5))
+
+
+def beside_reference(case=NEAR, **errors):
+    """Return evidence of a training step that is right but for these errors, in shares of what rounding may do."""
+    right, may = truth(case), allowances(case)
+    off = {name: errors.get(name, 0.0) * np.asarray(getattr(may, name)) for name in TENSORS}
+    arrays = {name: right.tensor(name) + off[name] for name in TENSORS}
+    return {"training": Evidence("training", arrays)}
+
+
+def confirmed(seen, tensor, case=NEAR):
+    return _by_reference(case, seen, (tensor, 1.0, 0.5, (1,)))
+
+
+def test_the_reference_tells_which_gradient_of_a_right_forward_is_wrong():
+    seen = beside_reference(dgamma=1e6)
+    judgement = confirmed(seen, "dgamma")
+    assert told(judgement) == (Outcome.FAIL, "dgamma", 1.0, 0.5, (1,))
+    assert (judgement.message, judgement.suspect) == ("dgamma is not the derivative of the forward", False)
+    for other in ("dx", "dbeta"):
+        judgement = confirmed(seen, other)
+        assert (judgement.outcome, judgement.tensor) == (Outcome.PASS, other)
+        assert judgement.message == f"{other} alone is the derivative of the forward"
+
+
+@pytest.mark.parametrize("errors", [{"dx": 1e6, "y": 1e6}, {}], ids=["the forward is wrong", "no gradient is"])
+def test_the_reference_does_not_tell_of_another_forward_nor_without_a_wrong_gradient(errors):
+    assert confirmed(beside_reference(**errors), "dx") is None
+
+
+def test_the_reference_does_not_tell_where_it_cannot_decide():
+    """In float16, around 1e3, rounding may do to y what it likes."""
+    case = build(CaseSpec(seed=5, n=16, c=2, mean=1e3, eps=1e-5, dtype="float16"))
+    assert confirmed(beside_reference(case, dbeta=1e6), "dbeta", case) is None

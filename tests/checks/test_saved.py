@@ -9,9 +9,10 @@ from judging import SPEC, judged
 from bncheck.adapters import resolve
 from bncheck.adapters.saved import said_of
 from bncheck.cases.arrays import build
-from bncheck.checks.saved import _is_running, _spreads
+from bncheck.checks.saved import _is_running, _judged, _spreads
 from bncheck.core.truth import truth
 from bncheck.model import Outcome, TargetSpec
+from bncheck.session import SavedStatistic
 
 SPECS = [SPEC, replace(SPEC, mean=1e6), replace(SPEC, n=2, sd=1e-3), replace(SPEC, constant=1), replace(SPEC, c=1)]
 BACKWARD = """
@@ -97,6 +98,7 @@ def test_names_that_say_too_little_are_warned_of(tmp_path, rest):
     "rest",
     [
         "mean = 0.1 * mu\nreturn out, mean",
+        "var = 0.9 + 0.1 * v\nreturn out, var",
         "history.append(1)\nsave_mean = mu * len(history)\nreturn out, save_mean",
         "mean = 2 * mu\nreturn out, (mean, v)",
         "cache = {'mean': 2 * mu}\nreturn out, cache",
@@ -193,3 +195,45 @@ def test_a_wrong_one_is_told_with_its_worst_channel(tmp_path, rest, name, right)
     assert judgement.want == pytest.approx(want, rel=1e-9)
     assert judgement.error == pytest.approx(0.25 if name == "rstd" else 0.5, rel=1e-9)
     assert 0 < judgement.allowed < 1e-12
+    if name != "save_mean":
+        low, high = next(_spreads(build(SPEC), U, "variance" if name == "save_var" else "inverse standard deviation"))
+        assert judgement.allowed == pytest.approx((high - low)[1] / 2, rel=1e-6)
+
+
+def test_a_channel_that_is_not_a_number_is_the_worst(tmp_path):
+    judgement = said(tmp_path, "save_mean = mu.copy()\nsave_mean[0] += 9\nsave_mean[2] = np.nan\nreturn out, save_mean")
+    assert (judgement.outcome, judgement.index) == (Outcome.FAIL, (2,))
+
+
+MAPS = build(replace(SPEC, spatial=(2, 3), mean=3.0))
+FAR = build(replace(SPEC, mean=100.0, dtype="float32"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("mean", lambda x: x.mean(axis=(0, 2, 3))),
+        ("spread", lambda x: x.var(axis=(0, 2, 3))),
+        ("inverse", lambda x: 1 / np.sqrt(x.var(axis=(0, 2, 3)) + SPEC.eps)),
+    ],
+)
+def test_statistics_of_maps_are_those_over_batch_and_space(kind, value):
+    assert _judged(MAPS, SavedStatistic("save", kind, True, value(MAPS.x))).outcome is Outcome.PASS
+    wrong = value(MAPS.x) * (1 + 1e-12)
+    assert _judged(MAPS, SavedStatistic("save", kind, True, wrong)).outcome is Outcome.FAIL
+
+
+def test_a_variance_in_one_pass_is_the_batch_s_as_far_as_its_digits_go():
+    one_pass = (FAR.x * FAR.x).mean(axis=0) - FAR.x.mean(axis=0) ** 2
+    assert (
+        np.abs(one_pass / FAR.x.astype(np.float64).var(axis=0) - 1).max() > 1e-3
+    )  # two passes are a thousand times better
+    assert _judged(FAR, SavedStatistic("save_var", "spread", True, one_pass)).outcome is Outcome.PASS
+
+
+def test_a_variance_may_be_off_by_as_much_on_either_side():
+    var = truth(FAR).forward.var
+    low, high = next(_spreads(FAR, 2.0**-24, "variance"))
+    assert ((high - var) > 10 * 2.0**-24 * var).all()  # it is the digits lost at a large mean, not the last rounding
+    assert (low > 0).all()
+    np.testing.assert_allclose(var - low, high - var, rtol=1e-2)
