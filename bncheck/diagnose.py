@@ -19,7 +19,7 @@ from bncheck.bugs.evidence import Observed, fits, is_rounded, wrong_of
 from bncheck.bugs.factors import Factors
 from bncheck.bugs.fits import fits_of
 from bncheck.bugs.forms import FORMS, FORWARD_FORMS, RECOMPUTED, Replaced, counting, from_returned, twins, what_counts
-from bncheck.bugs.memory import IN_EVAL_MODE, OF_TRAINING
+from bncheck.bugs.memory import OF_TRAINING
 from bncheck.bugs.pairs import alike_on, close_pairs
 from bncheck.bugs.steps import FORWARD, OF_GRADIENTS, Step
 from bncheck.bugs.terms import readings
@@ -95,19 +95,6 @@ def is_single(explained: Sequence[tuple[Diagnosis, Version | None]]) -> bool:
     """Tell whether what is wrong with the forward is that it computes in single precision."""
     versions = [(v, d.tensor.split(", ")) for d, v in explained if v is not None]
     return any((v.bug.code, v.choice.value) == ("BUG501", "float32") and "y" in tensors for v, tensors in versions)
-
-
-def together(diagnoses: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
-    """Return diagnoses, one bug in several tensors said once, where it comes first; not where lines tell them apart."""
-    found: list[Diagnosis] = []
-    for one in diagnoses:
-        said = one.code, one.title.removeprefix(IN_EVAL_MODE)  # both modes share the line
-        same = [d for d in found if one.is_named and (d.code, d.title) == said and one.line in (None, d.line)]
-        if same:
-            found[found.index(same[0])] = replace(same[0], tensor=f"{same[0].tensor}, {one.tensor}")
-        else:
-            found.append(one)
-    return tuple(found)
 
 
 def _diagnosis(version: Version, tensors: Sequence[str], search: _Search) -> Diagnosis:

@@ -311,7 +311,8 @@ def _place(target: _Watched, specs: Sequence[CaseSpec], check: Check) -> tuple[s
 def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     """Look for bugs that explain what is wrong, and for their lines."""
     from bncheck.asked import answered, answered_further
-    from bncheck.diagnose import explain, is_single, own_steps, together
+    from bncheck.bugs.told import together
+    from bncheck.diagnose import explain, is_single, own_steps
     from bncheck.lines.pointing import pointed
 
     conventions, source = target.conventions, "" if task.spec.program else task.spec.source

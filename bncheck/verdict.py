@@ -8,7 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from bncheck.checks.catalogue import CHECKS, OF_A_CASE, Check, named
-from bncheck.model import CaseResult, Expected, Outcome
+from bncheck.model import TENSORS, CaseResult, Expected, Outcome
 from bncheck.report import Diagnosis, Finding, OracleTable, Verdict
 from bncheck.tally import Tally, size_of
 
@@ -151,12 +151,13 @@ def with_names(
     the forward hands over: it is right as soon as that is.
     """
     wrong = {finding.code for finding in found if finding.outcome is Outcome.FAIL}
-    named = [d for d in diagnoses if not {"y", "dx", "dgamma", "dbeta"}.isdisjoint(d.tensor.split(", "))]
+    of_training = [(d, set(TENSORS).intersection(d.tensor.split(", "))) for d in diagnoses]
+    named = [d for d, tensors in of_training if tensors]
     if oracles is None or not named or "BN101" not in wrong or not all(d.is_named for d in named):
         return tuple(found), oracles
     if all(d.code == _SMALLER_DTYPE for d in named):
         return tuple(found), replace(oracles, conclusion=_ROUNDED)
-    if not _DERIVATIVE & wrong or any(d.tensor != "y" for d in named):
+    if not _DERIVATIVE & wrong or any(not tensors <= {"y"} for _, tensors in of_training):
         return tuple(found), oracles
     # A dx that is the derivative of the wrong forward, and not that of the right one, has to be mended with it. (A
     # dgamma that is takes xhat from the forward.)

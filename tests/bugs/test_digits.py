@@ -5,10 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from bncheck import pipeline
-from bncheck.diagnose import together
 from bncheck.executors.in_process import InProcess
 from bncheck.model import TargetSpec
-from bncheck.report import Diagnosis, SourceLine
 from bncheck.settings import Settings
 
 # The batch's statistics are made in float32; those that are kept are float64, with digits that mean nothing.
@@ -84,23 +82,3 @@ def test_statistics_beside_a_backward_in_single_precision_are_judged_as_they_are
     found = named(tmp_path, "mu", *FINE, ("(1 - self.momentum) * var", "(1 - self.momentum) * var * (1 + 1e-7)"))
     assert found["BUG501"] == "dx"
     assert found["BUG000"] == "running_var"
-
-
-def of(code, title, tensor, line=None):
-    return Diagnosis(code, "a-bug", title, "mend it", tensor, 1.0, line=line, is_named=code != "BUG000")
-
-
-def test_one_bug_in_several_tensors_is_said_once():
-    y, var, mean = (
-        of("BUG501", "digits", "y"),
-        of("BUG501", "digits", "running_var"),
-        of("BUG501", "half", "running_mean"),
-    )
-    assert [d.tensor for d in together([y, mean, var])] == ["y, running_var", "running_mean"]
-
-
-def test_what_has_no_name_or_another_line_stays_apart():
-    unknown = [of("BUG000", "no known bug", "y"), of("BUG000", "no known bug", "running_var")]
-    lines = [SourceLine("bn.py", number, "x") for number in (1, 2)]
-    known = [of("BUG101", "a slip", tensor, line) for tensor, line in zip(("y", "running_var"), lines, strict=True)]
-    assert together([*unknown, *known]) == (*unknown, *known)
