@@ -315,14 +315,14 @@ def _diagnosed(target: _Watched, task: Task) -> Diagnosed:
     from bncheck.diagnose import explain, is_single, own_steps
     from bncheck.lines.pointing import pointed
 
-    conventions, source = target.conventions, "" if task.spec.program else task.spec.source
+    source = "" if task.spec.program else task.spec.source
     seen, ignored = answered(target, task.settings.dtype, target.begin)
     further = answered_further(target, seen, task.more, target.begin)
     explained = explain(seen, ignored_eps=ignored, further=further)
     of_memory = _of_memory(target, task, own_steps(explained), single=is_single(explained))
     named = [(diagnosis, version) for diagnosis, version in explained if version is not None]
     diagnoses = tuple(diagnosis for diagnosis, _ in named)
-    if named and source and conventions.dtype in ("", "float64"):
+    if named and source:
         diagnoses = pointed(target, [*seen, *further], named, source)
     unnamed = tuple(diagnosis for diagnosis, version in explained if version is None)
     return Diagnosed(together((*diagnoses, *of_memory, *unnamed)), 2 * (len(seen) + len(further)))

@@ -126,6 +126,8 @@ class Conventions:
         fits none of these, "" if there are no running statistics.
     momentum : float or None
         The fraction of the old statistics that stays, where it is hard-coded; None where the case chooses it.
+    usual_momentum : float or None
+        The momentum that the code takes if it is told none, where it says so; None where it does not.
     running_var : str
         "biased", "unbiased", "pooled" if it is that of all values seen, "undecided" where too little comes in to tell;
         "" if there is none, or if it fits neither.
@@ -174,6 +176,7 @@ class Conventions:
     framework: str = "numpy"
     dtype: str = ""
     forward_only: bool = False
+    usual_momentum: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

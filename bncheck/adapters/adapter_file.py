@@ -13,7 +13,7 @@ from typing import Any
 
 from bncheck import guard
 from bncheck.adapters.adapter_words import NEEDED, STATISTICS, Adaptation, read
-from bncheck.adapters.affine import AffineRun
+from bncheck.adapters.affine import run_of
 from bncheck.adapters.loading import Source, load
 from bncheck.adapters.protocol import Candidate, EpsPlace, Namespace, Parameters, Reading, Results, Run
 from bncheck.adapters.words import Kind
@@ -164,8 +164,7 @@ class AdapterReading:
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
-        run = AdapterRun(self, parameters, self._values)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+        return run_of(lambda own: AdapterRun(self, own, self._values), parameters, self.absent)
 
     def complaint(self, word: str, what: str) -> AdapterError:
         """Return the exception for something that a function of the adapter returned, and note it."""

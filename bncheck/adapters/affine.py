@@ -7,7 +7,7 @@ the two gradients of the parameters follow from the user's own y.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,11 @@ def own_parameters(parameters: Parameters, absent: frozenset[str]) -> Parameters
     return parameters._replace(beta=(beta * 2.0 ** -(limits(beta.dtype.name).nmant // 2)).astype(beta.dtype))
 
 
+def run_of(make: Callable[[Parameters], Run], parameters: Parameters, absent: frozenset[str]) -> Run:
+    """Return the run that `make` makes from parameters, with what the code does without applied around it."""
+    return AffineRun(make(own_parameters(parameters, absent)), parameters, absent) if absent else make(parameters)
+
+
 def _scale(gamma: Any) -> Any:
     """Return gamma with ones for zeros: those channels get their beta added."""
     return np.where(gamma == 0, 1, gamma)
@@ -63,6 +68,7 @@ class AffineRun:
         self._own = parameters
         self._before = own_parameters(parameters, absent).beta
         self._y: Any = None
+        self._is_dbeta = False
 
     @property
     def gamma(self) -> Any:
@@ -84,7 +90,8 @@ class AffineRun:
     @property
     def returns(self) -> str:
         """How the code's own backward handed its gradients over."""
-        return self._run.returns
+        said = self._run.returns
+        return said.replace("dgamma", "dbeta") if self._is_dbeta else said
 
     @property
     def rest(self) -> tuple[Any, ...]:
@@ -146,6 +153,9 @@ class AffineRun:
         given.flags.writeable = dy.flags.writeable
         before = given.copy()
         found = self._run.backward(given)
+        if self._absent == OPTIONAL[2] and found.dbeta is None and found.dgamma is not None:
+            # The second of two without names stands for gamma elsewhere; here there is one parameter, and that is beta.
+            found, self._is_dbeta = Results(found.dx, None, found.dgamma), True
         kept = dy.copy()
         if dy.flags.writeable and not np.array_equal(given, before, equal_nan=True):
             dy[...] = given  # so that a change in place is seen where changes are looked for

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.adapters.affine import AffineRun, mentioned
+from bncheck.adapters.affine import mentioned, run_of
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import NUMPY, Framework, shape_of, spoken_by
 from bncheck.adapters.function_pair import eps_argument, is_function
@@ -173,8 +173,7 @@ class DifferentiableReading:
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
-        run = self._make(self._calling, self._function, parameters)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+        return run_of(lambda own: self._make(self._calling, self._function, own), parameters, self.absent)
 
 
 class DifferentiableFunction:

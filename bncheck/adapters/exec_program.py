@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.adapters.affine import AffineRun
+from bncheck.adapters.affine import run_of
 from bncheck.adapters.exec_process import Process, ProgramError, remove_leftovers
 from bncheck.adapters.frameworks import NUMPY
 from bncheck.adapters.protocol import Candidate, EpsPlace, Parameters, Reading, Results, Run
@@ -189,8 +189,7 @@ class ProgramReading:
 
     def start(self, parameters: Parameters) -> Run:
         """Return a run; its session is opened when it is first needed."""
-        run = ProgramRun(self, parameters)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+        return run_of(lambda own: ProgramRun(self, own), parameters, self.absent)
 
     def telling(self) -> Exception | None:
         """Return the failure that tells most: a death or a wrong answer, rather than a refusal of the program's own."""

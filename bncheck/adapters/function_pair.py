@@ -9,7 +9,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from bncheck.adapters.affine import AffineRun, mentioned, own_parameters
+from bncheck.adapters.affine import mentioned, run_of
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.contexts import contextual, takes_context
 from bncheck.adapters.frameworks import spoken_by
@@ -143,9 +143,11 @@ class FunctionReading:
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
-        values = self._calling.values(own_parameters(parameters, self.absent))
-        run = self._run(self._calling, self._forward, self._backward, values)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+
+        def made(own: Parameters) -> Run:
+            return self._run(self._calling, self._forward, self._backward, self._calling.values(own))
+
+        return run_of(made, parameters, self.absent)
 
 
 _AFFINE = frozenset({"gamma", "beta"})

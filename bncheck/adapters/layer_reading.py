@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from bncheck.adapters.affine import AffineRun, own_parameters
+from bncheck.adapters.affine import run_of
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.function_pair import eps_argument
 from bncheck.adapters.inference import chosen, gives_statistics, is_inference
@@ -120,6 +120,9 @@ class LayerReading:
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run; its layer is made at the first forward, when the shape of the data is known."""
-        values = self._calling.values(own_parameters(parameters, self.absent))
-        run = self._run(self._calling, self._maker, self._names, values, self._how, self.absent)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+
+        def made(own: Parameters) -> Run:
+            values = self._calling.values(own)
+            return self._run(self._calling, self._maker, self._names, values, self._how, self.absent)
+
+        return run_of(made, parameters, self.absent)

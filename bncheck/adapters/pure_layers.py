@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.adapters.affine import AffineRun, own_parameters
+from bncheck.adapters.affine import run_of
 from bncheck.adapters.differentiable import named_kind
 from bncheck.adapters.differentiated import DifferentiatedRun
 from bncheck.adapters.frameworks import Framework, Pull
@@ -203,8 +203,7 @@ class PureReading:
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
-        run = PureRun(self.framework, own_parameters(parameters, self.absent), self._layer)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+        return run_of(lambda own: PureRun(self.framework, own, self._layer), parameters, self.absent)
 
     def _layer(self, x: Any, parameters: Parameters) -> PureLayer:
         size, eps, momentum = parameters.gamma.size, parameters.eps, parameters.momentum

@@ -7,22 +7,7 @@ import re
 from bncheck.adapters.modes import Offering, is_said
 from bncheck.adapters.probe import Fit
 from bncheck.adapters.protocol import Reading
-from bncheck.adapters.running import Statistics
 from bncheck.model import Declared
-
-
-def forgetful(kept: Statistics, usual: float | None) -> str:
-    """Return a note on a default momentum by which most of the statistics is new after each batch: a sign of its sides.
-
-    Which side the momentum is on is a convention, and libraries have either; by its default value it can be told.
-    """
-    share = None if usual is None else {"kept": 1 - usual, "new": usual}.get(kept.sense)
-    if share is None or share <= 0.5 or kept.kept is not None:
-        return ""
-    return (
-        f"by its default momentum of {usual:g}, {share:.0%} of the running statistics are new after each batch: "
-        "is it on the wrong side? --profile pytorch or cs231n, ... holds it to a convention"
-    )
 
 
 def swapped(fit: Fit, declared: Declared) -> str:

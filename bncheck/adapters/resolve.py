@@ -23,7 +23,7 @@ from bncheck.adapters.maps import maps_left_out
 from bncheck.adapters.near_misses import nothing_found
 from bncheck.adapters.profiles import declared_statistics, misfit, profile_of
 from bncheck.adapters.protocol import Candidate, Namespace
-from bncheck.adapters.remarks import forgetful, swapped, unswitched, unused
+from bncheck.adapters.remarks import swapped, unswitched, unused
 from bncheck.adapters.running import find_statistics
 from bncheck.adapters.settling import refuse_unfound
 from bncheck.adapters.target import FoundTarget, Hints
@@ -290,7 +290,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
     noted = [*said, *(f.note for f in fits.values()), swapped(first, declared), activations, eps.note, kept.note]
-    noted += [forgetful(kept, usual), unswitched(found.reading, kept.sense)]
+    noted.append(unswitched(found.reading, kept.sense))
     if {2, 4} & found.fits.keys() == {2} and declared.layout is None and not getattr(found.reading, "layouts", ()):
         maps, said_of_maps = maps_left_out(found.reading, fits[2].way, declared.parameter_shape)
         fits = fits if maps is None else {**fits, 4: maps}
@@ -319,6 +319,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         framework=found.reading.framework.name,
         dtype=dtype,
         forward_only=alone,
+        usual_momentum=usual,
     )
     ways = {n: fit.way for n, fit in fits.items()}
     hints = Hints(declared.grad_scale == "mean", kept.places, alone)

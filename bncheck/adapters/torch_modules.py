@@ -11,7 +11,7 @@ from itertools import product
 from types import MethodType
 from typing import Any
 
-from bncheck.adapters.affine import AffineRun
+from bncheck.adapters.affine import run_of
 from bncheck.adapters.differentiable import differentiating, named_kind
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import Pull
@@ -134,8 +134,7 @@ class ModuleReading:
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run."""
-        run = ModuleRun(self, parameters)
-        return AffineRun(run, parameters, self.absent) if self.absent else run
+        return run_of(lambda own: ModuleRun(self, own), parameters, self.absent)
 
     def make(self, values: dict[str, Any], torch: Any) -> Any:
         """Return a fresh layer in the dtype of gamma, with eps and momentum set where its constructor takes none."""

@@ -10,7 +10,7 @@ from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check, meant
 from bncheck.core.precision import BFLOAT16, kind, limits
 from bncheck.core.truth import lost_in_one_pass, truth
-from bncheck.model import TENSORS, Judgement, Outcome
+from bncheck.model import TENSORS, Fault, Judgement, Outcome
 
 # Characters of the first printed line that a report shows.
 _SHOWN = 60
@@ -187,7 +187,9 @@ def survives(case: Case, seen: Seen) -> Judgement:
     Promise
     -------
     No exception, no exit, no crash, no endless loop, for any batch. A forward that refuses one value per channel on
-    purpose is fine: with a ValueError, a RuntimeError, an assertion or an exception class that is not Python's own.
+    purpose is fine: with a ValueError, a RuntimeError, an assertion or an exception class that is not Python's own. One
+    that divides by m - 1 = 0 there, or that refuses arrays whose values do not lie one behind the other (``view``), is
+    warned of: it gives no wrong number, and who calls it can help it.
 
     Why it matters
     --------------
@@ -210,7 +212,19 @@ def survives(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.PASS, "forward and backward came back")
     if case.spec.m == 1 and fault.stage == "forward" and meant(fault.kind):
         return Judgement(Outcome.PASS, f"refuses one value per channel: {fault.message}")
+    if fault.stage == "forward" and _refused_by_the_library(case, fault):
+        return Judgement(Outcome.WARN, str(fault))
     return Judgement(Outcome.FAIL, str(fault))
+
+
+def _refused_by_the_library(case: Case, fault: Fault) -> bool:
+    """Tell whether what raised is the unbiased variance of one value, or a view of an array that is not contiguous.
+
+    A dy that is not contiguous is nobody's choice (the derivative of a sum is one): a backward has to take it.
+    """
+    if case.spec.m == 1 and fault.kind == "ZeroDivisionError":
+        return True
+    return case.spec.memory in ("F", "strided", "channels_last") and meant(fault.kind)
 
 
 @check("BN507", "prints-nothing", severity="warning")

@@ -99,6 +99,57 @@ def statistics_start_from_numbers(case: Case, seen: Seen) -> Judgement:
     return Judgement(Outcome.WARN, f"running mean and variance start from {what}")
 
 
+@check("BN704", "default-keeps-most", needs=("running",), severity="warning", follows=("BN301", "BN303"))
+def default_keeps_most(case: Case, seen: Seen) -> Judgement:
+    """By its own default, a layer's running statistics keep most of what they were.
+
+    Promise
+    -------
+    With the momentum that the code takes if it is told none, or that is written into it, half of the old statistics or
+    more stays after a batch.
+
+    Why it matters
+    --------------
+    Statistics of which nine tenths are new after each batch are those of the last batch, noise and all: inference
+    changes with whichever batch training ended on. An average over many batches is what they are for.
+
+    Evidence
+    --------
+    Which side the momentum is on, as it was measured (BN301), and its default. The side itself is a convention, and
+    libraries have either: it is the default that tells which was meant. Skipped where a profile is declared.
+
+    Typical causes
+    --------------
+    ``running = (1 - momentum) * running + momentum * batch``, as in PyTorch, with the 0.9 of CS231n; the other way
+    round with PyTorch's 0.1.
+
+    References
+    ----------
+    PyTorch, BatchNorm1d (momentum=0.1, the fraction that is new); CS231n, assignment 2 (0.9, the fraction kept).
+    """
+    conventions: Conventions | None = seen["running"].facts.get("conventions")
+    if conventions is None or not conventions.momentum_sense:
+        return Judgement(Outcome.SKIP, "no running statistics")
+    if conventions.misfit is not None:
+        return Judgement(Outcome.SKIP, "a profile is declared, and says which side momentum is on")
+    usual, written = conventions.usual_momentum, conventions.momentum
+    if written is not None:
+        share, by = 1 - written, "by a number in the code"
+    elif usual is not None and conventions.momentum_sense in ("kept", "new"):
+        share = usual if conventions.momentum_sense == "new" else 1 - usual
+        by = f"by the default momentum of {usual:g}"
+    else:
+        return Judgement(Outcome.SKIP, "the code names no momentum of its own, or has no use for one")
+    if share <= _HALF:
+        return Judgement(Outcome.PASS, f"{1 - share:.3g} of the old statistics stay, {by}")
+    message = f"{by}, {share:.0%} of the running statistics are new after each batch: is it on the wrong side?"
+    return Judgement(Outcome.WARN, f"{message} (--profile pytorch or cs231n holds it to a convention)")
+
+
+# An average in which the last batch weighs more than all before it together is no average over batches. The defaults of
+# libraries keep 0.9 and more; half of it is a judgement that leaves room.
+_HALF = 0.5
+
 _SAID = {
     "random": "starts from random numbers",
     "one number": "is one number for all channels, and not one per channel",

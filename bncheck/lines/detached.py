@@ -53,6 +53,7 @@ def hiding(case: Case, version: Version, executions: Sequence[Execution]) -> Sta
     """Return the one statement that hides from the library what a gradient lacks; None of none, or of several.
 
     It detaches what the missing path goes through, or works it out in a block without gradients: then it is the block.
+    Where the library traces the code, and no arrays are to be seen, the only one of its kind is taken.
     """
     what = _lost(version)
     if what is None:
@@ -74,6 +75,8 @@ def hiding(case: Case, version: Version, executions: Sequence[Execution]) -> Sta
                 found[statements_of(e.statement.file)[block]] = None
         elif _HIDES.search(e.statement.text) and (makes or any(a in values for a in e.reads.values())):
             found[e.statement] = None
+    if all(array.size == 1 for e in executions for array in e.makes.values()):
+        found = dict.fromkeys(e.statement for e in executions if _HIDES.search(e.statement.text))
     return next(iter(found)) if len(found) == 1 else None
 
 

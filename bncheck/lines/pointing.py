@@ -66,12 +66,22 @@ def _watched(target: Target, answers: Answers, diagnosis: Diagnosis, watched: di
         return None
     case = min((case for case, _ in wrong), key=lambda case: case.x.size)
     if id(case) not in watched:
-        exact = build(dataclasses.replace(case.spec, dtype="float64"))
-        trace = Trace()
-        run = partial(observed, target, exact)
-        found = trace.run(run)
-        watched[id(case)] = Seen(exact, found, [] if trace.given_up else last_of_loops(trace.executions), run)
+        exact = build(dataclasses.replace(case.spec, dtype=target.conventions.dtype or "float64"))
+        seen = _run(target, exact)
+        if not seen.executions:  # compiled for this shape, it is not run again: its statements are, for another shape
+            seen = _run(target, build(dataclasses.replace(exact.spec, n=exact.spec.n + _MORE_ROWS)))
+        watched[id(case)] = seen
     return watched[id(case)] if watched[id(case)].executions else None
+
+
+# No case that tells bugs apart has as many more rows than another one.
+_MORE_ROWS = 1000
+
+
+def _run(target: Target, case: Case) -> Seen:
+    trace, run = Trace(), partial(observed, target, case)
+    found = trace.run(run)
+    return Seen(case, found, [] if trace.given_up else last_of_loops(trace.executions), run)
 
 
 def _pointed(
@@ -81,6 +91,8 @@ def _pointed(
     with np.errstate(all="ignore"):
         if mending := detached.mending(bug[1], target.conventions.returns, seen.executions):
             return detached.hiding(seen.case, bug[1], seen.executions), mending
+        if seen.case.spec.dtype != "float64":  # values are told apart by their digits
+            return None, ""
         if statement := exchanged(seen.executions):
             return statement, ""
         # Two right sums, each in the other's place: whether they were made or handed on so is open.

@@ -210,6 +210,26 @@ def test_beta_alone(write, right):
     right(write(layer("self.beta = zero", "1.0", "self.beta", "self.dbeta = db")))
 
 
+PAIR_WITH_BETA = """
+def bn_forward(x, beta, eps=1e-5):
+    std = np.sqrt(x.var(axis=0) + eps); xhat = (x - x.mean(axis=0)) / std
+    return xhat + beta, (xhat, std)
+
+def bn_backward(dout, cache):
+    xhat, std = cache
+    return (dout - dout.mean(axis=0) - xhat * (dout * xhat).mean(axis=0)) / std, dout.{how}(axis=0)
+"""
+
+
+def test_the_second_of_two_gradients_without_names_is_that_of_the_one_parameter(write, right):
+    assert right(write(PAIR_WITH_BETA.format(how="sum"))).returns == "tuple (dx, dbeta)"
+
+
+def test_a_wrong_gradient_of_the_one_parameter_stays_wrong(write, only, agrees):
+    with pytest.raises(AssertionError, match="dbeta"):
+        agrees(only(write(PAIR_WITH_BETA.format(how="mean"))), 2)
+
+
 def test_what_normalises_nothing_is_no_batch_norm(write):
     source = "class Relu:\n def forward(self, x): self.m = x > 0; return x * self.m\n"
     with pytest.raises(TargetError, match="does not respond to gamma or beta"):

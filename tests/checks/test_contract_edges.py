@@ -73,8 +73,8 @@ def test_one_failure_counts_more_than_a_warning_before_it():
 
 
 MEANT = [ValueError("m"), AssertionError(), RuntimeError("m"), TooSmall("m"), np.linalg.LinAlgError("m")]
-FELL = [IndexError, ZeroDivisionError, AttributeError, TypeError, NameError, KeyError, FloatingPointError, SystemExit,
-        NotImplementedError, RecursionError, MemoryError, OSError]  # fmt: skip
+FELL = [IndexError, AttributeError, TypeError, NameError, KeyError, FloatingPointError, SystemExit, NotImplementedError,
+        RecursionError, MemoryError, OSError]  # fmt: skip
 
 
 @pytest.mark.parametrize("error", MEANT, ids=lambda error: type(error).__name__)
@@ -90,6 +90,24 @@ def test_falling_over_one_value_per_channel_is_no_refusal(error):
     found = judged(survives, CaseSpec(n=1), fault=Fault("forward", error.__name__, "oh"))
     assert found.outcome is Outcome.FAIL
     assert error.__name__ in found.message
+
+
+def test_an_unbiased_variance_of_one_value_that_divides_by_zero_is_warned_of():
+    fell = Fault("forward", "ZeroDivisionError", "division by zero")
+    assert judged(survives, CaseSpec(n=1), fault=fell).outcome is Outcome.WARN
+    assert judged(survives, CaseSpec(n=2), fault=fell).outcome is Outcome.FAIL
+    assert judged(survives, CaseSpec(n=1), fault=replace(fell, stage="backward")).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("memory", ["F", "strided", "channels_last"])
+def test_a_forward_that_refuses_what_it_cannot_view_is_warned_of(memory):
+    refused = Fault("forward", "RuntimeError", "view size is not compatible with input tensor's size and stride")
+    spec = CaseSpec(n=4, spatial=(2, 2), memory=memory)
+    assert judged(survives, spec, fault=refused).outcome is Outcome.WARN
+    assert judged(survives, spec, fault=replace(refused, stage="backward")).outcome is Outcome.FAIL
+    assert judged(survives, spec, fault=replace(refused, kind="AttributeError")).outcome is Outcome.FAIL
+    for other in ("C", "readonly"):
+        assert judged(survives, replace(spec, memory=other), fault=refused).outcome is Outcome.FAIL
 
 
 def test_the_page_about_printing_says_what_is_seen_and_what_is_not():

@@ -1,4 +1,4 @@
-"""BN701 to BN703 on what discovery has found a fresh layer to start from."""
+"""BN701 to BN704 on what discovery has found a fresh layer to start from."""
 
 import pytest
 import targets
@@ -49,3 +49,35 @@ def test_the_usual_starts_pass(start):
 def test_what_is_handed_over_or_not_there_is_skipped(code):
     assert judged(code, targets.Pair()).outcome is Outcome.SKIP
     assert judged(code, Keeping().told(running_start="")).outcome is Outcome.SKIP
+
+
+@pytest.mark.parametrize(
+    ("sense", "usual", "written", "share"),
+    [("kept", 0.1, None, "90%"), ("new", 0.9, None, "90%"), ("new", 1.0, None, "100%"), ("fixed", None, 0.25, "75%")],
+)
+def test_statistics_that_are_mostly_new_by_default_are_warned_of(sense, usual, written, share):
+    layer = Keeping(sense="kept").told(momentum_sense=sense, usual_momentum=usual, momentum=written)
+    judgement = judged("BN704", layer)
+    assert judgement.outcome is Outcome.WARN
+    assert f"{share} of the running statistics are new after each batch" in judgement.message
+
+
+@pytest.mark.parametrize(
+    ("sense", "usual", "written"), [("kept", 0.9, None), ("new", 0.1, None), ("kept", 0.5, None), ("fixed", None, 0.9)]
+)
+def test_statistics_that_are_mostly_kept_by_default_pass(sense, usual, written):
+    layer = Keeping(sense="kept").told(momentum_sense=sense, usual_momentum=usual, momentum=written)
+    assert judged("BN704", layer).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"usual_momentum": None},
+        {"usual_momentum": 0.9, "momentum_sense": "cumulative"},
+        {"usual_momentum": 0.9, "misfit": ""},  # a profile is declared, and it fits
+    ],
+)
+def test_without_a_default_or_under_a_profile_no_side_is_the_wrong_one(told):
+    assert judged("BN704", Keeping(sense="new").told(**told)).outcome is Outcome.SKIP
+    assert judged("BN704", targets.Pair()).outcome is Outcome.SKIP
