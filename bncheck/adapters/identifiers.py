@@ -6,6 +6,7 @@ import re
 from functools import cache
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_ACTIVATION = re.compile(r"(?:P?Re|Ge|Si|Se|Ce)L[Uu]")  # "BatchNormReLU" has three words, not four
 _GREEK = {
     "γ": "gamma", "β": "beta", "μ": "mu", "σ": "sigma", "ε": "eps", "ϵ": "eps", "δ": "delta", "∂": "d", "Δ": "delta",
     "α": "alpha", "η": "eta", "λ": "lambda", "Γ": "gamma", "Β": "beta", "x̂": "xhat",
@@ -40,7 +41,8 @@ _MODES = frozenset("mode phase train training test testing inference infer eval 
 @cache
 def words(identifier: str) -> tuple[str, ...]:
     """Return the words of an identifier in lower case: "dgammaOut_2" gives ("dgamma", "out", "2")."""
-    return tuple(word.lower() for word in _WORD.findall(_spelled_out(identifier)))
+    whole = _ACTIVATION.sub(lambda found: found.group().capitalize(), _spelled_out(identifier))
+    return tuple(word.lower() for word in _WORD.findall(whole))
 
 
 def _spelled_out(identifier: str) -> str:

@@ -264,8 +264,9 @@ _OTHER_NORM = re.compile(
     r"|(?<![a-z])(?:ln|gn|lrn)(?=_|$)"
 )
 _OTHER_LAYER = frozenset(
-    "conv convolution affine linear dense fc relu leaky sigmoid tanh softmax svm dropout pool pooling maxpool max lstm "
-    "rnn gru attention embedding loss ln layernorm groupnorm layer group instance spatial".split()
+    "conv convolution affine linear dense fc relu leaky prelu elu selu gelu silu swish sigmoid tanh softmax svm "
+    "dropout pool pooling maxpool max lstm rnn gru attention embedding loss ln layernorm groupnorm layer group "
+    "instance spatial".split()
 )
 
 
@@ -332,4 +333,9 @@ def kind(name: str, doc: str = "") -> Kind:
 
 def composite(name: str) -> bool:
     """Tell whether a name joins batch normalization with another layer ("affine_bn_relu_forward")."""
-    return bool(set(words(name)) & (_OTHER_LAYER - {"layer", "spatial"}))
+    return bool(joined_layers(name))
+
+
+def joined_layers(name: str) -> frozenset[str]:
+    """Return the words of a name that say another layer than batch normalization."""
+    return (_OTHER_LAYER - {"layer", "spatial"}).intersection(words(name))
