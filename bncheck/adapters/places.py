@@ -17,6 +17,7 @@ import numpy as np
 
 from bncheck.adapters.frameworks import is_array
 from bncheck.adapters.results import attribute_names
+from bncheck.adapters.twins import twins_in
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, words
 
 _DEPTH = 3  # self.params["gamma"].data
@@ -278,7 +279,7 @@ def _by_name(
     best: dict[str, tuple[int, int, int]] = {}
     doubted: dict[str, int] = {}
     named: dict[str, set[str]] = {"gamma": set(), "beta": set()}
-    twins = _twins({str(trail[0]) for trail in trails if len(trail) > 1})
+    twins = twins_in(trails, [trail for trail in trails if not any(map(_is_foreign, trail[:-1]))])
     for at, (trail, gradient) in enumerate(bare):
         *above, name = trail
         if isinstance(name, int):
@@ -311,14 +312,6 @@ def _by_name(
     found = doubted | {of: at for of, (_, _, at) in best.items()}
     gradients = ("dx", "dgamma", "dbeta")
     return {of: found[of] for of in _ORDER if of in found}, {of: found[of] for of in gradients if of in found}
-
-
-def _twins(names: set[str]) -> dict[str, str]:
-    """Return which dict or list is named after another one as its gradients: ``dv`` after ``v``."""
-    marks = ("d", "g", "d_", "grad_", "grads_", "delta_")
-    before = {mark + name: name for name in names for mark in marks if mark + name in names}
-    after = {name + mark: name for name in names for mark in ("_grad", "_grads", "_d") if name + mark in names}
-    return before | after
 
 
 def _position(place: Place) -> tuple[str | int, int, bool] | None:
