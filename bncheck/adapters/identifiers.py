@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from unicodedata import combining, normalize
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _ACTIVATION = re.compile(r"(?:P?Re|Ge|Si|Se|Ce)L[Uu]")  # "BatchNormReLU" has three words, not four
@@ -46,10 +47,11 @@ def words(identifier: str) -> tuple[str, ...]:
 
 
 def _spelled_out(identifier: str) -> str:
-    """Return an identifier with Greek letters as words: "dγ" gives "d_gamma"."""
+    """Return an identifier with Greek letters as words, and without accents: "dγ" gives "d_gamma", "ä" gives "a"."""
     if identifier.isascii():
         return identifier
-    return "".join(f"_{_GREEK[letter]}_" if letter in _GREEK else letter for letter in identifier)
+    spelled = "".join(f"_{_GREEK[letter]}_" if letter in _GREEK else letter for letter in identifier)
+    return "".join(letter for letter in normalize("NFKD", spelled) if not combining(letter))
 
 
 @cache

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.adapters.frameworks import is_array
+from bncheck.adapters.languages import GRADIENTS
 from bncheck.adapters.results import attribute_names
 from bncheck.adapters.twins import twins_in
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, words
@@ -26,7 +27,7 @@ VALUE = frozenset("data value val array values".split())
 GRADIENT = frozenset("grad gradient g d diff derivative".split())
 _GRADIENTS = frozenset("grads gradients grad gradient gs d deltas".split())
 _PARAMETERS = frozenset("params param parameters weights ps p theta thetas trainable learnable variables vars".split())
-_GRADIENTS |= {f"d{name}" for name in _PARAMETERS}
+_GRADIENTS |= {f"d{name}" for name in _PARAMETERS} | GRADIENTS
 _FILLER = frozenset("get all list named bn my trainable learnable layer collect the".split())
 # What optimizers and moving averages keep under the names of the parameters.
 _NOT_PARAMETERS = frozenset(
