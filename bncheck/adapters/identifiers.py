@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from unicodedata import combining, normalize
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_ACTIVATION = re.compile(r"(?:P?Re|Ge|Si|Se|Ce)L[Uu]")  # "BatchNormReLU" has three words, not four
 _GREEK = {
     "γ": "gamma", "β": "beta", "μ": "mu", "σ": "sigma", "ε": "eps", "ϵ": "eps", "δ": "delta", "∂": "d", "Δ": "delta",
     "α": "alpha", "η": "eta", "λ": "lambda", "Γ": "gamma", "Β": "beta", "x̂": "xhat",
@@ -40,14 +42,16 @@ _MODES = frozenset("mode phase train training test testing inference infer eval 
 @cache
 def words(identifier: str) -> tuple[str, ...]:
     """Return the words of an identifier in lower case: "dgammaOut_2" gives ("dgamma", "out", "2")."""
-    return tuple(word.lower() for word in _WORD.findall(_spelled_out(identifier)))
+    whole = _ACTIVATION.sub(lambda found: found.group().capitalize(), _spelled_out(identifier))
+    return tuple(word.lower() for word in _WORD.findall(whole))
 
 
 def _spelled_out(identifier: str) -> str:
-    """Return an identifier with Greek letters as words: "dγ" gives "d_gamma"."""
+    """Return an identifier with Greek letters as words, and without accents: "dγ" gives "d_gamma", "ä" gives "a"."""
     if identifier.isascii():
         return identifier
-    return "".join(f"_{_GREEK[letter]}_" if letter in _GREEK else letter for letter in identifier)
+    spelled = "".join(f"_{_GREEK[letter]}_" if letter in _GREEK else letter for letter in identifier)
+    return "".join(letter for letter in normalize("NFKD", spelled) if not combining(letter))
 
 
 @cache

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.adapters.frameworks import is_array
+from bncheck.adapters.languages import GRADIENTS
 from bncheck.adapters.results import attribute_names
+from bncheck.adapters.twins import twins_in
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, words
 
 _DEPTH = 3  # self.params["gamma"].data
@@ -25,7 +27,7 @@ VALUE = frozenset("data value val array values".split())
 GRADIENT = frozenset("grad gradient g d diff derivative".split())
 _GRADIENTS = frozenset("grads gradients grad gradient gs d deltas".split())
 _PARAMETERS = frozenset("params param parameters weights ps p theta thetas trainable learnable variables vars".split())
-_GRADIENTS |= {f"d{name}" for name in _PARAMETERS}
+_GRADIENTS |= {f"d{name}" for name in _PARAMETERS} | GRADIENTS
 _FILLER = frozenset("get all list named bn my trainable learnable layer collect the".split())
 # What optimizers and moving averages keep under the names of the parameters.
 _NOT_PARAMETERS = frozenset(
@@ -278,7 +280,7 @@ def _by_name(
     best: dict[str, tuple[int, int, int]] = {}
     doubted: dict[str, int] = {}
     named: dict[str, set[str]] = {"gamma": set(), "beta": set()}
-    twins = _twins({str(trail[0]) for trail in trails if len(trail) > 1})
+    twins = twins_in(trails, [trail for trail in trails if not any(map(_is_foreign, trail[:-1]))])
     for at, (trail, gradient) in enumerate(bare):
         *above, name = trail
         if isinstance(name, int):
@@ -311,14 +313,6 @@ def _by_name(
     found = doubted | {of: at for of, (_, _, at) in best.items()}
     gradients = ("dx", "dgamma", "dbeta")
     return {of: found[of] for of in _ORDER if of in found}, {of: found[of] for of in gradients if of in found}
-
-
-def _twins(names: set[str]) -> dict[str, str]:
-    """Return which dict or list is named after another one as its gradients: ``dv`` after ``v``."""
-    marks = ("d", "g", "d_", "grad_", "grads_", "delta_")
-    before = {mark + name: name for name in names for mark in marks if mark + name in names}
-    after = {name + mark: name for name in names for mark in ("_grad", "_grads", "_d") if name + mark in names}
-    return before | after
 
 
 def _position(place: Place) -> tuple[str | int, int, bool] | None:

@@ -21,6 +21,7 @@ from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
 from bncheck.adapters.maps import maps_left_out
 from bncheck.adapters.near_misses import nothing_found
+from bncheck.adapters.neighbours import helpers, note_of_left, others
 from bncheck.adapters.profiles import declared_statistics, misfit, profile_of
 from bncheck.adapters.protocol import Candidate, Namespace
 from bncheck.adapters.remarks import swapped, unswitched, unused
@@ -131,9 +132,10 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     if lasting and key in _cache:
         return _cache[key]
     candidates = _candidates(spec, namespace)
-    entries = _tried(candidates, namespace, spec.declared)
-    if not spec.live and not _name_in(spec):
-        entries = _without_bases(entries, namespace)
+    if spec.live or _name_in(spec):
+        entries = _tried(candidates, namespace, spec.declared)
+    else:
+        entries = _without_bases(_without_others(candidates, namespace, spec.declared), namespace)
     if not (spec.live or spec.program or spec.declared.adapter_file):
         entries = _with_forwards_alone(candidates, entries, namespace, _name_in(spec))
     # A program is named, and not found. Where nothing was tried that is worth telling, this is not either.
@@ -150,6 +152,28 @@ def _tried(candidates: list[Candidate], namespace: Namespace, declared: Declared
     """Try candidates; what is not surely batch norm and does not run is something else, while something is left."""
     tried = [_best([_examined(c, namespace, declared) for c in group]) for group in _by_name(candidates)]
     return [entry for entry in tried if entry.sure or not entry.error] or tried
+
+
+def _without_others(candidates: list[Candidate], namespace: Namespace, declared: Declared) -> list[Entry]:
+    """Try candidates but those that are something more than a Batch Normalization by their names, or take no data.
+
+    These are tried where none of the rest can be run. What cannot be run, and is called by what can, is left out too.
+    """
+    left = others(candidates, namespace)
+    rest = [c for c in candidates if c.name not in left]
+    entries = _tried(rest, namespace, declared) if rest else []
+    if not any(entry.target for entry in entries):
+        rest, left, entries = candidates, {}, _tried(candidates, namespace, declared) if left else entries
+    ran = {entry.name for entry in entries if entry.target}
+    bound = [c for c in rest if namespace.label + c.name in ran]
+    left |= helpers([c for c in rest if namespace.label + c.name not in ran], bound, namespace)
+    entries = [entry for entry in entries if entry.name.removeprefix(namespace.label) not in left]
+    first = next((entry for entry in entries if entry.target), None)
+    if first is None or first.target is None or not left:
+        return entries
+    said = note_of_left(left, namespace.label)
+    first.target.note([said])
+    return [replace(entry, trace=(said, *entry.trace)) if entry is first else entry for entry in entries]
 
 
 def _without_bases(entries: list[Entry], namespace: Namespace) -> list[Entry]:
@@ -195,7 +219,8 @@ def _with_forwards_alone(
     names = {c.name for c in alone}
     if any(_is_sure(c) and not (c.adapter == DIFFERENTIATED and c.name in names) for c in candidates):
         return entries
-    tried = _tried(alone, namespace, namespace.declared) if alone else []
+    trying = _tried if name else _without_others
+    tried = trying(alone, namespace, namespace.declared) if alone else []
     return tried if any(entry.target or entry.stub for entry in tried) else entries
 
 

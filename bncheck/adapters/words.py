@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
 
+from bncheck.adapters import languages
 from bncheck.adapters.identifiers import aside as aside
 from bncheck.adapters.identifiers import words as words
 
@@ -46,11 +47,11 @@ def _ranked(clear: str, fair: str, vague: str) -> dict[str, int]:
 
 _GAMMA = _ranked("gamma gammas gam gama", "scale scales scaler scaling multiplier weight weights gain gains bw", "g w")
 _BETA = _ranked("beta betas bet", "shift shifts intercept shifter translation bias biases offset offsets bb", "b")
-_X = frozenset(
+_X = languages.X.union(
     "x xs a z h u v data input inputs inp in images image img fmap features activations activation act prev "
     "batch".split()
 )
-_Y = frozenset("y out output outputs yhat o res result".split())
+_Y = frozenset("y out output outputs yhat o res result".split()) | languages.Y
 _NORMALIZED = frozenset("hat xhat zhat norm normed normalized normalised xnorm xn".split())
 _EPS = frozenset({"eps", "epsilon", "epsi"})
 _MOMENTUM = frozenset({"momentum", "decay", "rho", "mom"})
@@ -72,7 +73,7 @@ _SIZE = frozenset(
 )
 # Words that say nothing about the role beside them ("bn_gamma", "gamma_vec").
 _NEUTRAL = frozenset("bn vec vector param parameter value the batchnorm wrt".split())
-_GRADIENT_MARKS = frozenset(
+_GRADIENT_MARKS = languages.GRADIENTS.union(
     "d dl ld dloss grad grads gradient gradients delta deltas deriv derivative der partial nabla adjoint adj bar "
     "cotangent sens sensitivity".split()
 )
@@ -245,8 +246,8 @@ def normalized_like(name: str) -> bool:
 
 # ------------------------------------------------------------------------------------------ names of functions, classes
 
-_FORWARD = frozenset("forward forwards fwd fprop fw forwardprop".split())
-_BACKWARD = frozenset(
+_FORWARD = frozenset("forward forwards fwd fprop fw forwardprop".split()) | languages.FORWARD
+_BACKWARD = languages.BACKWARD.union(
     "backward backwards bwd bprop bw back backprop backpropagation backpropagate grad grads gradient gradients vjp "
     "derivative derivatives deriv pullback adjoint".split()
 )
@@ -264,8 +265,9 @@ _OTHER_NORM = re.compile(
     r"|(?<![a-z])(?:ln|gn|lrn)(?=_|$)"
 )
 _OTHER_LAYER = frozenset(
-    "conv convolution affine linear dense fc relu leaky sigmoid tanh softmax svm dropout pool pooling maxpool max lstm "
-    "rnn gru attention embedding loss ln layernorm groupnorm layer group instance spatial".split()
+    "conv convolution affine linear dense fc relu leaky prelu elu selu gelu silu swish sigmoid tanh softmax svm "
+    "dropout pool pooling maxpool max lstm rnn gru attention embedding loss ln layernorm groupnorm layer group "
+    "instance spatial".split()
 )
 
 
@@ -322,6 +324,8 @@ def kind(name: str, doc: str = "") -> Kind:
     some = set(words(name))
     if some & {"batch", "minibatch"} and any(word.startswith("norm") for word in some):
         return Kind.BN
+    if languages.says_batch_norm(joined):
+        return Kind.BN
     if _OTHER_NORM.search(joined):
         return Kind.OTHER_NORM
     if some & _OTHER_LAYER:
@@ -332,4 +336,9 @@ def kind(name: str, doc: str = "") -> Kind:
 
 def composite(name: str) -> bool:
     """Tell whether a name joins batch normalization with another layer ("affine_bn_relu_forward")."""
-    return bool(set(words(name)) & (_OTHER_LAYER - {"layer", "spatial"}))
+    return bool(joined_layers(name))
+
+
+def joined_layers(name: str) -> frozenset[str]:
+    """Return the words of a name that say another layer than batch normalization."""
+    return (_OTHER_LAYER - {"layer", "spatial"}).intersection(words(name))

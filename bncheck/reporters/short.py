@@ -21,7 +21,8 @@ def short(report: Report, style: Style) -> str:
 def nameless(target: TargetReport) -> str:
     """Return why a target has no verdict, to be told behind its name: without that name, with which it may begin."""
     name, sep, reason = target.error.partition(": ")
-    is_in_it = f"{name}::".startswith(f"{target.name}::")
+    # A sentence may begin with the name of what is in a file, and have a colon further on.
+    is_in_it = f"{name}::".startswith(f"{target.name}::") and " " not in name.removeprefix(target.name)
     return reason if sep and (is_in_it or target.name.endswith(f"/{name}")) else target.error
 
 

@@ -57,6 +57,18 @@ def in_object(value, grad):
 PLACES = {
     "dict": (in_dict("params", "grads"), "grads['gamma'], grads['beta']"),
     "dict, weights": (in_dict("weights", "gradients", "'W'", "'b'"), "gradients['W'], gradients['b']"),
+    "dict, g": (in_dict("p", "g"), "g['gamma'], g['beta']"),
+    "dict, G": (in_dict("P", "G"), "G['gamma'], G['beta']"),
+    "dict, g beside attributes": (
+        layer("self.gamma, self.beta, self.g = one, zero, {}", "self.gamma", "self.beta",
+              "self.g['gamma'], self.g['beta'] = dg, db"),
+        "g['gamma'], g['beta']",
+    ),
+    "dict, g of the parameters": (
+        layer("self.velocity = {'gamma': zero + 0, 'beta': zero + 0}; self.g = {'gamma': one, 'beta': zero}",
+              "self.g['gamma']", "self.g['beta']", "self.dgamma, self.dbeta = dg, db"),
+        "dgamma, dbeta",
+    ),
     "list": (in_list("params", "grads"), "grads[0], grads[1]"),
     "list, ps and gs": (in_list("ps", "gs"), "gs[0], gs[1]"),
     "list, beta first": (

@@ -108,6 +108,8 @@ def test_columns_line_up_and_wrap():
         ("a.py", "aa.py: no such file.", "aa.py: no such file."),
         ("a.py", "not implemented yet: f returns None", "not implemented yet: f returns None"),
         ("a.py", "a.py", "a.py"),
+        ("a.py", "a.py::f has no backward. Name it: a.py::f.", "a.py::f has no backward. Name it: a.py::f."),
+        ("a b.py", "a b.py::f: f raised.", "f raised."),
     ],
 )
 def test_an_error_does_not_repeat_the_name_that_stands_before_it(name, error, told):
