@@ -119,7 +119,11 @@ class PureRun(DifferentiatedRun):
     def keeping(self) -> dict[str, Any]:
         """Return the arrays that do not learn: of running statistics the names may not say what they are."""
         layer = self._layer
-        return {} if layer is None else {n: self._framework.take(v) for n, v in self._state.items() if n not in layer.learning}
+        return (
+            {}
+            if layer is None
+            else {n: self._framework.take(v) for n, v in self._state.items() if n not in layer.learning}
+        )
 
     def running(self) -> tuple[Any, Any] | None:
         """Return the running statistics among the arrays that do not learn."""
