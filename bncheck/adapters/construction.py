@@ -19,6 +19,7 @@ from bncheck.adapters.places import Trail, parts_of
 from bncheck.adapters.plans import Argument, Plan, arguments
 from bncheck.adapters.recording import Recorder
 from bncheck.adapters.results import attribute_names
+from bncheck.adapters.widths import making
 from bncheck.adapters.words import Role, argument_role, aside, size_like, words
 
 _BUILDING = frozenset(
@@ -130,7 +131,8 @@ class Maker:
         values |= shape_values(x, values["channels"] or 1)
         values.setdefault("optimizer", Recorder(rate=values["lr"]))
         values["rng"] = np.random.default_rng(0)
-        layer = self._hooked(values, x, wanted)
+        with making(values["dtype"]):
+            layer = self._hooked(values, x, wanted)
         self._teach(layer, values)
         if self.switches is None:
             self._look(layer, values)

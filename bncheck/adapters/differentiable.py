@@ -30,6 +30,7 @@ from bncheck.adapters.protocol import (
     Run,
 )
 from bncheck.adapters.results import returned_names, split_forward
+from bncheck.adapters.returned_statistics import arrays_per_channel, at_path, renewed_statistics
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import match
@@ -68,8 +69,35 @@ class FunctionRun(DifferentiatedRun):
         found: AbstractContextManager[Any] = recorded(False)
         return found
 
-    def evaluate(self, arrays: Mapping[str, Any], train: bool) -> tuple[Any, dict[str, Any]]:
-        """Call the function; hand on the running statistics that it returned, or left in its options."""
+    def forward(self, x: Any, train: bool) -> Any:
+        """Call the function; once, find out before where it returns running statistics under names of any kind."""
+        if self._calling.renewed is None and {role.value for role in _RUNNING} <= self._calling.forward.keys:
+            self._find_renewed(x)
+        return super().forward(x, train)
+
+    def _find_renewed(self, x: Any) -> None:
+        """Find out where the new running statistics are: what follows the old ones, and the batch."""
+        random, give, take = np.random.default_rng(7), self._framework.give, self._framework.take
+        given = {"x": random.normal(size=x.shape).astype(x.dtype)}
+        given |= {key: np.asarray(self._parameters[key]) for key in self._names[1:]}
+        given |= {role.value: np.array(take(self._values[role.value])) for role in _RUNNING}
+
+        def call(changed: str) -> dict[Any, Any]:
+            one = {
+                key: np.array(value * 1.5 + 0.5 if key == changed else value, value.dtype)
+                for key, value in given.items()
+            }
+            out, _ = self._called({key: give(value) for key, value in one.items()}, True)
+            _, rest, _ = split_forward(out, x.shape)
+            return dict(arrays_per_channel(rest, given["running_mean"].size, take))
+
+        try:
+            self._calling.renewed = renewed_statistics(call)
+        except Exception:  # what raises does so again where it is called, and is told of
+            return
+
+    def _called(self, arrays: Mapping[str, Any], train: bool) -> tuple[Any, dict[str, Any]]:
+        """Call the function; return what it returns, and its options."""
         values = {**self._values, **mode_values(train), **arrays}
         options = values.get("params", {})
         if options:
@@ -78,7 +106,11 @@ class FunctionRun(DifferentiatedRun):
         for key in self._calling.forward.packed:  # a tuple that is taken apart inside
             values[key] = tuple(values[part] for part in parts_of_key(key))
         with self._mode(train):
-            out = self._calling.forward.call(self._function, values)
+            return self._calling.forward.call(self._function, values), options
+
+    def evaluate(self, arrays: Mapping[str, Any], train: bool) -> tuple[Any, dict[str, Any]]:
+        """Call the function; hand on the running statistics that it returned, or left in its options."""
+        out, options = self._called(arrays, train)
         if train and not getattr(self._framework, "follows", _any_result)(out):
             raise TypeError(f"it returns nothing that {self._framework.name} can differentiate")
         y, rest, place = split_forward(out, shape_of(arrays["x"]) or ())
@@ -133,6 +165,9 @@ class FunctionRun(DifferentiatedRun):
                 found |= {r.value: v for key, v in item.items() if (r := argument_role(str(key))) in _RUNNING}
             elif "cache" in self._calling.forward.keys and isinstance(item, tuple | list) and len(item) == 2:
                 found |= {role.value: value for role, value in zip(_RUNNING, item, strict=True)}
+        if len(found) < len(_RUNNING):
+            renewed = {key: at_path(rest, path) for key, path in (self._calling.renewed or {}).items()}
+            found |= {key: value for key, value in renewed.items() if value is not None}
         return found
 
 

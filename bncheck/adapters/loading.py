@@ -31,6 +31,7 @@ from bncheck.adapters.importing import (
 )
 from bncheck.adapters.other_code import as_program
 from bncheck.adapters.protocol import Namespace
+from bncheck.adapters.scripted import unscripted
 from bncheck.adapters.standins import stands_for_something
 from bncheck.errors import TargetError
 
@@ -274,6 +275,7 @@ def things_of(module: ModuleType) -> dict[str, Any]:
     for name, thing in vars(module).items():
         if not _is_thing(name, thing):
             continue
+        thing = unscripted(thing)
         home = getattr(thing, "__module__", None)
         home = home if isinstance(home, str) else None
         if home == module.__name__ or (home in (None, "functools") and not inspect.isclass(thing)):

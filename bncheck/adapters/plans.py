@@ -19,6 +19,7 @@ from bncheck.adapters.mode_values import mode_values as mode_values
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.sources import keys_of, needed_keys, unpacked
 from bncheck.adapters.unread import never_read
+from bncheck.adapters.widths import in_width
 from bncheck.adapters.words import Role, argument_role, aside, clarity, size_like, words
 
 # What a trace calls the values of some keys.
@@ -70,7 +71,8 @@ class Plan:
         except KeyError as error:
             argument = next((name for name, key in self.bound if key == error.args[0]), error.args[0])
             raise UnfilledError(f"bncheck found nothing to give it as {argument}") from None
-        return function(*given, **named)
+        with in_width(values.get("dtype")):
+            return function(*given, **named)
 
     @property
     def keys(self) -> frozenset[str]:

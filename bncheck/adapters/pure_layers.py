@@ -117,8 +117,13 @@ class PureRun(DifferentiatedRun):
         return {} if layer is None else {key: layer.arrays[layer.places[key]] for key in self._names[1:]}
 
     def keeping(self) -> dict[str, Any]:
-        """Return nothing: the words of this run say all there is."""
-        return {}
+        """Return the arrays that do not learn: of running statistics the names may not say what they are."""
+        layer = self._layer
+        return (
+            {}
+            if layer is None
+            else {n: self._framework.take(v) for n, v in self._state.items() if n not in layer.learning}
+        )
 
     def running(self) -> tuple[Any, Any] | None:
         """Return the running statistics among the arrays that do not learn."""

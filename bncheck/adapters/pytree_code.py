@@ -100,11 +100,14 @@ class PytreeLayer:
         arrays = {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True) if is_array(leaf)}
         x_name = next(name for name, key in called.items() if key == "x")
         told = {name: key for name, key in called.items() if key != "x"}
+        switch = mode_argument(told)
+        field = "" if switch else _mode_field(layer)
 
         def apply(given: Arrays, x: Any, train: bool) -> tuple[Any, Arrays]:
             now = [given.get(name, leaf) for name, leaf in zip(names, leaves, strict=True)]
             taken = given_to(dict(told), parameters, np.dtype(x.dtype), train)
-            out = getattr(jax.tree.unflatten(structure, now), self._call)(**{x_name: x}, **taken)
+            layer = _told(jax.tree.unflatten(structure, now), field, train)
+            out = getattr(layer, self._call)(**{x_name: x}, **taken)
             y, rest, _ = split_forward(out, x.shape)
             after = next((item for item in rest if isinstance(item, self._cls)), None)
             values = [] if after is None else jax.tree.leaves(after)
@@ -112,8 +115,8 @@ class PytreeLayer:
             return y, {name: value for name, value in new.items() if name in arrays}
 
         learning = [name for name in arrays if running_role(name) not in RUNNING]
-        switch = mode_argument(told)
-        return PureLayer(arrays, learning, apply, f"argument {switch}" if switch else "")
+        said = f"argument {switch}" if switch else f"attribute {field}" if field else ""
+        return PureLayer(arrays, learning, apply, said)
 
 
 # --------------------------------------------------------------------------------------------- what arguments are for
@@ -149,6 +152,29 @@ def call_keys(cls: type, call: str) -> dict[str, str]:
     if "x" not in found.values():
         raise ArityError
     return found
+
+
+def _mode_field(layer: Any) -> str:
+    """Return the field of a layer that says whether this is training, "" if it has none."""
+    names = (
+        *getattr(layer, "__dict__", ()),
+        *getattr(layer, "_fields", ()),
+        *getattr(layer, "__dataclass_fields__", ()),
+    )
+    said = (name for name in names if argument_role(name) is Role.MODE)
+    return next((name for name in said if isinstance(getattr(layer, name, None), bool)), "")
+
+
+def _told(layer: Any, field: str, train: bool) -> Any:
+    """Return a layer whose field says the mode; it may be one that cannot be changed."""
+    if not field:
+        return layer
+    value = train if train_is_true(field) else not train
+    if isinstance(layer, tuple):
+        return layer._replace(**{field: value})  # type: ignore[attr-defined]
+    other = copy(layer)
+    object.__setattr__(other, field, value)
+    return other
 
 
 def _taken_apart(cls: type) -> bool:

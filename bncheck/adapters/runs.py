@@ -62,6 +62,8 @@ class Calling:
         What is called instead of the forward where this is not training.
     record : bool
         Whether the options are an object, whose attributes are read.
+    renewed : dict or None
+        Where new running statistics are among what it returns beside y, if no name says so; None: not tried.
 
     """
 
@@ -78,6 +80,7 @@ class Calling:
     inference: Inference | None = None
     held: tuple[str, ...] = ()
     record: bool = False
+    renewed: dict[str, tuple[Any, ...]] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:  # what the values need, worked out once
         self.backward = self.backward.like(self.forward)

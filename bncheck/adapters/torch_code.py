@@ -18,6 +18,7 @@ from bncheck.adapters.plans import arguments, as_statistic
 from bncheck.adapters.protocol import ADAPTERS, ByThing, Candidate, Parameters, Run
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.torch_parts import own_bases, torch_base
+from bncheck.adapters.widths import in_width
 from bncheck.adapters.words import Role, composite
 from bncheck.core.precision import BFLOAT16, dtype_of
 from bncheck.errors import TargetError, UsageError
@@ -97,7 +98,8 @@ class Torch:
 
         def gradients(dy: Any) -> tuple[Any, ...]:
             # The graph is kept: whoever calls backward twice gets an answer, as from a backward in plain NumPy.
-            found = grad(y, tensors, self.give(dy), retain_graph=True, allow_unused=True)
+            with in_width(dy.dtype):
+                found = grad(y, tensors, self.give(dy), retain_graph=True, allow_unused=True)
             return tuple(self.take(gradient) for gradient in found)
 
         def second(dy: Any, v: Any) -> Any:

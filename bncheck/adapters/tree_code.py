@@ -121,7 +121,8 @@ def _layer(pair: Pair, framework: Framework, x: Any, parameters: Parameters) -> 
     make, call = pair.functions(values)
     arguments = [name for name, key in pair.called.items() if key == _TREE]
     made = trees_in(make(**_chosen(pair.made, values)), len(arguments))
-    taken = [flat(jax, tree, name, unpacked(call, name)) for name, tree in zip(arguments, made, strict=True)]
+    names = {name: unpacked(call, name) for name in arguments}
+    taken = [flat(jax, tree, name, names[name]) for name, tree in zip(arguments, made, strict=True)]
     held = [leaf for leaves, _ in taken for leaf in leaves if is_array(leaf.value)]
     arrays = {leaf.name: np.asarray(framework.take(leaf.value)) for leaf in held}
 
@@ -133,7 +134,7 @@ def _layer(pair: Pair, framework: Framework, x: Any, parameters: Parameters) -> 
         }
         rest = {name: key for name, key in pair.called.items() if key != _TREE}
         y, others, _ = split_forward(call(**trees, **_chosen(rest, now)), x.shape)
-        return y, renewed(jax, others, arguments, arrays)
+        return y, renewed(jax, others, names, arrays)
 
     learning = [name for leaves, _ in taken if learns(leaves) for name in named_arrays(leaves, arrays)]
     return PureLayer(arrays, learning, apply, _switch(pair, [leaf for leaves, _ in taken for leaf in leaves]))

@@ -122,11 +122,14 @@ def named_arrays(leaves: list[Leaf], arrays: Arrays) -> list[str]:
     return [leaf.name for leaf in leaves if leaf.name in arrays and running_role(leaf.name) not in RUNNING]
 
 
-def renewed(jax: Any, others: tuple[Any, ...], arguments: list[str], arrays: Arrays) -> dict[str, Any]:
-    """Return the arrays of the trees that came back beside y: those that lie at the end of the same path."""
+def renewed(jax: Any, others: tuple[Any, ...], names: Mapping[str, list[str]], arrays: Arrays) -> dict[str, Any]:
+    """Return the arrays of the trees that came back beside y: those that lie at the end of the same path.
+
+    `names` are what the things in a tuple are called, by the argument that takes the tuple.
+    """
     found: dict[str, Any] = {}
     for item in others:
-        for argument in arguments:
-            leaves, _ = flat(jax, item, argument, [])
+        for argument, named in names.items():
+            leaves, _ = flat(jax, item, argument, named)
             found |= {leaf.name: leaf.value for leaf in leaves if leaf.name in arrays and is_array(leaf.value)}
     return found

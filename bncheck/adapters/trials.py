@@ -8,7 +8,7 @@ for a features-first batch norm instead of being reported.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from types import ModuleType
@@ -26,7 +26,8 @@ from bncheck.adapters.probe import FULL, LACKING, OF_BACKWARD, OF_FORWARD, PROBE
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.settling import find_memory, settle
 from bncheck.adapters.stated import as_stated
-from bncheck.adapters.target import Way, as_array
+from bncheck.adapters.target import Way
+from bncheck.adapters.ties import by_statistics, is_settled
 from bncheck.adapters.words import Kind
 from bncheck.errors import BackwardStubError, BrokenCodeError, StubError, TargetError
 from bncheck.model import Declared
@@ -230,42 +231,20 @@ def _mixes_channels(fit: Fit) -> bool:
 
 def _best(layouts: list[Layout], reading: Reading, log: Log, needed: frozenset[str] = frozenset()) -> Fit | None:
     """Return the best fit among layouts of the same number of axes, with a note if another layout fits as well."""
-    found = [fit for place in layouts for fit in _fits(place, reading, log, needed)]
+    found: list[Fit] = []
+    for place in layouts:
+        found += _fits(place, reading, log, needed)
+        if is_settled(found, reading):
+            break
     if not found:
         return None
-    best = _by_statistics(max(found, key=lambda fit: fit.score), found, reading)
+    best = by_statistics(max(found, key=lambda fit: fit.score), found, reading)
     name = best.way.layout.name
     tied = {fit.way.layout.name for fit in found if fit.score == best.score and "y" in fit.holds} - {name}
     if not tied:
         return best
     note = f"{' and '.join(sorted(tied))} would fit as well as {name}; {name} is assumed (--layout overrides it)"
     return replace(best, note=note)
-
-
-def _by_statistics(best: Fit, found: Sequence[Fit], reading: Reading) -> Fit:
-    """Return the best fit, or another one whose statistics run along its channels, where those of the best do not.
-
-    A dgamma that is summed over the wrong axis has the shape of the other layout: where each of two layouts has one
-    gradient's shape for it, the forward decides. So it does for maps whose gradients are summed to whatever shape gamma
-    has; rows are (N, C) then, because statistics over the wrong one of two axes are a common bug.
-    """
-    whole = best.holds >= {"dgamma", "dbeta"}
-    if not best.holds >= {"y", "gamma", "beta"} or (whole and len(best.way.layout.name) == 2):
-        return best
-    least = best.score if whole else 0
-    others = [fit for fit in found if fit.way.layout != best.way.layout and fit.score >= least]
-    rivals = [fit for fit in others if fit.holds >= {"y", "gamma", "beta"} and fit.holds & {"dgamma", "dbeta"}]
-    own = (fit for fit in (best, *rivals) if _is_own_channel(fit, reading))
-    return next(own, best) if rivals else best
-
-
-def _is_own_channel(fit: Fit, reading: Reading) -> bool:
-    trial = Trial(reading, fit.way, PROBES[len(fit.way.layout.name)][0], 0)
-    try:
-        y = as_array(trial.run(trial.gamma, trial.beta)[1])
-        return y is not None and trial.mixes_own_channel(y)
-    except RaisedError:  # what raises has no y that could mix anything
-        return False
 
 
 def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> Iterator[Fit]:

@@ -95,6 +95,19 @@ def test_the_attributes_of_weights_say_what_they_are_where_their_own_names_do_no
         assert outcomes(report, Outcome.FAIL) == ({"BN304"} if name == "wrong" else set())
 
 
+@pytest.mark.parametrize(("taken", "codes"), [("var", set()), ("mean", {"BN301"})])
+def test_keras_weights_that_no_name_tells_are_known_by_what_they_do(tmp_path, taken, codes):
+    text = Path(source("right")).read_text()
+    for name, short in (("moving_mean", "aa"), ("moving_var", "bb")):
+        text = text.replace(name, short)
+    assert "aa.assign" in text
+    text = text.replace("+ (1 - self.momentum) * var", f"+ (1 - self.momentum) * {taken}")
+    (tmp_path / "own.py").write_text(text)
+    report = pipeline.run([TargetSpec(str(tmp_path / "own.py"))], Settings(cases=5), executor=InProcess())
+    assert report.targets[0].conventions.momentum_sense == "kept"
+    assert outcomes(report, Outcome.FAIL) == codes
+
+
 def test_keras_own_settings_are_put_back():
     before = keras.config.floatx(), keras.config.dtype_policy().name, keras.backend.result_type("float64", "float32")
     assert verify("right", cases=1).verdict is not Verdict.ERROR

@@ -148,6 +148,29 @@ def test_so_that_a_wrong_eval_of_them_is_seen(tmp_path, kind):
     assert {finding.code[:3] for finding in report.findings if finding.outcome.value == "fail"} == {"BN3"}
 
 
+MODE_FIELD = (
+    PYTREE.replace("eps: float = 1e-5", "eps: float = 1e-5\n    inference: bool = False")
+    .replace("(self.momentum, self.eps)", "(self.momentum, self.eps, self.inference)")
+    .replace("x, training=True):\n        if training", "x):\n        if not self.inference")
+)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_jax_tree_may_hold_the_mode_in_a_field(tmp_path, frozen):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    report = verify(tmp_path, MODE_FIELD.replace("dataclass\n", "dataclass(frozen=True)\n") if frozen else MODE_FIELD)
+    assert report.verdict is Verdict.PASS, report
+    assert (report.conventions.mode_switch, report.conventions.momentum_sense) == ("attribute inference", "kept")
+
+
+def test_so_that_a_jax_tree_which_ignores_it_fails(tmp_path):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    report = verify(
+        tmp_path, MODE_FIELD.replace("mean, var, new = self.mean, self.var,", "mean, var, new = x.mean(0), x.var(0),")
+    )
+    assert "BN302" in {finding.code for finding in report.findings if finding.outcome.value == "fail"}
+
+
 # --------------------------------------------------------------------------------- functions that are handed their trees
 
 
@@ -176,6 +199,52 @@ def test_wrong_ones_are_seen(tmp_path, library, stop):
     pytest.importorskip(library, reason=f"{library} is not installed")
     report = verify(tmp_path, dicts(library).replace("mean = x.mean(0)", f"mean = {stop.format('x.mean(0)')}"))
     assert "BN201" in {finding.code for finding in report.findings if finding.outcome.value == "fail"}
+
+
+IN_TUPLES = """
+import {library}
+
+def init(n):
+    return {{"gamma": {np}.ones(n), "beta": {np}.zeros(n)}}, ({np}.zeros(n), {np}.ones(n))
+
+def batch_norm(params, state, x, train=True, momentum=0.9, eps=1e-5):
+    OLD
+    if train:
+        mean = x.mean(0)
+        var = ((x - mean) ** 2).mean(0)
+        state = (momentum * MEAN + (1 - momentum) * mean, momentum * VAR + (1 - momentum) * var)
+    else:
+        mean, var = MEAN, VAR
+    return params["gamma"] * (x - mean) / {np}.sqrt(var + eps) + params["beta"], state
+"""
+
+
+def in_tuples(library, old="rm, rv = state", mean="rm", var="rv"):
+    """Return a layer whose state is a tuple, taken apart or read by its indices."""
+    return IN_TUPLES.format(**LIBRARIES[library]).replace("OLD", old).replace("MEAN", mean).replace("VAR", var)
+
+
+TUPLES = {"taken apart": {}, "by index": {"old": "pass", "mean": "state[0]", "var": "state[1]"}}
+
+
+@pytest.mark.parametrize("how", TUPLES)
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_the_state_of_jax_and_torch_layers_may_be_a_tuple(tmp_path, library, how):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    report = verify(tmp_path, in_tuples(library, **TUPLES[how]))
+    assert report.verdict is Verdict.PASS, report
+    assert (report.conventions.momentum_sense, report.conventions.running_var) == ("kept", "biased")
+    assert report.conventions.running_start == "0, 1"
+
+
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_a_tuple_of_jax_and_torch_that_is_not_updated_fails(tmp_path, library):
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    text = in_tuples(library)
+    wrong = text.replace("rv + (1 - momentum) * var", "rv + (1 - momentum) * mean")
+    assert wrong != text
+    report = verify(tmp_path, wrong)
+    assert "BN301" in {finding.code for finding in report.findings if finding.outcome.value == "fail"}
 
 
 def test_without_one_the_message_says_which_names_were_looked_for(tmp_path):
