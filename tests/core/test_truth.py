@@ -5,7 +5,17 @@ import pytest
 
 from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.core.truth import allowances, beside, forward_of, in_parts, is_nothing, lost_in_one_pass, truth
+from bncheck.core import truth as module
+from bncheck.core.truth import (
+    allowances,
+    beside,
+    forward_of,
+    in_one_piece,
+    in_parts,
+    is_nothing,
+    lost_in_one_pass,
+    truth,
+)
 from bncheck.model import TENSORS
 
 
@@ -45,6 +55,24 @@ def test_a_sum_that_cancels_is_nothing_below_a_thousand_roundings_of_its_terms(d
     assert is_nothing(case, "dbeta") == nothing
 
 
+@pytest.mark.parametrize(("roundings", "nothing"), [(900, True), (1100, False)])
+@pytest.mark.parametrize("sd", [2.0**-7, 2.0**7])
+@pytest.mark.parametrize("gamma", [1 / 64, -64.0])
+def test_a_dx_that_cancels_is_nothing_below_a_thousand_roundings_of_its_terms(sd, gamma, roundings, nothing):
+    """Of two values that are equal xhat is, so that what dy differs there is all of dx, times gamma / sd."""
+    rest = roundings * 2.0**-53
+    x, dy = sd * np.array([1.0, 1.0, -1.0, -1.0]), np.array([1 + rest, 1 - rest, 1.0, 1.0])
+    assert is_nothing(hand_made(x, dy, gamma=(gamma,)), "dx") == nothing
+
+
+def test_channels_are_not_added_up_to_what_is_nothing():
+    """Sixteen channels, each with a sum of dy at 2000 roundings of its terms."""
+    x, dy = (np.tile(np.array(column)[:, None], 16) for column in ([1.0, 2.0, 4.0, 7.0], [1.0, -1.0, 1.0, -1.0]))
+    dy[3] += 2000 * 2.0**-53 * 4
+    case = Case(CaseSpec(n=4, c=16, eps=1e-5), x, np.ones(16), np.zeros(16), dy)
+    assert not is_nothing(case, "dbeta")
+
+
 @pytest.mark.parametrize(("beta", "nothing"), [(0.0, False), (1e12, False), (1e14, True)])
 def test_y_but_for_beta_is_nothing_beside_a_beta_that_hides_it(beta, nothing):
     """1000 * 2**-53 * 1e14 is 11, above every xhat; of 1e12 it is 0.1."""
@@ -63,6 +91,17 @@ def test_parameters_are_of_their_channel_in_data_with_spatial_axes():
     spec = CaseSpec(n=2, c=2, spatial=(2, 3), constant=2)
     case = build(spec)
     assert is_nothing(case, "y")  # y is beta, of two channels, in tensors of (2, 2, 2, 3)
+
+
+@pytest.mark.parametrize("block", [1, 24, 30, 1000])
+@pytest.mark.parametrize("shape", [(5, 3), (5, 3, 4), (7, 2, 3, 2), (1, 4)])
+def test_each_channel_is_moved_into_one_piece_however_many_elements_at_a_time(monkeypatch, shape, block):
+    monkeypatch.setattr(module, "_BLOCK", block)
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    moved = in_one_piece(x)
+    np.testing.assert_array_equal(moved, x)
+    assert moved.dtype == x.dtype
+    assert np.moveaxis(moved, 1, 0).flags.c_contiguous
 
 
 def test_a_channel_far_from_zero_is_lost_in_one_pass_and_no_other():
