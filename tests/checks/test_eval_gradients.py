@@ -73,7 +73,7 @@ def test_rounding_in_training_grows_with_the_square_of_the_condition(dtype, near
         return _rounding_of_training(case) - 1e-6, 1 + (mean + 1)
 
     (low, small), (high, large) = of(near), of(far)
-    assert high / low == pytest.approx((large / small) ** 2, rel=1e-6)
+    assert high / low == pytest.approx((large / small) ** 2, rel=1e-6, abs=0)
     assert low > {"float32": 2.0**-24, "float16": 2.0**-11}[dtype]
 
 
@@ -82,7 +82,7 @@ def test_the_condition_is_that_of_the_largest_value_in_standard_deviations():
     case = replace(build(CaseSpec(n=2, c=2, dtype="float32", eps=0.0)), x=x)
     single = replace(build(CaseSpec(n=2, c=1, dtype="float32", eps=0.0)), x=np.array([[-1.0], [1.0]]))
     ratio = (_rounding_of_training(case) - 1e-6) / (_rounding_of_training(single) - 1e-6)
-    assert ratio == pytest.approx(((1 + 101 / 0.01) / 2) ** 2, rel=1e-6)
+    assert ratio == pytest.approx(((1 + 101 / 0.01) / 2) ** 2, rel=1e-6, abs=0)
 
 
 def test_a_rounding_of_training_is_never_less_than_a_millionth():
@@ -117,4 +117,4 @@ def test_gradients_of_eval_mode_may_err_by_roundings_of_their_terms(tensor, spec
         "dgamma": 80 * u * (dy * (np.abs(x) + np.abs(target.mean)) * target.inv_std).sum(axis=0),
         "dbeta": 80 * u * dy.sum(axis=0),
     }[tensor]
-    assert judgement.allowed == pytest.approx(expected[judgement.index], rel=0.2)
+    assert judgement.allowed == pytest.approx(expected[judgement.index], rel=0.2, abs=0)

@@ -8,6 +8,7 @@ from bncheck.cases.arrays import build
 from bncheck.core import truth as module
 from bncheck.core.truth import (
     allowances,
+    allowances_in,
     beside,
     forward_of,
     in_one_piece,
@@ -146,3 +147,11 @@ def test_what_was_compared_is_remembered_by_the_tensors_and_not_by_their_names()
 def test_allowances_know_the_dtype():
     double, single = (build(CaseSpec(n=4, c=3, dtype=dtype)) for dtype in ("float64", "float32"))
     assert (allowances(single).y > 1e6 * allowances(double).y).all()
+
+
+def test_allowances_in_another_dtype_are_those_of_two_passes_there():
+    double, single = (build(CaseSpec(n=6, c=3, mean=50.0, dtype=dtype)) for dtype in ("float64", "float32"))
+    for name in TENSORS:
+        of_single, in_single = getattr(allowances(single), name), getattr(allowances_in(double, "float32"), name)
+        np.testing.assert_allclose(in_single, of_single, rtol=0.01)
+    assert (allowances(single, one_pass=True).y > 2 * allowances_in(double, "float32").y).all()
