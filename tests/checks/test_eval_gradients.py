@@ -9,7 +9,7 @@ from layers import Keeping, eval_gradients
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.eval_gradients import _of_training, _rounding_of_training
+from bncheck.checks.eval_gradients import _gradients_judged, _of_training, _rounding_of_training
 from bncheck.checks.evaluation import Used
 from bncheck.model import Evidence, Outcome
 
@@ -118,3 +118,17 @@ def test_gradients_of_eval_mode_may_err_by_roundings_of_their_terms(tensor, spec
         "dbeta": 80 * u * dy.sum(axis=0),
     }[tensor]
     assert judgement.allowed == pytest.approx(expected[judgement.index], rel=0.2, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("dy", "outcome"), [(np.ones((7, 1)) * np.array([2.0, -3.0]), Outcome.SKIP), (CASE.dy, Outcome.PASS)]
+)
+def test_a_dy_that_is_the_same_for_all_samples_tells_no_mode(dy, outcome):
+    """It has no share of xhat, and training takes its mean away: but for a constant, which is left free, dx is that."""
+    case, xhat = replace(CASE, dy=dy), (CASE.x - MEAN) * INV_STD
+    evidence = Evidence("running", {"dy": dy, "precision": np.zeros(1)})
+    found = {"dx": CASE.gamma * INV_STD * dy, "dgamma": (dy * xhat).sum(axis=0), "dbeta": dy.sum(axis=0)}
+    used = Used(MEAN, INV_STD, np.zeros(()), np.zeros(()), fits=True)
+    judgement = _gradients_judged(case, evidence, found, used, knows_dx=True)
+    assert judgement.outcome is outcome
+    assert ("training mode has the same dx" in judgement.message) == (outcome is Outcome.SKIP)
