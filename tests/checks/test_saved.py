@@ -255,3 +255,13 @@ def test_the_allowed_error_that_is_told_of_a_mean_is_the_one_that_decides(case, 
     allowed = off(1.0).allowed
     assert off(0.9 * allowed).outcome is Outcome.PASS
     assert off(1.1 * allowed).outcome is Outcome.FAIL
+
+
+def test_an_inverse_without_eps_is_infinite_where_a_channel_is_constant():
+    case = build(replace(SPEC, constant=1))
+    with np.errstate(divide="ignore"):
+        inverse = 1 / case.x.std(axis=0)
+    assert np.isinf(inverse[0])
+    assert _judged(case, SavedStatistic("invstd", "inverse", True, inverse)).outcome is Outcome.PASS
+    inverse[1] = np.inf
+    assert _judged(case, SavedStatistic("invstd", "inverse", True, inverse)).outcome is Outcome.FAIL
