@@ -155,3 +155,11 @@ def test_allowances_in_another_dtype_are_those_of_two_passes_there():
         of_single, in_single = getattr(allowances(single), name), getattr(allowances_in(double, "float32"), name)
         np.testing.assert_allclose(in_single, of_single, rtol=0.01)
     assert (allowances(single, one_pass=True).y > 2 * allowances_in(double, "float32").y).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "smallest"), [("float16", 2.0**-24), ("float32", 2.0**-149), ("float64", 2.0**-1074)]
+)
+def test_each_product_may_underflow_by_the_smallest_number_of_the_dtype(dtype, smallest):
+    case = build(CaseSpec(n=6, c=3, dtype=dtype, dy_scale=0.0))
+    np.testing.assert_array_equal(allowances(case).dbeta, 2 * 6 * smallest)
