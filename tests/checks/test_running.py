@@ -262,6 +262,14 @@ def test_an_update_may_err_as_a_batch_s_statistic_does(channel):
     assert judgement.allowed == pytest.approx(2 * 0.5 * 2 * 1000 * U * PEAKS[channel], rel=0.02, abs=0)
 
 
+@pytest.mark.parametrize("channel", [0, 1])
+def test_an_update_may_err_as_a_variance_in_one_pass_does(channel):
+    """A share g of var, 2 g mean|x| sd and 2 g mean(x**2), of which each is that of the value's square here; twice."""
+    judgement = one_update("var", np.zeros(2), np.zeros(2), 1e3 * (np.arange(2) == channel))
+    assert (judgement.index, judgement.tensor) == ((channel,), "running_var")
+    assert judgement.allowed == pytest.approx(2 * 0.5 * 2 * 5 * 1000 * U * PEAKS[channel] ** 2, rel=0.02, abs=0)
+
+
 def test_an_update_may_err_by_roundings_of_what_it_mixes():
     judgement = one_update("mean", np.array([0.0, 3e9]), np.array([0.0, 1e9]), np.array([0.0, 0.0]))
     assert judgement.want == 2e9

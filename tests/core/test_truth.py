@@ -142,6 +142,8 @@ def test_what_was_compared_is_remembered_by_the_tensors_and_not_by_their_names()
     assert beside(case, {name: right[name] for name in ("y", "dx")}).keys() == {"y", "dx"}
     assert beside(case, {**right, "dx": right["dx"].copy()}) is not first
     assert beside(case, right, one_pass=True) is not first
+    assert beside(case, {"dgamma": right["dgamma"]}).keys() == {"dgamma"}
+    assert beside(case, {"dbeta": right["dgamma"]}).keys() == {"dbeta"}
 
 
 def test_allowances_know_the_dtype():
