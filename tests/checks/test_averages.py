@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from judging import SPEC, complaints, judged, roots
+from layers import Keeping
 
 from bncheck.adapters import resolve
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.evaluation import _averages_used, _what_eval_does
+from bncheck.checks.evaluation import _averages_used, _used, _what_eval_does, statistics_held
 from bncheck.model import Evidence, Outcome, TargetSpec
 
 SPECS = [
@@ -240,3 +241,79 @@ def test_y_of_the_batch_s_own_statistics_is_told_by_three_digits(relative, absol
     y = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + case.spec.eps) * (1 + relative) + np.array([0, absolute])
     said = _what_eval_does(case, Evidence("running", {"x": x, "y": y}))
     assert ("batch's own statistics" in said) == is_own
+
+
+def held(readings, m=(6, 7, 6), **told):
+    """Return what eval mode may use of readings of one channel, (mean, var) each, as pairs of numbers."""
+    mean, var = (np.array([[reading[i]] for reading in readings]) for i in (0, 1))
+    conventions = Keeping().told(**told).conventions
+    evidence = Evidence("running", {"mean": mean, "var": var}, {"m": list(m), "conventions": conventions})
+    return [(a.item(), b.item()) for a, b in statistics_held(build(SPEC), evidence)]
+
+
+READ = [(0.0, 1.0), (5.0, 9.0), (3.0, 2.0)]
+
+
+def test_the_last_statistics_are_used_and_a_biased_variance_may_be_scaled_by_either_size_of_batch():
+    found = held(READ)
+    assert found[0] == (3.0, 2.0)
+    assert sorted(found[1:]) == [(3.0, 2 * 7 / 6), (3.0, 2 * 6 / 5)]
+    assert held(READ, running_var="unbiased") == [(3.0, 2.0)]
+    assert held(READ, m=(1, 2, 1)) == [(3.0, 2.0), (3.0, 4.0)]
+
+
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        ({"momentum_sense": "kept"}, 0.3**3),
+        ({"momentum_sense": "new"}, 0.7**3),
+        ({"momentum_sense": "fixed", "momentum": 0.9}, 0.9**3),
+        ({"momentum_sense": "fixed", "momentum": 1.0}, None),
+        ({"momentum_sense": "cumulative"}, None),
+        ({"momentum_sense": "kept", "running_start": "0, 1"}, None),
+    ],
+)
+def test_what_is_left_of_zeros_may_be_divided_out(told, left):
+    found = held(READ, **{"running_var": "unbiased", "running_start": "0, 0"} | told)
+    corrected = [] if left is None else [pytest.approx((3 / (1 - left), 2 / (1 - left)))]
+    assert found == [(3.0, 2.0), *corrected]
+
+
+def test_statistics_of_another_shape_are_not_held():
+    assert statistics_held(build(SPEC), Evidence("running", {}, {"conventions": Keeping().conventions})) == []
+
+
+def test_statistics_that_are_finished_in_inference_may_be_those_used():
+    finished = {"mean": np.ones((1, 3)), "var": np.ones((1, 3)), "eval_mean": np.zeros(3), "eval_var": np.full(3, 4.0)}
+    conventions = Keeping(var="unbiased").conventions
+    found = statistics_held(build(SPEC), Evidence("running", finished, {"m": [6], "conventions": conventions}))
+    assert [(mean[0], var[0]) for mean, var in found] == [(1.0, 1.0), (0.0, 4.0)]
+
+
+@pytest.mark.parametrize("spatial", [(), (2,)])
+@pytest.mark.parametrize(
+    ("dtype", "precision", "u"), [("float64", 0.0, 2.0**-53), ("float64", 1e-8, 1e-8), ("float32", 0.0, 2.0**-24)]
+)
+def test_y_of_given_statistics_may_err_by_some_roundings_of_its_terms(spatial, dtype, precision, u):
+    """Of those of the folded form, x gamma inv_std + (beta - mean gamma inv_std)."""
+    case = build(CaseSpec(n=4, c=2, spatial=spatial, dtype=dtype))
+    x = RNG.normal(size=(5, 2, *spatial))
+    mean, inv_std = np.array([10.0, -0.5]), np.array([0.125, 8.0])
+    arrays = {"x": x, "y": np.zeros_like(x), "precision": np.array([precision])}
+    used = _used(case, Evidence("running", arrays), mean, inv_std)
+    for c in range(2):
+        gamma, beta = float(case.gamma[c]), float(case.beta[c])
+        np.testing.assert_allclose(used.y[:, c], gamma * (x[:, c] - mean[c]) * inv_std[c] + beta, rtol=1e-12)
+        terms = abs(gamma) * inv_std[c] * (np.abs(x[:, c]) + abs(mean[c])) + abs(beta)
+        np.testing.assert_allclose(used.allowed[:, c], 20 * u * terms, rtol=0.2)
+    assert not used.fits
+    arrays["y"] = used.y + 0.9 * used.allowed
+    assert _used(case, Evidence("running", arrays), mean, inv_std).fits
+    arrays["y"] = used.y - 1.1 * used.allowed
+    assert not _used(case, Evidence("running", arrays), mean, inv_std).fits
+
+
+def test_where_nothing_is_to_be_rounded_nothing_must_differ():
+    case = replace(build(CaseSpec(n=2, c=1)), gamma=np.zeros(1), beta=np.zeros(1))
+    arrays = {"x": np.ones((2, 1)), "y": np.zeros((2, 1)), "precision": np.zeros(1)}
+    assert _used(case, Evidence("running", arrays), np.zeros(1), np.ones(1)).fits
