@@ -279,3 +279,53 @@ def test_an_update_may_err_by_roundings_of_what_it_mixes():
 def test_a_fraction_that_was_measured_is_known_to_a_billionth():
     judgement = one_update("mean", np.array([0.0, 3e9]), np.array([0.0, 1e9]), np.array([0.0, 0.0]), measured=0.5)
     assert judgement.allowed == pytest.approx(1e-9 * 2e9, rel=0.02, abs=0)
+
+
+BATCHES = [np.random.default_rng(m).normal([1.0, -2.0], [1.0, 3.0], size=(m, 2)) for m in (4, 7, 2)]
+SEEN = [np.concatenate(BATCHES[: k + 1]) for k in range(3)]
+
+
+def three_updates(name, readings, var="biased"):
+    """Judge readings after each of three batches of a layer that forgets nothing."""
+    arrays = {name: np.array([np.zeros(2), *readings]), "precision": np.zeros(1)}
+    arrays |= {f"batch_{of}": np.array([getattr(x, of)(axis=0) for x in BATCHES]) for of in ("mean", "var")}
+    case = replace(build(CaseSpec(n=4, c=2)), x=BATCHES[0])
+    return _updates(name, case, Evidence("running", arrays, {"m": [4, 7, 2]}), Keeping("cumulative", var).conventions)
+
+
+BY_BATCHES = [np.mean([x.mean(axis=0) for x in BATCHES[: k + 1]], axis=0) for k in range(3)]
+BY_VALUES = [x.mean(axis=0) for x in SEEN]
+
+
+@pytest.mark.parametrize(
+    ("readings", "wrong"),
+    [
+        (BY_BATCHES, 0),
+        (BY_VALUES, 0),
+        ([BY_VALUES[0], 0.5 * (BY_VALUES[1] + BY_BATCHES[1]), BY_VALUES[2]], 2),
+        ([*BY_VALUES[:2], BATCHES[2].mean(axis=0)], 3),
+    ],
+    ids=["batches", "values", "between", "last"],
+)
+def test_averages_count_batches_alike_or_values(readings, wrong):
+    judgement = three_updates("mean", readings)
+    assert judgement.outcome is (Outcome.FAIL if wrong else Outcome.PASS)
+    assert not wrong or f"after batch {wrong} " in judgement.message
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_a_variance_may_be_that_of_all_values_so_far(ddof):
+    right = [x.var(axis=0, ddof=ddof) for x in SEEN]
+    assert three_updates("var", right, "pooled").outcome is Outcome.PASS
+    assert three_updates("var", right).outcome is Outcome.FAIL
+    for step in range(3):
+        wrong = [value * (1 + 1e-6 * (k == step)) for k, value in enumerate(right)]
+        judgement = three_updates("var", wrong, "pooled")
+        assert judgement.message == f"running_var after batch {step + 1} does not follow its rule"
+        assert (judgement.got, judgement.want) == pytest.approx(
+            (wrong[step][judgement.index], right[step][judgement.index]), rel=1e-12
+        )
+
+
+def test_a_mean_beside_a_variance_of_all_values_is_a_mean():
+    assert three_updates("mean", BY_VALUES, "pooled").outcome is Outcome.PASS
