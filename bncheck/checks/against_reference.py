@@ -203,7 +203,7 @@ def variance_keeps_its_digits(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.SKIP, "y is wrong, and its variance is not one-pass (see BN101)", "y")
     if two_pass.error is None:
         return replace(two_pass, outcome=Outcome.WARN)
-    lost = np.log10(max(float(two_pass.error or 0.0) / UNIT_ROUNDOFF[case.spec.dtype], 1.0))
+    lost = np.log10(max(two_pass.error / UNIT_ROUNDOFF[case.spec.dtype], 1.0))
     message = f"y has lost about {lost:.0f} digits, as a one-pass variance E[x²] - E[x]² does"
     return replace(two_pass, outcome=Outcome.WARN, message=message)
 

@@ -10,7 +10,6 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.checks.evaluation import Used, nothing_to_judge, roundoff, statistics_used, wide
-from bncheck.core.reference import forward
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.core.truth import allowances, truth
 from bncheck.model import GRADIENTS, Evidence, Judgement, Outcome
@@ -143,15 +142,8 @@ def _rounding_of_training(case: Case) -> float:
 
     Its digits are those that the condition leaves, squared with a one-pass variance.
     """
-    own, last = (forward(a, case.gamma, case.beta, case.spec.eps, case.axes) for a in _batches(case))
-    condition = np.abs(case.x.astype(np.float64)).max() * max(float(s.inv_std.max()) for s in (own, last))
+    condition = np.abs(case.x.astype(np.float64)).max() * truth(case).forward.inv_std.max()
     return float(1e-6 + 64 * UNIT_ROUNDOFF[case.spec.dtype] * (1 + condition) ** 2)
-
-
-def _batches(case: Case) -> tuple[Array, Array]:
-    """Return the batch of eval mode, and the training batch before it."""
-    x = case.x.astype(np.float64)
-    return x, -x
 
 
 def _of_training(case: Case, evidence: Evidence, dx: Array, used: Used, allowed: Any, share: float = 0.0) -> bool:
@@ -164,9 +156,10 @@ def _of_training(case: Case, evidence: Evidence, dx: Array, used: Used, allowed:
     It may err by `allowed`, and by a share of itself.
     """
     dy, x = evidence.arrays["dy"], case.x.astype(np.float64)
-    own, last = (forward(a, case.gamma, case.beta, case.spec.eps, case.axes) for a in _batches(case))
-    spreads = [wide(case, s) for s in (used.inv_std, own.inv_std, last.inv_std)]
-    centred = [x - wide(case, mean) for mean in (used.mean, own.mu, last.mu)] + [-x - wide(case, last.mu)]
+    own = truth(case).forward
+    spreads = [wide(case, inv_std) for inv_std in (used.inv_std, own.inv_std)]
+    # The training batch before is -x, of the same spread; the sign of xhat is nothing to dx.
+    centred = [x - wide(case, mean) for mean in (used.mean, own.mu, -own.mu)]
 
     def free(values: Array) -> Array:
         moved: Array = values - values.mean(axis=case.axes, keepdims=True)

@@ -148,8 +148,7 @@ def backward_staged(dy: ArrayLike, fwd: Forward, gamma: ArrayLike, axes: Axes = 
     dvar = (dxhat * xc).sum(axis=1, keepdims=True) * -0.5 * inv_std**3
     dmu = dxhat.sum(axis=1, keepdims=True) * -inv_std + dvar * (-2.0 * xc).sum(axis=1, keepdims=True) / m
     dx = dxhat * inv_std + dvar * 2.0 * xc / m + dmu / m
-    dgamma = (dy_rows * xhat).sum(axis=1, keepdims=True)
-    dbeta = dy_rows.sum(axis=1, keepdims=True)
+    dgamma, dbeta = (dy_rows * xhat).sum(axis=1), dy_rows.sum(axis=1)
     return Gradients(rows.back(dx), rows.per_channel(dgamma), rows.per_channel(dbeta))
 
 
@@ -183,8 +182,7 @@ def backward_eval(dy: ArrayLike, fwd: Forward, gamma: ArrayLike, axes: Axes = (0
     `fwd` is what :func:`forward_eval` returned; parameters and errors are those of :func:`backward`.
     """
     rows, xhat, g, inv_std = _backward_rows(dy, fwd, gamma, axes)
-    dgamma = (rows.data * xhat).sum(axis=1, keepdims=True)
-    dbeta = rows.data.sum(axis=1, keepdims=True)
+    dgamma, dbeta = (rows.data * xhat).sum(axis=1), rows.data.sum(axis=1)
     return Gradients(rows.back(g * inv_std * rows.data), rows.per_channel(dgamma), rows.per_channel(dbeta))
 
 
@@ -272,7 +270,7 @@ class Rows:
         return rows.reshape(self._moved_shape).transpose(self._inverse)
 
     def per_channel(self, column: Array) -> Array:
-        """Return a column, one entry per row, in the shape of the parameters."""
+        """Return one entry per row, a column or not, in the shape of the parameters."""
         return column.reshape(self.shape)
 
     def parameter(self, name: str, value: ArrayLike) -> Array:

@@ -8,10 +8,12 @@ import targets
 from layers import Keeping, Session
 
 from bncheck.case import CaseSpec
+from bncheck.cases.arrays import build
 from bncheck.checks.catalogue import CHECKS
+from bncheck.checks.higher import _judge
 from bncheck.driver import judge
 from bncheck.exhibit import exhibit
-from bncheck.model import Outcome
+from bncheck.model import Evidence, Outcome
 
 SPEC = CaseSpec(seed=5, n=6, c=3, eps=0.1)
 SPACE = replace(SPEC, n=3, spatial=(2, 3))
@@ -197,3 +199,43 @@ def test_statistics_without_a_graph_pass():
 def test_what_no_library_records_is_skipped():
     assert "no library" in judged("BN311", Keeping()).message
     assert judged("BN311", targets.Pair()).outcome is Outcome.SKIP
+
+
+# ------------------------------------------------------------------------------------------------------ numbers by hand
+
+SINGLE = build(CaseSpec(n=4, c=2, spatial=(2,), dtype="float32", mean=2.0, eps=0.1, seed=3))
+ALONG = np.random.default_rng(5).normal(size=SINGLE.x.shape)
+
+
+def by_channel(values):
+    return np.abs(np.moveaxis(values.astype(np.float64), 1, 0).reshape(2, -1)).max(axis=1)
+
+
+def of_slope(found, slope, order):
+    """Judge what a library says of a function that has the slope everywhere."""
+    evidence = Evidence("higher-order", {"tangent": found, "v": ALONG})
+    return _judge(SINGLE, {"higher-order": evidence}, "tangent", lambda x: slope * x, order, "wrong")
+
+
+@pytest.mark.parametrize(("order", "outcome"), [(1, Outcome.FAIL), (2, Outcome.WARN)])
+@pytest.mark.parametrize("channel", [0, 1])
+@pytest.mark.parametrize("slope", [0.0, 3.0])
+def test_a_derivative_may_err_by_a_power_of_the_condition(order, outcome, channel, slope):
+    """Of its own size, once more than it is a derivative of; of the terms that cancel, as often."""
+    x = np.moveaxis(SINGLE.x.astype(np.float64), 1, 0).reshape(2, -1)
+    inv_std = 1 / np.sqrt(x.var(axis=1) + 0.1)
+    grown = 1 + by_channel(SINGLE.x) * inv_std
+    terms = np.abs(SINGLE.gamma) * inv_std * by_channel(ALONG)
+    if order == 2:
+        terms = terms * inv_std * by_channel(SINGLE.dy)
+    u = 2.0**-24
+    found = slope * ALONG
+    # With no slope at all the terms are what counts: what is found beside them is small.
+    found[1, channel, 1] += 20 * u * (grown**order * terms)[channel] if slope == 0 else 5.0
+    judgement = of_slope(found, slope, order)
+    size = slope * by_channel(ALONG) + by_channel(found)
+    allowed = u * (64 * 8 * grown ** (order + 1) * size + 8 * grown**order * terms)
+    assert (judgement.outcome, judgement.index) == (outcome, (1, channel, 1))
+    assert judgement.allowed == pytest.approx(allowed[channel], rel=0.1, abs=0)
+    assert judgement.want == pytest.approx(slope * ALONG[1, channel, 1], rel=1e-9)
+    assert of_slope(slope * ALONG, slope, order).outcome is Outcome.PASS

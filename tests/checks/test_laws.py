@@ -1,12 +1,16 @@
 """BN602 to BN609 on layers that break one law: no oracle is asked, so the reference's own checks may fail beside."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import targets
 from judging import SPEC, complaints, judged, roots
 
+from bncheck.case import CaseSpec
+from bncheck.cases.arrays import build
+from bncheck.checks.laws import _own_rounding, _worst
 from bncheck.model import GRADIENTS, Outcome
 from bncheck.session import Gradients
 
@@ -170,3 +174,31 @@ def test_gradients_that_are_missing_leave_the_law_of_y():
     target = targets.spoiled(dx=lambda dx: None, dgamma=lambda v: None, dbeta=lambda v: None)
     assert judged("BN604", target).outcome is Outcome.PASS
     assert judged("BN606", target).outcome is Outcome.SKIP
+
+
+# ------------------------------------------------------------------------------------------------------ numbers by hand
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 2, 3)])
+def test_the_worst_of_a_channel_stands_for_all_of_it(shape):
+    case = SimpleNamespace(axes=(0, *range(2, len(shape))))
+    values = np.random.default_rng(0).uniform(size=shape)
+    found = _worst(case, values)
+    assert found.shape == shape
+    for channel in range(2):
+        assert (found[:, channel] == values[:, channel].max()).all()
+    np.testing.assert_array_equal(_worst(case, values[0, :, ...].ravel()[:2]), values[0, :, ...].ravel()[:2])
+
+
+@pytest.mark.parametrize(("dtype", "u"), [("float64", 2.0**-53), ("float16", 2.0**-11)])
+@pytest.mark.parametrize("spatial", [(), (3,)])
+def test_what_is_wrong_errs_by_its_own_size(dtype, u, spatial):
+    """A sum of m terms by m u, what is centred by as many u as the largest value has standard deviations."""
+    case = build(CaseSpec(n=5, c=3, spatial=spatial, dtype=dtype, mean=7.0, eps=0.1, seed=1))
+    x, m = np.moveaxis(case.x.astype(np.float64), 1, 0).reshape(3, -1), 5 * int(np.prod(spatial))
+    share = u * (m + np.abs(x).max(axis=1) / np.sqrt(x.var(axis=1) + 0.1))
+    sums, tensor = np.array([1.0, -2.0, 0.5]), np.random.default_rng(2).normal(size=case.x.shape)
+    np.testing.assert_allclose(_own_rounding(case, sums), share * np.abs(sums), rtol=1e-12)
+    found = np.moveaxis(_own_rounding(case, tensor), 1, 0).reshape(3, -1)
+    size = np.abs(np.moveaxis(tensor, 1, 0).reshape(3, -1)).max(axis=1)
+    np.testing.assert_allclose(found, np.broadcast_to((share * size)[:, None], found.shape), rtol=1e-12)

@@ -7,7 +7,12 @@ import pytest
 import targets
 from judging import SPEC, complaints, judged, roots
 
-from bncheck.model import Outcome
+from bncheck.case import CaseSpec
+from bncheck.cases.arrays import build
+from bncheck.checks.network import _carried, _errors_of_gradients, _weights
+from bncheck.core.reference import forward
+from bncheck.core.rounding import rounding_bounds
+from bncheck.model import Evidence, Outcome
 
 CODES = ["BN801", "BN802", "BN803"]
 SPACE = replace(SPEC, n=5, spatial=(2, 2))
@@ -151,3 +156,58 @@ def test_what_is_not_finite_is_left_to_bn503():
 def test_networks_are_left_to_small_cases(spec):
     wrong = targets.spoiled(dx=lambda v: 2 * v, dgamma=lambda v: 2 * v)
     assert {judged(code, wrong, spec).outcome for code in CODES} == {Outcome.SKIP}
+
+
+# ------------------------------------------------------------------------------------------------------ numbers by hand
+
+RNG = np.random.default_rng(6)
+
+
+@pytest.mark.parametrize("spatial", [(), (3,)])
+@pytest.mark.parametrize("eps", [0.1, 4.0])
+def test_an_error_of_dy_is_carried_by_the_formula_of_dx_without_signs(spatial, eps):
+    case = build(CaseSpec(n=5, c=2, spatial=spatial, eps=eps, seed=4))
+    axes = (0, *range(2, case.x.ndim))
+    fwd, error = forward(case.x, case.gamma, case.beta, eps, axes), RNG.uniform(size=case.x.shape)
+    found = _carried(case, fwd, error)
+    for c in range(2):
+        x, e = case.x[:, c].astype(np.float64), error[:, c]
+        inv_std = 1 / np.sqrt(x.var() + eps)
+        xhat = np.abs(x - x.mean()) * inv_std
+        want = abs(case.gamma[c]) * inv_std * (e + e.mean() + xhat * (xhat * e).mean())
+        np.testing.assert_allclose(found[:, c], want, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "u", "tiny"), [("float64", 2.0**-53, 0.0), ("float16", 2.0**-11, 2.0**-24)])
+def test_gradients_err_by_their_own_rounding_and_by_that_of_y(dtype, u, tiny):
+    case = build(CaseSpec(n=5, c=2, eps=0.1, seed=4, dtype=dtype, mean=3.0))
+    x, gamma, beta = case.x.astype(np.float64), np.array([1.5, -0.5]), np.array([0.25, 2.0])
+    fwd = forward(x, gamma, beta, 0.1)
+    dy = fwd.y - x
+    bounds = rounding_bounds(x, gamma, beta, dy, 0.1, u, tiny=tiny, one_pass=True)
+    error = bounds.y + u * (np.abs(dy) + np.abs(x))
+    xhat = np.abs(x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 0.1)
+    want = [bounds.dgamma + (error * xhat).sum(axis=0), bounds.dbeta + error.sum(axis=0)]
+    np.testing.assert_allclose(_errors_of_gradients(case, fwd, x, dy, gamma, beta), want, rtol=1e-9)
+
+
+@pytest.mark.parametrize("spatial", [(), (3,), (2, 2)])
+def test_gradients_of_weights_may_err_by_the_sum_of_what_dx_may(spatial):
+    """The allowed error of dx, and a rounding of each of its elements, times the size of the weight's input."""
+    dx, u, allowed = (RNG.normal(size=(4, channels, *spatial)) for channels in (2, 3, 2))
+    allowed = np.abs(allowed)
+    got = dx.copy()
+    got[2, 1] += 1e3
+    judgement = _weights(build(CaseSpec()), Evidence("network", {"u": u}), got, dx, allowed, "wrong")
+
+    def gradient(dx, u):
+        return np.array([[sum((dx[n, c] * u[n, k]).sum() for n in range(4)) for k in range(3)] for c in range(2)])
+
+    limit = gradient(allowed + 2.0**-52 * np.abs(dx), np.abs(u))
+    at = (1, int(np.argmax(np.abs(gradient(got - dx, u) / limit)[1])))
+    assert (judgement.outcome, judgement.index, judgement.message) == (Outcome.FAIL, at, "wrong")
+    assert judgement.allowed == pytest.approx(limit[at], rel=1e-9)
+    assert judgement.got == pytest.approx(gradient(got, u)[at], rel=1e-9)
+    assert judgement.want == pytest.approx(gradient(dx, u)[at], rel=1e-9, abs=1e-12)
+    exact = _weights(build(CaseSpec()), Evidence("network", {"u": u}), got, dx, np.zeros(()), "wrong")
+    assert exact.allowed == pytest.approx(2.0**-52 * gradient(np.abs(dx), np.abs(u))[exact.index], rel=1e-9, abs=0)

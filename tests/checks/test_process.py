@@ -11,6 +11,7 @@ import targets
 from judging import SPEC, complaints, judged
 
 from bncheck import guard
+from bncheck.checks.process import _bounded
 from bncheck.model import Outcome
 
 
@@ -149,3 +150,11 @@ def test_draws_that_are_not_run_twice_are_skipped():
 
 def test_the_random_state_is_the_matter_of_another_check():
     assert judged("BN517", acting(lambda: np.random.seed(0))).outcome is Outcome.PASS  # noqa: NPY002
+
+
+@pytest.mark.parametrize(("length", "shown"), [(299, 299), (300, 300), (301, 300), (5000, 300)])
+def test_a_long_list_of_changes_is_cut_to_300_characters(length, shown):
+    text = "x" * length
+    found = _bounded(text)
+    assert len(found) == shown
+    assert found == text if length == shown else found == text[:297] + "..."

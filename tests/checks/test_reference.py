@@ -8,6 +8,9 @@ import targets
 from judging import judged
 
 from bncheck.case import CaseSpec
+from bncheck.cases.arrays import build
+from bncheck.checks.against_reference import _is_of_float32
+from bncheck.core.truth import truth
 from bncheck.model import Outcome
 
 SPEC = CaseSpec(seed=5, n=4, c=3, spatial=(3,), eps=0.1)
@@ -99,3 +102,12 @@ def test_the_worst_element_and_its_values_are_told(code, tensor):
     assert judgement.error == pytest.approx(0.5, rel=1e-12)
     assert judgement.got - judgement.want == pytest.approx(0.5, rel=1e-12)
     assert 0 < judgement.allowed < 1e-12
+
+
+@pytest.mark.parametrize("tensor", ["dgamma", "dbeta"])
+def test_sums_show_float32_by_their_values_alone(tensor):
+    case = build(SPEC)
+    right = truth(case).tensor(tensor)
+    assert _is_of_float32(case, tensor, right.astype(np.float32).astype(np.float64))
+    assert not _is_of_float32(case, tensor, right * (1 + 1e-8))
+    assert not _is_of_float32(case, tensor, np.array([1.0, 0.5, 1 / 3]))

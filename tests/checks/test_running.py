@@ -10,7 +10,9 @@ from judging import judged as outcome
 from layers import Keeping, Session, normalise
 
 from bncheck.case import CaseSpec
-from bncheck.model import Outcome
+from bncheck.cases.arrays import build
+from bncheck.checks.running import _drift, _first, _one_value, _updates
+from bncheck.model import Evidence, Outcome
 
 SPEC = CaseSpec(seed=5, n=6, c=3, momentum=0.3)
 
@@ -163,3 +165,167 @@ def test_a_first_batch_that_is_not_taken_as_it_is_fails(share):
     assert (judgement.outcome, judgement.tensor) == (Outcome.FAIL, "running_var")
     assert judgement.message == "running_var after batch 1 does not follow its rule"
     assert judgement.error == pytest.approx(abs(share) * judgement.want, rel=1e-6)
+
+
+# ------------------------------------------------------------------------------------------- numbers worked out by hand
+
+
+@pytest.mark.parametrize(
+    ("read", "lost"),
+    [
+        ([[1, 1], [np.nan, 1], [np.nan, 1], [1, 1]], None),
+        ([[1, 1], [1, 1], [1, 1], [1, np.nan]], 1),
+        ([[1, 1], [1, np.nan], [np.nan, np.nan], [np.inf, 1]], 0),
+    ],
+    ids=["mended", "at last", "another one"],
+)
+def test_a_variance_is_lost_where_the_last_reading_is_no_number(read, lost):
+    judgement = _one_value(Evidence("running", {"var": np.array(read)}))
+    if lost is None:
+        assert judgement.outcome is Outcome.SKIP
+    else:
+        assert (judgement.outcome, judgement.index) == (Outcome.WARN, (lost,))
+        np.testing.assert_equal(judgement.got, read[-1][lost])
+        assert f"running_var is {read[-1][lost]} after" in judgement.message
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "start"),
+    [
+        ("var", 4.0, 4.0),
+        ("var", 1.0, 1.0),  # 0.75 * 0 + 0.25 * 4
+        ("var", 1.75, 1.75),  # 0.75 * 1 + 0.25 * 4
+        ("var", 1.5, 1.75),
+        ("mean", 1.75, 4.0),
+        ("mean", 1.0, 4.0),
+    ],
+)
+def test_a_variance_may_start_at_a_number_beside_a_mean_that_starts_with_the_batch(name, read, start):
+    assert _first(name, 0.75, np.array([4.0]), np.array([read])) == start
+
+
+U = 2.0**-53
+PEAKS = np.array([1.0, 16.0])
+LARGE = build(CaseSpec(n=1000, c=2))
+LARGE = replace(LARGE, x=np.where(np.arange(1000)[:, None] % 2, PEAKS, -PEAKS))
+FIXED = {None: Keeping("kept").conventions, 0.5: Keeping().told(momentum_sense="fixed", momentum=0.5).conventions}
+
+
+def after_many(name, first, last, measured=None, **changes):
+    """Judge what fifty batches of mean 0 and variance 0 left of a first reading."""
+    arrays = {f"first_{name}": first, f"last_{name}": last, f"batch_{name}": np.zeros((2, 2))}
+    evidence = Evidence("long-run", arrays | changes, {"steps": 50, "precision": 0.0})
+    return _drift(name, LARGE, evidence, FIXED[measured])
+
+
+@pytest.mark.parametrize(("name", "power"), [("mean", 1), ("var", 2)])
+@pytest.mark.parametrize("channel", [0, 1])
+@pytest.mark.parametrize(("measured", "share"), [(None, 1000 * U), (0.5, 1e-9)])
+def test_fifty_steps_may_err_by_the_largest_value_of_the_channel_in_each(name, power, channel, measured, share):
+    """The second batch is -2 x; a mean errs by a share of its largest value, a variance by one of that value's square.
+
+    A thousand roundings, one for each value, and 1e-9 where the fraction was measured.
+    """
+    off = 1e3 * (np.arange(2) == channel)
+    judgement = after_many(name, np.zeros(2), off, measured)
+    assert (judgement.outcome, judgement.index) == (Outcome.FAIL, (channel,))
+    assert judgement.allowed == pytest.approx(50 * share * (2 * PEAKS[channel]) ** power, rel=0.02, abs=0)
+
+
+def test_a_large_first_reading_errs_by_its_own_size():
+    judgement = after_many("mean", np.array([1e6, 0.0]), np.array([1.0, 0.0]))
+    assert (judgement.index, judgement.want) == ((0,), pytest.approx(1e6 * 0.1**49))
+    assert judgement.allowed == pytest.approx(50 * 1000 * U * 1e6, rel=0.02, abs=0)
+
+
+@pytest.mark.parametrize("missing", ["first_mean", "last_mean"])
+def test_statistics_that_were_read_once_cannot_drift(missing):
+    assert after_many("mean", np.zeros(2), np.ones(2), **{missing: None}).outcome is Outcome.SKIP
+
+
+def one_update(name, old, taken, new, measured=None, unbiased=False):
+    arrays = {name: np.array([old, new]), f"batch_{name}": np.array([taken]), "precision": np.zeros(1)}
+    conventions = replace(FIXED[measured], running_var="unbiased" if unbiased else "biased")
+    return _updates(
+        name,
+        replace(LARGE, spec=replace(LARGE.spec, momentum=0.5)),
+        Evidence("running", arrays, {"m": [1000]}),
+        conventions,
+    )
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_an_update_may_err_as_a_batch_s_statistic_does(channel):
+    """A mean of a thousand values by a thousand roundings of the mean size, twice, and half of it is taken in."""
+    judgement = one_update("mean", np.zeros(2), np.zeros(2), 1e3 * (np.arange(2) == channel))
+    assert (judgement.index, judgement.tensor) == ((channel,), "running_mean")
+    assert judgement.allowed == pytest.approx(2 * 0.5 * 2 * 1000 * U * PEAKS[channel], rel=0.02, abs=0)
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_an_update_may_err_as_a_variance_in_one_pass_does(channel):
+    """A share g of var, 2 g mean|x| sd and 2 g mean(x**2), of which each is that of the value's square here; twice."""
+    judgement = one_update("var", np.zeros(2), np.zeros(2), 1e3 * (np.arange(2) == channel))
+    assert (judgement.index, judgement.tensor) == ((channel,), "running_var")
+    assert judgement.allowed == pytest.approx(2 * 0.5 * 2 * 5 * 1000 * U * PEAKS[channel] ** 2, rel=0.02, abs=0)
+
+
+def test_an_update_may_err_by_roundings_of_what_it_mixes():
+    judgement = one_update("mean", np.array([0.0, 3e9]), np.array([0.0, 1e9]), np.array([0.0, 0.0]))
+    assert judgement.want == 2e9
+    assert judgement.allowed == pytest.approx(8 * U * (3e9 + 1e9), rel=0.02, abs=0)
+
+
+def test_a_fraction_that_was_measured_is_known_to_a_billionth():
+    judgement = one_update("mean", np.array([0.0, 3e9]), np.array([0.0, 1e9]), np.array([0.0, 0.0]), measured=0.5)
+    assert judgement.allowed == pytest.approx(1e-9 * 2e9, rel=0.02, abs=0)
+
+
+BATCHES = [np.random.default_rng(m).normal([1.0, -2.0], [1.0, 3.0], size=(m, 2)) for m in (4, 7, 2)]
+SEEN = [np.concatenate(BATCHES[: k + 1]) for k in range(3)]
+
+
+def three_updates(name, readings, var="biased"):
+    """Judge readings after each of three batches of a layer that forgets nothing."""
+    arrays = {name: np.array([np.zeros(2), *readings]), "precision": np.zeros(1)}
+    arrays |= {f"batch_{of}": np.array([getattr(x, of)(axis=0) for x in BATCHES]) for of in ("mean", "var")}
+    case = replace(build(CaseSpec(n=4, c=2)), x=BATCHES[0])
+    return _updates(name, case, Evidence("running", arrays, {"m": [4, 7, 2]}), Keeping("cumulative", var).conventions)
+
+
+BY_BATCHES = [np.mean([x.mean(axis=0) for x in BATCHES[: k + 1]], axis=0) for k in range(3)]
+BY_VALUES = [x.mean(axis=0) for x in SEEN]
+
+
+@pytest.mark.parametrize(
+    ("readings", "wrong"),
+    [
+        (BY_BATCHES, 0),
+        (BY_VALUES, 0),
+        ([BY_VALUES[0], 0.5 * (BY_VALUES[1] + BY_BATCHES[1]), BY_VALUES[2]], 2),
+        ([*BY_VALUES[:2], BATCHES[2].mean(axis=0)], 3),
+    ],
+    ids=["batches", "values", "between", "last"],
+)
+def test_averages_count_batches_alike_or_values(readings, wrong):
+    judgement = three_updates("mean", readings)
+    assert judgement.outcome is (Outcome.FAIL if wrong else Outcome.PASS)
+    assert not wrong or f"after batch {wrong} " in judgement.message
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_a_variance_may_be_that_of_all_values_so_far(ddof):
+    right = [x.var(axis=0, ddof=ddof) for x in SEEN]
+    assert three_updates("var", right, "pooled").outcome is Outcome.PASS
+    assert three_updates("var", right).outcome is Outcome.FAIL
+    for step in range(3):
+        wrong = [value * (1 + 1e-6 * (k == step)) for k, value in enumerate(right)]
+        judgement = three_updates("var", wrong, "pooled")
+        assert judgement.message == f"running_var after batch {step + 1} does not follow its rule"
+        assert (judgement.got, judgement.want) == pytest.approx(
+            (wrong[step][judgement.index], right[step][judgement.index]), rel=1e-12
+        )
+
+
+def test_a_mean_beside_a_variance_of_all_values_is_a_mean():
+    assert three_updates("mean", BY_VALUES, "pooled").outcome is Outcome.PASS

@@ -197,7 +197,7 @@ def test_a_wrong_one_is_told_with_its_worst_channel(tmp_path, rest, name, right)
     assert 0 < judgement.allowed < 1e-12
     if name != "save_mean":
         low, high = next(_spreads(build(SPEC), U, "variance" if name == "save_var" else "inverse standard deviation"))
-        assert judgement.allowed == pytest.approx((high - low)[1] / 2, rel=1e-6)
+        assert judgement.allowed == pytest.approx((high - low)[1] / 2, rel=1e-6, abs=0)
 
 
 def test_a_channel_that_is_not_a_number_is_the_worst(tmp_path):
@@ -237,3 +237,31 @@ def test_a_variance_may_be_off_by_as_much_on_either_side():
     assert ((high - var) > 10 * 2.0**-24 * var).all()  # it is the digits lost at a large mean, not the last rounding
     assert (low > 0).all()
     np.testing.assert_allclose(var - low, high - var, rtol=1e-2)
+
+
+def test_a_mean_of_zeros_is_zero():
+    zeros = replace(MAPS, x=np.zeros_like(MAPS.x))
+    assert _judged(zeros, SavedStatistic("save_mean", "mean", True, np.zeros(3))).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("case", [MAPS, FAR], ids=["maps", "far"])
+def test_the_allowed_error_that_is_told_of_a_mean_is_the_one_that_decides(case, sign):
+    mean = case.x.astype(np.float64).mean(axis=case.axes)
+
+    def off(by):
+        return _judged(case, SavedStatistic("save_mean", "mean", True, mean + sign * by * np.eye(len(mean))[1]))
+
+    allowed = off(1.0).allowed
+    assert off(0.9 * allowed).outcome is Outcome.PASS
+    assert off(1.1 * allowed).outcome is Outcome.FAIL
+
+
+def test_an_inverse_without_eps_is_infinite_where_a_channel_is_constant():
+    case = build(replace(SPEC, constant=1))
+    with np.errstate(divide="ignore"):
+        inverse = 1 / case.x.std(axis=0)
+    assert np.isinf(inverse[0])
+    assert _judged(case, SavedStatistic("invstd", "inverse", True, inverse)).outcome is Outcome.PASS
+    inverse[1] = np.inf
+    assert _judged(case, SavedStatistic("invstd", "inverse", True, inverse)).outcome is Outcome.FAIL

@@ -6,7 +6,8 @@ import pytest
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.core import truth as module
-from bncheck.core.truth import allowances, beside, in_parts, statistics, truth
+from bncheck.core.tolerance import compared
+from bncheck.core.truth import _joined, allowances, beside, in_parts, statistics, truth
 from bncheck.model import TENSORS, Outcome
 
 
@@ -43,9 +44,10 @@ def test_statistics_are_those_of_the_whole(case):
 
 
 @pytest.mark.parametrize("tensor", TENSORS)
-def test_an_error_is_found_in_whichever_part_it_is(case, tensor):
+@pytest.mark.parametrize("channel", [1, 4, 7])
+def test_an_error_is_found_in_whichever_part_it_is(case, tensor, channel):
     found = right(case)
-    at = (4, 7, *(1 for _ in case.spec.spatial)) if tensor in ("y", "dx") else (7,)
+    at = (4, channel, *(1 for _ in case.spec.spatial)) if tensor in ("y", "dx") else (channel,)
     found[tensor][at] += 1e-3
     worst = beside(case, found)[tensor]
     assert worst.outcome is Outcome.FAIL
@@ -62,7 +64,7 @@ def test_figures_over_all_elements_are_those_of_the_whole(case):
         wanted, allowed = truth(case).tensor(name), getattr(allowances(case), name)
         assert found.size == wanted.size
         assert found.peak == np.abs(wanted).max()
-        assert found.allowed_sum == pytest.approx(allowed.sum(), rel=1e-12)
+        assert found.allowed_sum == pytest.approx(allowed.sum(), rel=1e-12, abs=0)
         assert found.finite
 
 
@@ -86,3 +88,18 @@ def test_other_tensors_of_the_same_case_are_compared_anew(case):
     found = right(case)
     assert beside(case, found)["dx"].outcome is Outcome.PASS
     assert beside(case, {**found, "dx": 2 * found["dx"]})["dx"].outcome is Outcome.FAIL
+
+
+def test_of_parts_that_are_as_wrong_the_first_is_told(case):
+    found = right(case)
+    found["dbeta"][[1, 7]] = np.nan
+    assert beside(case, found)["dbeta"].at == (1,)
+
+
+def test_a_value_that_is_not_finite_shows_beside_an_error_where_none_is_allowed():
+    one, none = np.ones(1), np.zeros(1)
+    finite, other = compared(one, none, none), compared(np.full(1, np.nan), one, one)
+    assert finite.ratio == other.ratio == np.inf
+    assert _joined(finite, finite, 0, 1).finite
+    assert not _joined(finite, other, 0, 1).finite
+    assert not _joined(other, finite, 0, 1).finite

@@ -177,3 +177,26 @@ def test_errors_that_grow_with_the_step_count_for_a_tenth(radius):
     everywhere = np.linalg.norm(line_probe.slope(one_node_each, radius).value)
     growing = np.linalg.norm(line_probe.slope(one_node_each * np.abs(steps) / radius, radius).value)
     assert growing / everywhere == pytest.approx(line_probe.GROWING, rel=1e-3)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 9, 15])
+def test_coefficients_are_those_of_chebyshev_polynomials_column_by_column(degree):
+    """T_k(cos a) is cos(k a); a plateau is the root mean square of at most eight of the last coefficients."""
+    angles = np.pi * (np.arange(line_probe.NODES) + 0.5) / line_probe.NODES
+    values = np.stack([np.cos(degree * angles), -3 * np.cos(15 * angles)], axis=-1)[:, None, :]
+    found = line_probe.slope(values, 0.5)
+    assert found.coefficients.shape == (line_probe.NODES, 1, 2)
+    assert found.level.shape == (1, 2)
+    # But for the constant, as which the value in the middle was taken away.
+    np.testing.assert_allclose(found.coefficients[1:, 0, 0], np.eye(line_probe.NODES)[degree, 1:], atol=1e-14)
+    np.testing.assert_allclose(found.coefficients[1:, 0, 1], -3 * np.eye(line_probe.NODES)[15, 1:], atol=1e-14)
+    assert found.level[0, 1] == pytest.approx(3 / np.sqrt(8))
+
+
+def test_values_of_few_digits_are_differentiated_in_float64():
+    """Their differences may be beyond all numbers of their own dtype."""
+    t = line_probe.nodes(0.5)
+    values = np.float16(60000) * np.sign(t).astype(np.float16)
+    found = line_probe.slope(values, 0.5)
+    assert np.isfinite(found.value)
+    assert found.value == line_probe.slope(values.astype(np.float64), 0.5).value

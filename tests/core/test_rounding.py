@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from bncheck.core.reference import forward
 from bncheck.core.rounding import UNBOUNDED, rounding_bounds, statistics_bounds
+from bncheck.errors import ShapeError
 
 EPS, U, TINY = 0.25, 2.0**-11, 2.0**-24
 
@@ -100,3 +102,34 @@ def test_half_of_v_is_where_nothing_is_left(m, bounded):
     """v is (m + 2) u: 1023/2048 is below one half, 1024/2048 is not."""
     bound = statistics_bounds(np.ones((m, 1)), U).mean[0]
     assert bound == (pytest.approx(2 * 1023 / 1025, rel=1e-12) if bounded else 2 * UNBOUNDED)
+
+
+def test_bounds_of_maps_are_those_of_their_elements_side_by_side():
+    """Whether the forward is handed over or not."""
+    (x, dy), gamma, beta = np.random.default_rng(0).normal(1.0, 1.0, size=(2, 3, 2, 4)), [1.5, -0.75], [-2.0, 0.5]
+
+    def flat(a):
+        return np.moveaxis(a, 1, -1).reshape(12, 2)
+
+    want = rounding_bounds(flat(x), gamma, beta, flat(dy), EPS, U)
+    for fwd in (None, forward(x, gamma, beta, EPS, (0, 2))):
+        found = rounding_bounds(x, gamma, beta, dy, EPS, U, (0, 2), fwd=fwd)
+        np.testing.assert_allclose(flat(found.y), want.y, rtol=1e-12)
+        np.testing.assert_allclose(flat(found.dx), want.dx, rtol=1e-12)
+        np.testing.assert_allclose(found[2:], want[2:], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"gamma": np.ones(3)}, r"gamma has shape \(3,\), but one entry per channel is shape \(2,\)"),
+        ({"beta": np.ones(1)}, r"beta has shape \(1,\), but one entry per channel is shape \(2,\)"),
+        ({"dy": np.ones((1, 2))}, r"dy has shape \(1, 2\), but x has shape \(3, 2\)"),
+    ],
+)
+def test_what_does_not_fit_is_told_by_its_name(changed, said):
+    fwd = forward(np.ones((3, 2)), [1, 1], [0, 0], EPS)
+    given = {"x": np.ones((3, 2)), "gamma": np.ones(2), "beta": np.ones(2), "dy": np.ones((3, 2))} | changed
+    for known in (fwd, None) if "dy" in changed else (fwd,):
+        with pytest.raises(ShapeError, match=said):
+            rounding_bounds(**given, eps=EPS, u=U, fwd=known)

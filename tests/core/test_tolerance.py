@@ -84,3 +84,12 @@ def test_values_beyond_all_bounds_are_compared_in_silence():
     found = compared(np.array([1.0]), np.array([0.0]), np.array([0.0]))
     assert (found.ratio, found.finite) == (np.inf, True)
     assert not compared(np.array([np.inf, 1.0]), np.array([0.0, 1.0]), np.array([1.0, 1.0])).finite
+
+
+@pytest.mark.parametrize(
+    ("want", "peak"), [([-3.0, 2.0], 3.0), ([-3.0, -1.0], 3.0), ([1.0, 5.0], 5.0), ([0.0, 0.0], 0.0)]
+)
+def test_the_peak_is_the_largest_magnitude_of_either_sign(want, peak):
+    want = np.array(want)
+    assert compared(want, want, np.ones(2)).peak == peak
+    assert within(want, want, np.full(2, 1.5 * DECIDABLE * peak))[0] is (Outcome.INCONCLUSIVE if peak else Outcome.PASS)

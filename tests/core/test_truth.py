@@ -5,7 +5,18 @@ import pytest
 
 from bncheck.case import Case, CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.core.truth import allowances, beside, forward_of, in_parts, is_nothing, lost_in_one_pass, truth
+from bncheck.core import truth as module
+from bncheck.core.truth import (
+    allowances,
+    allowances_in,
+    beside,
+    forward_of,
+    in_one_piece,
+    in_parts,
+    is_nothing,
+    lost_in_one_pass,
+    truth,
+)
 from bncheck.model import TENSORS
 
 
@@ -45,6 +56,24 @@ def test_a_sum_that_cancels_is_nothing_below_a_thousand_roundings_of_its_terms(d
     assert is_nothing(case, "dbeta") == nothing
 
 
+@pytest.mark.parametrize(("roundings", "nothing"), [(900, True), (1100, False)])
+@pytest.mark.parametrize("sd", [2.0**-7, 2.0**7])
+@pytest.mark.parametrize("gamma", [1 / 64, -64.0])
+def test_a_dx_that_cancels_is_nothing_below_a_thousand_roundings_of_its_terms(sd, gamma, roundings, nothing):
+    """Of two values that are equal xhat is, so that what dy differs there is all of dx, times gamma / sd."""
+    rest = roundings * 2.0**-53
+    x, dy = sd * np.array([1.0, 1.0, -1.0, -1.0]), np.array([1 + rest, 1 - rest, 1.0, 1.0])
+    assert is_nothing(hand_made(x, dy, gamma=(gamma,)), "dx") == nothing
+
+
+def test_channels_are_not_added_up_to_what_is_nothing():
+    """Sixteen channels, each with a sum of dy at 2000 roundings of its terms."""
+    x, dy = (np.tile(np.array(column)[:, None], 16) for column in ([1.0, 2.0, 4.0, 7.0], [1.0, -1.0, 1.0, -1.0]))
+    dy[3] += 2000 * 2.0**-53 * 4
+    case = Case(CaseSpec(n=4, c=16, eps=1e-5), x, np.ones(16), np.zeros(16), dy)
+    assert not is_nothing(case, "dbeta")
+
+
 @pytest.mark.parametrize(("beta", "nothing"), [(0.0, False), (1e12, False), (1e14, True)])
 def test_y_but_for_beta_is_nothing_beside_a_beta_that_hides_it(beta, nothing):
     """1000 * 2**-53 * 1e14 is 11, above every xhat; of 1e12 it is 0.1."""
@@ -63,6 +92,17 @@ def test_parameters_are_of_their_channel_in_data_with_spatial_axes():
     spec = CaseSpec(n=2, c=2, spatial=(2, 3), constant=2)
     case = build(spec)
     assert is_nothing(case, "y")  # y is beta, of two channels, in tensors of (2, 2, 2, 3)
+
+
+@pytest.mark.parametrize("block", [1, 24, 30, 1000])
+@pytest.mark.parametrize("shape", [(5, 3), (5, 3, 4), (7, 2, 3, 2), (1, 4)])
+def test_each_channel_is_moved_into_one_piece_however_many_elements_at_a_time(monkeypatch, shape, block):
+    monkeypatch.setattr(module, "_BLOCK", block)
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    moved = in_one_piece(x)
+    np.testing.assert_array_equal(moved, x)
+    assert moved.dtype == x.dtype
+    assert np.moveaxis(moved, 1, 0).flags.c_contiguous
 
 
 def test_a_channel_far_from_zero_is_lost_in_one_pass_and_no_other():
@@ -102,8 +142,26 @@ def test_what_was_compared_is_remembered_by_the_tensors_and_not_by_their_names()
     assert beside(case, {name: right[name] for name in ("y", "dx")}).keys() == {"y", "dx"}
     assert beside(case, {**right, "dx": right["dx"].copy()}) is not first
     assert beside(case, right, one_pass=True) is not first
+    assert beside(case, {"dgamma": right["dgamma"]}).keys() == {"dgamma"}
+    assert beside(case, {"dbeta": right["dgamma"]}).keys() == {"dbeta"}
 
 
 def test_allowances_know_the_dtype():
     double, single = (build(CaseSpec(n=4, c=3, dtype=dtype)) for dtype in ("float64", "float32"))
     assert (allowances(single).y > 1e6 * allowances(double).y).all()
+
+
+def test_allowances_in_another_dtype_are_those_of_two_passes_there():
+    double, single = (build(CaseSpec(n=6, c=3, mean=50.0, dtype=dtype)) for dtype in ("float64", "float32"))
+    for name in TENSORS:
+        of_single, in_single = getattr(allowances(single), name), getattr(allowances_in(double, "float32"), name)
+        np.testing.assert_allclose(in_single, of_single, rtol=0.01)
+    assert (allowances(single, one_pass=True).y > 2 * allowances_in(double, "float32").y).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "smallest"), [("float16", 2.0**-24), ("float32", 2.0**-149), ("float64", 2.0**-1074)]
+)
+def test_each_product_may_underflow_by_the_smallest_number_of_the_dtype(dtype, smallest):
+    case = build(CaseSpec(n=6, c=3, dtype=dtype, dy_scale=0.0))
+    np.testing.assert_array_equal(allowances(case).dbeta, 2 * 6 * smallest)
