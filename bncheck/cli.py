@@ -77,6 +77,13 @@ class Group(click.RichGroup):
             ctx.fail(f"There is no command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line; be interrupted there as everywhere."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            _stop(EXIT_CODES[Verdict.INTERRUPTED], "bncheck: interrupted")
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what it raises into one line and an exit code."""
         try:
