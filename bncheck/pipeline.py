@@ -149,12 +149,19 @@ def put_together(reports: Sequence[TargetReport], settings: Settings, *, interru
 
 def _told_apart(reports: Sequence[TargetReport]) -> Iterator[TargetReport]:
     """Yield the reports; where there are files of one name in several folders, under their paths."""
-    files = [report.defined.file if report.defined is not None else "" for report in reports]
+    files = [_file_of(report) for report in reports]
     folders = Counter(Path(file).name for file in set(files))
     for report, file in zip(reports, files, strict=True):
         name, sep, function = report.name.partition("::")
         apart = file and name == Path(file).name and folders[name] > 1
         yield replace(report, name=f"{file}{sep}{function}") if apart else report
+
+
+def _file_of(report: TargetReport) -> str:
+    """Return the path of a target's file; of a source that cannot be verified, what the user called it."""
+    file = report.defined.file if report.defined is not None else report.name.partition("::")[0]
+    notebook, cell, _ = file.partition(".ipynb, ")
+    return f"{notebook}.ipynb" if cell else file
 
 
 def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport], due: list[str]) -> Iterator[TargetReport]:
