@@ -158,8 +158,10 @@ def _told_apart(reports: Sequence[TargetReport]) -> Iterator[TargetReport]:
 
 
 def _file_of(report: TargetReport) -> str:
-    """Return the path of a target's file; of a source that cannot be verified, what the user called it."""
-    file = report.defined.file if report.defined is not None else report.name.partition("::")[0]
+    """Return the path of a target's file; of a source that cannot be verified, what the user called it; else ""."""
+    named, _, function = report.name.partition("::")
+    known = not function or len(Path(named).parts) > 1  # the name of a target has no folder
+    file = report.defined.file if report.defined is not None else named * known
     notebook, cell, _ = file.partition(".ipynb, ")
     return f"{notebook}.ipynb" if cell else file
 

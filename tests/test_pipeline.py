@@ -28,6 +28,8 @@ def test_notebooks_and_files_that_cannot_be_verified_are_told_apart_too():
     right_one = replace(right(), name="bn.py::f", defined=SourceLine("a/bn.py", 1, "def f():"))
     reports = [right_one, TargetReport("b/bn.py", Verdict.ERROR, error="b/bn.py: no such file")]
     assert [target.name for target in put_together(reports, Settings()).targets] == ["a/bn.py::f", "b/bn.py"]
+    reports = [right_one, TargetReport("bn.py::g", Verdict.ERROR, error="bn.py::g: TypeError")]
+    assert [target.name for target in put_together(reports, Settings()).targets] == ["bn.py::f", "bn.py::g"]
 
 
 def test_names_that_are_not_of_a_file_stay():
