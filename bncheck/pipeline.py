@@ -148,13 +148,18 @@ def put_together(reports: Sequence[TargetReport], settings: Settings, *, interru
 
 
 def _told_apart(reports: Sequence[TargetReport]) -> Iterator[TargetReport]:
-    """Yield the reports; where there are files of one name in several folders, under their paths."""
+    """Yield the reports; where there are files of one name in several folders, under their paths.
+
+    One target that was verified in several dtypes has each but the usual one in its name.
+    """
+    dtypes = {name: {r.dtype for r in reports if r.name == name} - {""} for name in {r.name for r in reports}}
     files = [_file_of(report) for report in reports]
     folders = Counter(Path(file).name for file in set(files))
     for report, file in zip(reports, files, strict=True):
         name, sep, function = report.name.partition("::")
-        apart = file and name == Path(file).name and folders[name] > 1
-        yield replace(report, name=f"{file}{sep}{function}") if apart else report
+        whole = f"{file}{sep}{function}" if file and name == Path(file).name and folders[name] > 1 else report.name
+        other = len(dtypes[report.name]) > 1 and report.dtype not in ("", "float64")
+        yield replace(report, name=f"{whole} in {report.dtype}" if other else whole)
 
 
 def _file_of(report: TargetReport) -> str:

@@ -241,7 +241,8 @@ class Items:
         if target.findings:
             counts = Counter(finding.outcome.value for finding in target.findings)
             said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-            yield f"  checks: {said}; {count(target.cases, 'case')}"
+            dtype = f" in {target.dtype}" if target.dtype not in ("", "float64") else ""
+            yield f"  checks: {said}; {count(target.cases, 'case')}{dtype}"
         asked = target.verdict is not Verdict.PASS or self.config.option.verbose > 0
         if asked and target.conventions is not None:
             said = ", ".join(conventions_in_words(target.conventions))

@@ -32,6 +32,17 @@ def test_notebooks_and_files_that_cannot_be_verified_are_told_apart_too():
     assert [target.name for target in put_together(reports, Settings()).targets] == ["bn.py::f", "bn.py::g"]
 
 
+def test_a_target_in_two_dtypes_has_the_unusual_one_in_its_name():
+    def names(*dtypes):
+        return [t.name for t in put_together([replace(right(), dtype=d) for d in dtypes], Settings()).targets]
+
+    name = right().name
+    assert names("float32", "float64") == [f"{name} in float32", name]
+    assert names("float32", "float16") == [f"{name} in float32", f"{name} in float16"]
+    assert names("float32") == [name]
+    assert names("float32", "float32") == [name, name]
+
+
 def test_names_that_are_not_of_a_file_stay():
     assert named(("torch.nn:BatchNorm1d", "x/batchnorm.py"), ("nn.Mine", "y/batchnorm.py")) == [
         "torch.nn:BatchNorm1d",

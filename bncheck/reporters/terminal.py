@@ -154,7 +154,7 @@ def _what_was_verified(target: TargetReport, report: Report, style: Style) -> Te
     if any(finding.code == EVAL for finding in passed):
         text.append("Eval mode uses the running statistics. ")
     dtype = target.conventions.dtype if target.conventions is not None else ""
-    said = clean(dtype or report.dtype)
+    said = clean(target.dtype or dtype or report.dtype)
     text.append(f"{count(len(passed), 'check')} passed on {count(target.cases, 'case')} in {said}")
     text.append(f"{decided}{hidden}.")
     measured = [(ratio, f) for f in passed if (ratio := excess(f)) is not None]
