@@ -31,6 +31,7 @@ from bncheck.options import (
     SWEEP_OPTIONS,
     VERBOSE,
     examples,
+    hints,
     remember_verbose,
     settings_from,
     specs_of,
@@ -170,6 +171,7 @@ def verify(
         with on_terminal(quiet) as show:
             report = pipeline.run(specs, settings, show, _executor(dask, settings), kept)
         write(report)
+    sys.stderr.writelines(f"bncheck: {hint}\n" for hint in hints(settings, specs, report))
     _finish(report, wanted, quiet, journal)
 
 

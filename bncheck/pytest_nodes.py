@@ -33,6 +33,7 @@ class Plugin(Protocol):
 
     settings: Settings
     collected: set[str]
+    names: list[str | None]
 
     def job(self, spec: TargetSpec, codes: Iterable[str] = ()) -> Job:
         """Return what discovers and verifies a source, with these checks."""
@@ -53,6 +54,7 @@ class _Sources(pytest.Collector):
         self.plugin.collected.update(spec.source for spec in self.specs)
         for spec in self.specs:
             for card in self._cards(spec):
+                self.plugin.names.append(None if isinstance(card, TargetReport) else card.name)
                 if isinstance(card, TargetReport):
                     yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", report=card, plugin=self.plugin)
                     seen.add(spec.source)

@@ -293,6 +293,16 @@ def test_an_expected_failure_is_one_and_has_to_happen(project):
     assert outcomes(made.runpytest_inprocess("-k", "BN101")) == {"failed": 1}
 
 
+def test_an_expected_failure_of_no_target_is_told(project):
+    slip = 'target = "rigth.py::*"\n'
+    made = project(
+        'targets = ["right.py", "wrong.py"]\n' + FEW + EXPECTED.format("BN203") + slip, right=RIGHT, wrong=RIGHT
+    )
+    said = "expected failure of BN203: no target fits 'rigth.py::[*]'. Did you mean right.py::bn_forward?"
+    made.runpytest_inprocess("-k", "BN101").stdout.fnmatch_lines([said])
+    made.runpytest_inprocess("wrong.py").stdout.no_fnmatch_line("*rigth*")
+
+
 def test_an_expected_failure_that_nothing_chosen_follows_from_is_not_looked_for(project):
     made = project('targets = ["wrong.py"]\n' + FEW + EXPECTED.format("BN203"), wrong=WRONG)
     result = made.runpytest_inprocess("-k", "BN101")
