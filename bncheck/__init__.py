@@ -6,8 +6,8 @@ The public names are loaded at first use, so that ``import bncheck`` costs nothi
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # that of typing, which takes as long to load as all else here
 if TYPE_CHECKING:
     from bncheck.api import verify
     from bncheck.errors import BncheckError, StubError, TargetError, UsageError, VerificationFailure

@@ -31,6 +31,7 @@ from bncheck.options import (
     SWEEP_OPTIONS,
     VERBOSE,
     examples,
+    hints,
     remember_verbose,
     settings_from,
     specs_of,
@@ -76,6 +77,13 @@ class Group(click.RichGroup):
             hint = "To verify a file: bncheck verify " + name if "." in name else did_you_mean(name, self.commands)
             ctx.fail(f"There is no command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line; be interrupted there as everywhere."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            _stop(EXIT_CODES[Verdict.INTERRUPTED], "bncheck: interrupted")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; turn what it raises into one line and an exit code."""
@@ -163,6 +171,7 @@ def verify(
         with on_terminal(quiet) as show:
             report = pipeline.run(specs, settings, show, _executor(dask, settings), kept)
         write(report)
+    sys.stderr.writelines(f"bncheck: {hint}\n" for hint in hints(settings, specs, report))
     _finish(report, wanted, quiet, journal)
 
 

@@ -246,7 +246,7 @@ def _measures(seen: Sequence[Seen]) -> Iterator[tuple[_Form, Callable[[Seen], fl
 
 
 def _thresholds(form: _Form, values: Sequence[float], seen: Sequence[Seen]) -> Iterator[Property]:
-    """Yield the two nearest thresholds that leave all failing cases on one side."""
+    """Yield the two nearest thresholds that leave all failing cases on one side, and the one size that fails."""
     failing = [value for value, case in zip(values, seen, strict=True) if case.failed]
     passing = [value for value, case in zip(values, seen, strict=True) if not case.failed]
     distinct = len(set(values))
@@ -257,6 +257,8 @@ def _thresholds(form: _Form, values: Sequence[float], seen: Sequence[Seen]) -> I
     yield Property(above, tuple(value >= least for value in values), distinct)
     below = _threshold(form, most, _nearest(most, passing, below=False), "<", "≤")
     yield Property(below, tuple(value <= most for value in values), distinct)
+    if form.whole and least == most:
+        yield Property(f"{form.letter} = {least:.0f}", tuple(value == least for value in values), distinct)
 
 
 def _nearest(value: float, others: Iterable[float], *, below: bool) -> float | None:

@@ -131,6 +131,7 @@ class Job:
             digest=seen.digest,
             journal=str(self.journal.path) if self.journal is not None else "",
             resumed=sweep.resumed,
+            dtype=(card.conventions.dtype if card.conventions is not None else "") or self.settings.dtype,
         )
 
     def _looked_into(

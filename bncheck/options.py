@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import rich_click as click
 from bncheck.case import DTYPES
 from bncheck.errors import UsageError
 from bncheck.model import PROFILES, TargetSpec
-from bncheck.settings import Settings, read_pyproject
+from bncheck.report import Report, Verdict
+from bncheck.settings import Settings, misfits, read_pyproject
 
 DEFAULTS = Settings()
 VERBOSE = "bncheck.verbose"
@@ -229,3 +230,13 @@ def specs_of(targets: tuple[str, ...], programs: tuple[str, ...], settings: Sett
     if programs and adapter_file:
         raise UsageError("--exec speaks for itself; leave out --adapter")
     return [TargetSpec(target) for target in targets] + [TargetSpec(command, program=True) for command in programs]
+
+
+def hints(settings: Settings, specs: Sequence[TargetSpec], report: Report) -> list[str]:
+    """Return what is to be set right in the settings, as far as a run can tell: that all their targets ran."""
+    unknown = {target.verdict for target in report.targets} & {Verdict.ERROR, Verdict.INTERRUPTED}
+    if unknown or not settings.targets or not {*settings.targets} <= {spec.source for spec in specs}:
+        return []
+    # Of files of one name in several folders reports give the path.
+    names = [t.name.rpartition("/")[2] if "::" in t.name else t.name for t in report.targets]
+    return list(misfits(settings.expected, names))

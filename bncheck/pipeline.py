@@ -111,6 +111,7 @@ def _run(
 ) -> Report:
     live = any(spec.live for spec in specs)
     reports: list[TargetReport] = []
+    due = [spec.source for spec in specs]
     interrupted = False
     with executor or (InProcess() if live else Isolated(settings.timeout, jobs)) as place:
         # NumPy, plans and checks are loaded here while the worker, started by now, loads them too.
@@ -123,12 +124,13 @@ def _run(
         try:
             for spec in specs:
                 job = Job(replace(spec, declared=settings.declared), settings, place, journal)
-                for report in _reports(job, do):
+                for report in _reports(job, do, due):
                     reports.append(report)
                     if report.verdict is Verdict.INTERRUPTED:
                         raise KeyboardInterrupt
         except KeyboardInterrupt:
             interrupted = True
+            reports += [TargetReport(name, Verdict.INTERRUPTED) for name in due]
     return put_together(reports, settings, interrupted=interrupted)
 
 
@@ -146,27 +148,49 @@ def put_together(reports: Sequence[TargetReport], settings: Settings, *, interru
 
 
 def _told_apart(reports: Sequence[TargetReport]) -> Iterator[TargetReport]:
-    """Yield the reports; where there are files of one name in several folders, under their paths."""
-    files = [report.defined.file if report.defined is not None else "" for report in reports]
+    """Yield the reports; where there are files of one name in several folders, under their paths.
+
+    One target that was verified in several dtypes has each but the usual one in its name.
+    """
+    dtypes = {name: {r.dtype for r in reports if r.name == name} - {""} for name in {r.name for r in reports}}
+    files = [_file_of(report) for report in reports]
     folders = Counter(Path(file).name for file in set(files))
     for report, file in zip(reports, files, strict=True):
         name, sep, function = report.name.partition("::")
-        apart = file and name == Path(file).name and folders[name] > 1
-        yield replace(report, name=f"{file}{sep}{function}") if apart else report
+        whole = f"{file}{sep}{function}" if file and name == Path(file).name and folders[name] > 1 else report.name
+        other = len(dtypes[report.name]) > 1 and report.dtype not in ("", "float64")
+        yield replace(report, name=f"{whole} in {report.dtype}" if other else whole)
 
 
-def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport]) -> Iterator[TargetReport]:
-    """Yield the reports of one source; a fault of bncheck itself is reported too, and ends it."""
-    name = job.spec.source
+def _file_of(report: TargetReport) -> str:
+    """Return the path of a target's file; of a source that cannot be verified, what the user called it; else ""."""
+    named, _, function = report.name.partition("::")
+    known = not function or len(Path(named).parts) > 1  # the name of a target has no folder
+    file = report.defined.file if report.defined is not None else named * known
+    notebook, cell, _ = file.partition(".ipynb, ")
+    return f"{notebook}.ipynb" if cell else file
+
+
+def _reports(job: Job, do: Callable[[Job, TargetCard], TargetReport], due: list[str]) -> Iterator[TargetReport]:
+    """Yield the reports of one source; a fault of bncheck itself is reported too, and ends it.
+
+    `due` are the names of what has no report yet, this source first; its targets take its place.
+    """
+    name, later = job.spec.source, due[1:]
     try:
         found = job.discover()
         if isinstance(found, TargetReport):
+            due[:] = later
             yield found
             return
-        for card in found:
+        for i, card in enumerate(found):
             name = card.name
-            yield do(job, card)
+            due[:] = [*(card.name for card in found[i:]), *later]
+            report = do(job, card)
+            del due[0]
+            yield report
     except WorkerError as error:
+        due[:] = later
         said = f"bncheck itself failed, your code is not to blame: {error}"
         yield TargetReport(name, Verdict.ERROR, error=said, own_fault=True)
 

@@ -28,7 +28,7 @@ from bncheck.reporters.destination import width
 from bncheck.reporters.outputs import STANDARD_OUTPUT, Output, outputs, writing
 from bncheck.reporters.short import in_one_line
 from bncheck.reporters.wording import clean, conventions_in_words, count, verdict_in_words
-from bncheck.settings import Settings, is_file, read_pyproject
+from bncheck.settings import Settings, is_file, misfits, read_pyproject
 
 
 class Items:
@@ -66,6 +66,8 @@ class Items:
         self.picked = self._picked()
         self.due = self._due([_located(here, target) for target in asked])
         self.collected: set[str] = set()
+        # Of the targets that were found; None for a source that cannot be verified.
+        self.names: list[str | None] = []
         self._places = ExitStack()
         self._place: Isolated | None = None
         self._files = ExitStack()
@@ -225,9 +227,12 @@ class Items:
         if left_out and any(Path(self.config.invocation_params.dir, arg).is_dir() for arg in self.config.args):
             said = f"bncheck: {count(len(left_out), 'target')} left out, not below the paths given"
             terminalreporter.write_line(clean(f"{said}: {', '.join(left_out)}"), yellow=True)
-        if not self.reports and not self._unwritten:
+        hints = list(self._hints())
+        if not self.reports and not self._unwritten and not hints:
             return
         terminalreporter.section("bncheck")
+        for hint in hints:
+            terminalreporter.write_line(clean(hint), yellow=True)
         if self._unwritten:
             terminalreporter.write_line(f"ERROR: {clean(self._unwritten)}", red=True)
         colors = {Verdict.PASS: {"green": True}, Verdict.FAIL: {"red": True}}
@@ -237,11 +242,18 @@ class Items:
             for part in self._facts(target):
                 terminalreporter.write_line(part)
 
+    def _hints(self) -> Iterator[str]:
+        """Yield what is to be set right in the settings, where all targets were found."""
+        names = [name for name in self.names if name is not None]
+        if set(self.targets) <= self.collected and len(names) == len(self.names):
+            yield from misfits(self.settings.expected, names)
+
     def _facts(self, target: TargetReport) -> Iterator[str]:
         if target.findings:
             counts = Counter(finding.outcome.value for finding in target.findings)
             said = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-            yield f"  checks: {said}; {count(target.cases, 'case')}"
+            dtype = f" in {target.dtype}" if target.dtype not in ("", "float64") else ""
+            yield f"  checks: {said}; {count(target.cases, 'case')}{dtype}"
         asked = target.verdict is not Verdict.PASS or self.config.option.verbose > 0
         if asked and target.conventions is not None:
             said = ", ".join(conventions_in_words(target.conventions))

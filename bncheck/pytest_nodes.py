@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import pytest
 
-from bncheck.checks.catalogue import named, selected
+from bncheck.checks.catalogue import CHECKS, named, selected
 from bncheck.errors import BncheckError, UsageError
 from bncheck.executors.isolated import WorkerError
 from bncheck.job import Job
@@ -32,6 +33,7 @@ class Plugin(Protocol):
 
     settings: Settings
     collected: set[str]
+    names: list[str | None]
 
     def job(self, spec: TargetSpec, codes: Iterable[str] = ()) -> Job:
         """Return what discovers and verifies a source, with these checks."""
@@ -52,6 +54,7 @@ class _Sources(pytest.Collector):
         self.plugin.collected.update(spec.source for spec in self.specs)
         for spec in self.specs:
             for card in self._cards(spec):
+                self.plugin.names.append(None if isinstance(card, TargetReport) else card.name)
                 if isinstance(card, TargetReport):
                     yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", report=card, plugin=self.plugin)
                     seen.add(spec.source)
@@ -115,13 +118,17 @@ class TargetItems(pytest.Collector):
         """Return what the checks that are to run say; verify the target if that is not known yet."""
         if self._report is None:
             codes = [item.code for item in self.session.items if isinstance(item, CheckItem) and item.target is self]
-            # What follows from an expected failure is expected with it.
-            expected = (named(known.check).code for known in self.plugin.settings.expected)
-            codes = list(dict.fromkeys((*codes, *expected)))
+            codes += self._causes(codes)
             self._report = self.plugin.job(self.spec, codes).verify(self.card, None)
         if self._report.verdict is Verdict.INTERRUPTED:
             raise KeyboardInterrupt
         return self._report
+
+    def _causes(self, codes: Collection[str]) -> list[str]:
+        """Return the checks that are not chosen, and whose expected failure makes one of a chosen check expected."""
+        causes = {cause for code in codes for cause in CHECKS.get(code).follows}.difference(codes)
+        known = (k for k in self.plugin.settings.expected if fnmatchcase(self.card.name, k.target))
+        return [code for code in dict.fromkeys(named(k.check).code for k in known) if code in causes]
 
     def news(self) -> TargetReport | None:
         """Return the report if it was not asked for yet."""

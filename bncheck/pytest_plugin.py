@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         dest="bncheck_report",
         metavar="FILE",
-        help="Write bncheck's report of all targets there, in the format that the name ends in (else plain text).",
+        help="Write bncheck's report of all targets there, in the format that the name ends in (text: .txt).",
     )
     group.addoption(
         "--bncheck-format",

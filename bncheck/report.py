@@ -245,6 +245,7 @@ class TargetReport:
     known. Of `planned` cases `cases` were run, and `stopped` tells why these are fewer; `digest` is the SHA-256 of all
     judgements of these cases, in their order: the same numbers give the same digest wherever they were computed.
     `journal` is the file that their results were appended to, "" without one; `resumed` of them were read from it.
+    `dtype` is that of the arrays that it was given, "" where no case was run.
     """
 
     name: str
@@ -268,6 +269,7 @@ class TargetReport:
     digest: str = ""
     journal: str = ""
     resumed: int = 0
+    dtype: str = ""
 
     @property
     def unexpected(self) -> tuple[Diagnosis, ...]:

@@ -15,6 +15,8 @@ _TEST = '''"""Batch Normalization, verified by bncheck; [tool.bncheck] has an it
 import pytest
 
 TARGETS = {targets}
+# The expected failures of pyproject.toml are not known here: leave the check out with ignore="BN508" behind dtype, or
+# expect it here too, with expected=[{{"check": "BN508", "reason": "why it stays"}}].
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -7,7 +7,9 @@ import math
 import os
 import threading
 import tomllib
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,14 @@ def _expected(entries: object) -> tuple[Expected, ...]:
                 raise UsageError(f"expected: an entry needs a {key}: {table!r}")
         found.append(Expected(**table))
     return tuple(found)
+
+
+def misfits(expected: Iterable[Expected], names: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each expected failure that is expected of none of all the targets that there are."""
+    for entry in expected:
+        if names and not any(fnmatchcase(name, entry.target) for name in names):
+            near = did_you_mean(entry.target, dict.fromkeys(names))
+            yield f"expected failure of {entry.check}: no target fits {entry.target!r}. {near}"
 
 
 def _split(name: str, codes: object) -> tuple[str, ...]:

@@ -119,6 +119,38 @@ def test_ctrl_c_outside_a_run_exits_130_without_a_traceback(pipe):
     assert (result.exit_code, result.stderr) == (130, "bncheck: interrupted\n")
 
 
+def test_ctrl_c_while_modules_are_loaded_exits_130_without_a_traceback(tmp_path):
+    (tmp_path / "rich_click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = shell("--version")  # from the folder with this module
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"bncheck: interrupted\n")
+
+
+def test_ctrl_c_while_the_command_line_is_read_exits_130(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.Group.parse_args", interrupted)
+    result = invoke("--version")
+    assert (result.exit_code, result.stderr) == (130, "bncheck: interrupted\n")
+
+
+def test_an_expected_failure_of_no_target_is_told_where_all_targets_ran(pipe):
+    pipe.result = report(replace(right(), name="a.py::f"), replace(right(), name="x/b.py::g"))
+    entry = '[[tool.bncheck.expected]]\ncheck = "BN508"\nreason = "known"\ntarget = "{}"\n'
+
+    def told(*words, target="c.py::*", targets='["a.py", "x/b.py"]'):
+        Path("pyproject.toml").write_text(f"[tool.bncheck]\ntargets = {targets}\n{entry.format(target)}")
+        return invoke("verify", *words).stderr
+
+    assert told().startswith("bncheck: expected failure of BN508: no target fits 'c.py::*'. Did you mean ")
+    assert told("a.py", "x/b.py", "d.py") == told()
+    for target in ("a.py::*", "b.py::g", "*"):
+        assert told(target=target) == ""
+    assert told("a.py") == told("a.py", targets="[]") == ""
+    pipe.result = report(broken())
+    assert told() == ""
+
+
 def test_a_fault_of_our_own_exits_3_and_says_whose_fault_it_is(pipe):
     pipe.result = ZeroDivisionError("1/0\x1b[31m")
     result = invoke("verify", "a.py")

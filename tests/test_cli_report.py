@@ -243,6 +243,28 @@ def test_the_ending_names_the_format(name, form):
     assert form_of(Path(name)) == form
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("report.jsn", "report.jsn ends in the name of no format. Did you mean json"),
+        ("a.htlm", "Did you mean htm or html"),
+        ("b/out.foo", "Known: .*json.* What ends in .txt is text"),
+    ],
+)
+def test_an_ending_that_may_be_a_slip_is_refused_before_the_run(monkeypatch, name, said):
+    monkeypatch.setattr(pipeline, "run", lambda *_: pytest.fail("it ran"))
+    result = invoke("verify", "a.py", "-o", name)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert re.search(said, result.stderr)
+    assert paired(("json",), name) == {name: "json"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
+def test_a_pipe_may_be_called_anything():
+    os.mkfifo("pipe.foo")
+    assert paired((), "pipe.foo") == {"pipe.foo": "plain"}
+
+
 def test_files_alone_take_their_formats_from_their_endings():
     assert paired((), "a.json", "b.sarif", "-") == {"a.json": "json", "b.sarif": "sarif", "-": "rich"}
 

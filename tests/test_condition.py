@@ -198,6 +198,11 @@ def test_the_simplest_of_equal_properties_wins():
     assert separating(cases(lambda n: n % 2 == 1 and n > 30, range(2, 60))).words == "N > 30 and N odd"
 
 
+def test_one_size_among_others_is_called_by_its_number():
+    assert separating(cases(lambda n: n == 7, [*range(2, 60), 7, 7, 7])).words == "N = 7"
+    assert separating(cases(lambda n: n == 5, [*range(5, 60), 5, 5, 5])).words == "N < 6"
+
+
 def test_nothing_is_said_of_too_few_or_of_all():
     assert separating(cases(lambda n: True, range(2, 60))) is None
     assert separating(cases(lambda n: n == 59, range(2, 60))) is None

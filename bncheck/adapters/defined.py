@@ -77,24 +77,35 @@ def _named(things: Mapping[str, Any], name: str) -> Any:
 
 
 def _line(thing: Any, source: str) -> SourceLine | None:
-    if isinstance(thing, type):
-        own = [value for value in vars(thing).values() if isinstance(value, FunctionType)]
-        codes = [function.__code__ for function in own if function.__qualname__.startswith(f"{thing.__qualname__}.")]
-        code = min(codes, key=lambda code: code.co_firstlineno, default=None)
-    else:
-        code = getattr(inspect.unwrap(revealed(thing)), "__code__", None)
-    if code is None:
+    place = _of_class(thing) if isinstance(thing, type) else _of_code(inspect.unwrap(revealed(thing)))
+    if place is None:
         return None
-    file, number = code.co_filename, code.co_firstlineno
+    file, number = place
     lines = linecache.getlines(file)
-    number = _head(lines, number, thing.__name__) if isinstance(thing, type) else number
     text = lines[number - 1].strip() if number <= len(lines) else ""
     return SourceLine(as_named(file, source), number, shortened(text))
 
 
-def _head(lines: list[str], number: int, name: str) -> int:
-    """Return the line of the class statement above a class's first method; that of the method where there is none."""
-    heads = [
-        at for at, line in enumerate(lines[:number], 1) if line.split("(")[0].split(":")[0].split() == ["class", name]
-    ]
-    return heads[-1] if heads else number
+def _of_code(thing: Any) -> tuple[str, int] | None:
+    """Return the file and the line that a function begins in."""
+    code = getattr(thing, "__code__", None)
+    return None if code is None else (code.co_filename, code.co_firstlineno)
+
+
+def _of_class(thing: type) -> tuple[str, int] | None:
+    """Return the file and the line of a class statement; the line of the first method where that is not seen."""
+    methods = (getattr(value, "__func__", value) for value in vars(thing).values())  # static ones, and of the class
+    own = [value for value in methods if isinstance(value, FunctionType)]
+    places = [_of_code(method) for method in own if method.__qualname__.startswith(f"{thing.__qualname__}.")]
+    first = min((place for place in places if place is not None), key=lambda place: place[1], default=None)
+    # Without a method of its own all are those of a class that it derives from.
+    file = first[0] if first is not None else str(sys.modules[thing.__module__].__file__)
+    lines = linecache.getlines(file)
+    number = _head(lines[: first[1]] if first is not None else lines, thing.__name__)
+    return (file, number) if number else first
+
+
+def _head(lines: list[str], name: str) -> int:
+    """Return the line of the last statement of a class of that name, 0 where there is none."""
+    heads = [at for at, line in enumerate(lines, 1) if line.split("(")[0].split(":")[0].split() == ["class", name]]
+    return heads[-1] if heads else 0

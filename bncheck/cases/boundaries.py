@@ -35,12 +35,15 @@ class Boundary:
         passes, fails = (_spelled(value) for value in (self.passes, self.fails))
         failing = [value for value, failed in self.nearby if failed]
         passing = [value for value, failed in self.nearby if not failed]
-        if failing and passing and min(failing) < max(passing):
-            if not self._is_regular(failing, passing):
+        if failing and passing:
+            at_first = [self.fails] if isinstance(self.fails, int) else []
+            if not self._is_regular([*at_first, *failing], passing):
                 return ""
             return f"fails at {name} = {fails}, {_listed(failing)} and passes at {passes}, {_listed(passing)}"
         if isinstance(self.passes, int | float) and isinstance(self.fails, int | float) and self.passes < self.fails:
-            return f"fails from {name} = {fails} on (passes at {passes})"
+            if not passing:
+                return f"fails from {name} = {fails} on (passes at {passes})"
+            passes = f"{passes}, {_listed(passing)}"
         return f"fails at {name} = {fails} and passes at {passes}"
 
     def _is_regular(self, failing: list[int], passing: list[int]) -> bool:

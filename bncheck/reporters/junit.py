@@ -43,7 +43,8 @@ def _suite(report: Report, target: TargetReport) -> Element:
         suite.set(key, str(sum(case.find(tag) is not None for case in cases)))
     suite.set("time", _seconds(target.seconds))
     properties = SubElement(suite, "properties")
-    told = {"verdict": target.verdict.value, "seed": str(report.seed), "dtype": report.dtype, "replay": target.replay}
+    told = {"verdict": target.verdict.value, "seed": str(report.seed), "dtype": target.dtype or report.dtype}
+    told["replay"] = target.replay
     for name, value in told.items():
         if value:
             SubElement(properties, "property", name=name, value=_legal(value))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bncheck.errors import BncheckError, UsageError
+from bncheck.registry import did_you_mean
 from bncheck.report import Report
 from bncheck.reporters import AHEAD, ENDINGS, FOR_PEOPLE, REPORTERS
 from bncheck.reporters.destination import opened, style_for
@@ -74,9 +75,21 @@ def outputs(forms: Sequence[str], paths: Sequence[Path], quiet: bool = False) ->
     return found
 
 
+# What texts end in that say no more of their format: a slip is none of them.
+_TEXTS = ("", "log", "out", "text")
+
+
 def form_of(path: Path) -> str:
-    """Return the format that a file's name ends in, plain text where it ends in none."""
-    return _ending(path) or "plain"
+    """Return the format that a file's name ends in, plain text where it says no more; refuse what may be a slip."""
+    form = _ending(path)
+    ending = path.suffix.removeprefix(".").lower()
+    if form is not None or ending in _TEXTS or (path.exists() and not path.is_file()):  # a pipe has any name
+        return form or "plain"
+    known = sorted({*ENDINGS, *REPORTERS.names()})
+    raise UsageError(
+        f"{path} ends in the name of no format. {did_you_mean(ending, known)} What ends in .txt is text; where "
+        "the format is given, a file may be called anything"
+    )
 
 
 def _ending(path: Path) -> str | None:

@@ -30,7 +30,9 @@ def tally(report: Report) -> str:
 def meaning(target: TargetReport, report: Report) -> Iterator[str]:
     """Yield what a verdict means that its word alone does not tell, and what to do about it, in plain sentences."""
     failed = any(finding.outcome is Outcome.FAIL for finding in target.findings)
-    if target.verdict is Verdict.INTERRUPTED:
+    if target.verdict is Verdict.INTERRUPTED and not target.cases:
+        yield "None of its cases was run; nothing is known about it."
+    elif target.verdict is Verdict.INTERRUPTED:
         yield f"Stopped after {count(target.cases, 'case')}; nothing is known about the others."
     elif target.verdict is Verdict.FAIL and not failed:
         yield "Nothing is wrong, but --strict asks that nothing is warned of either."

@@ -30,6 +30,8 @@ def in_one_line(target: TargetReport) -> str:
     """Return what a target's verdict rests on, as one phrase."""
     if target.error:
         return nameless(target)
+    if target.verdict is Verdict.INTERRUPTED and not target.cases:
+        return "none of its cases was run"
     wanted = Outcome.INCONCLUSIVE if target.verdict is Verdict.INCONCLUSIVE else Outcome.FAIL
     roots = [f for f in target.findings if f.outcome is wanted and f.follows_from is None]
     roots = roots or [f for f in target.findings if f.outcome is Outcome.WARN and f.follows_from is None]

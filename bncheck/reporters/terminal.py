@@ -54,7 +54,7 @@ def print_report(report: Report, style: Style, console: Console) -> None:
     blocks: list[list[RenderableType]] = []
     if len(report.targets) > 1:
         blocks.append(list(_summary(report, style)))
-    shown = [t for t in report.targets if len(report.targets) == 1 or style.verbose or not _is_plain_pass(t)]
+    shown = [t for t in report.targets if len(report.targets) == 1 or style.verbose or not _is_all_said(t)]
     blocks += [list(_target(target, report, style)) for target in shown]
     for i, block in enumerate(blocks):
         if i:
@@ -78,7 +78,10 @@ def _console(out: StringIO, style: Style) -> Console:
     )
 
 
-def _is_plain_pass(target: TargetReport) -> bool:
+def _is_all_said(target: TargetReport) -> bool:
+    """Tell whether a line of the summary says all: what is right without a warning, and what never ran."""
+    if target.verdict is Verdict.INTERRUPTED:
+        return not target.cases and not target.findings
     return target.verdict is Verdict.PASS and all(f.outcome in (Outcome.PASS, Outcome.SKIP) for f in target.findings)
 
 
@@ -151,7 +154,7 @@ def _what_was_verified(target: TargetReport, report: Report, style: Style) -> Te
     if any(finding.code == EVAL for finding in passed):
         text.append("Eval mode uses the running statistics. ")
     dtype = target.conventions.dtype if target.conventions is not None else ""
-    said = clean(dtype or report.dtype)
+    said = clean(target.dtype or dtype or report.dtype)
     text.append(f"{count(len(passed), 'check')} passed on {count(target.cases, 'case')} in {said}")
     text.append(f"{decided}{hidden}.")
     measured = [(ratio, f) for f in passed if (ratio := excess(f)) is not None]

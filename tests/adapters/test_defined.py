@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bncheck.adapters.defined import defined
 from bncheck.adapters.resolve import cards
 from bncheck.codec import decode, encode
 from bncheck.model import SourceLine, TargetCard, TargetSpec
@@ -72,6 +73,21 @@ def test_a_class_is_defined_where_its_class_statement_is():
     Path("src/b.py").write_text(f"{PAIR}\n\n{CLASS}")
     line = the_card(TargetSpec("src/b.py::BatchNorm")).defined
     assert (line.number, line.text) == (18, "class BatchNorm:")
+
+
+def test_a_class_that_only_derives_is_defined_where_its_class_statement_is():
+    Path("src/b.py").write_text(f"{PAIR}\n\n{CLASS}\n\nclass Mine(BatchNorm):\n    eps = 1e-3\n")
+    line = the_card(TargetSpec("src/b.py::Mine")).defined
+    assert line == SourceLine("src/b.py", 33, "class Mine(BatchNorm):")
+
+
+def test_a_class_of_static_methods_is_defined_where_its_class_statement_is(tmp_path):
+    """As functions of PyTorch are, with forward(ctx, ...) and backward(ctx, ...)."""
+    text = "y = 1\n\n\nclass Norm:\n    @staticmethod\n    def forward(ctx, x):\n        return x\n"
+    Path("src/static.py").write_text(text)
+    things = {}
+    exec(compile(text, str(tmp_path / "src" / "static.py"), "exec"), things)
+    assert defined(things, "Norm", "src/static.py") == SourceLine("src/static.py", 4, "class Norm:")
 
 
 def test_a_decorator_hides_no_function():

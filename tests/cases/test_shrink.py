@@ -332,6 +332,8 @@ def test_every_planned_case_can_be_shrunk() -> None:
             "fails with non-contiguous arrays, passes with contiguous arrays",
         ),
         (lambda spec: spec.n in (3, 5, 8) or spec.n > 100, {}, ""),
+        (lambda spec: spec.n == 3, {"n": 3}, "fails at N = 3 and passes at 2, 4, 5, 6, 8"),
+        (lambda spec: spec.n == 3 or spec.n > 12, {}, ""),
     ],
 )
 def test_where_failing_begins_in_words(fails: Fails, changes: dict[str, Any], words: str) -> None:

@@ -294,6 +294,28 @@ def test_interrupt_gives_a_partial_report():
     assert done == list(range(1, 8))
 
 
+def test_what_an_interruption_leaves_without_a_case_is_named(tmp_path):
+    """Other targets of the source that is being verified, and sources that were not come to."""
+    source = (CORRECT / "cs231n_staged.py").read_text()
+    path = tmp_path / "two.py"
+    path.write_text(source + source.replace("def ", "def other_"))
+
+    def progress(state):
+        raise KeyboardInterrupt
+
+    specs = [TargetSpec(str(path)), TargetSpec("einsum_pair.py")]
+    report = pipeline.run(specs, Settings(cases=60), progress)
+    assert report.verdict is Verdict.INTERRUPTED
+    assert [(target.name, target.verdict, target.cases) for target in report.targets] == [
+        ("two.py::batchnorm_forward", Verdict.INTERRUPTED, 1),
+        ("two.py::other_batchnorm_forward", Verdict.INTERRUPTED, 0),
+        ("einsum_pair.py", Verdict.INTERRUPTED, 0),
+    ]
+    shown = REPORTERS.get("plain")(report, Style())
+    assert shown.count("none of its cases was run") == 2
+    assert "Stopped after 1 case;" in shown
+
+
 def test_lines_come_back_as_they_went():
     judgement = Judgement(Outcome.FAIL, "x", "y", float("inf"), 1.0, (0, 1))
     result = CaseResult("v1:custom:seed=0,n=2,c=1", {"BN101": judgement}, 3)

@@ -293,6 +293,22 @@ def test_an_expected_failure_is_one_and_has_to_happen(project):
     assert outcomes(made.runpytest_inprocess("-k", "BN101")) == {"failed": 1}
 
 
+def test_an_expected_failure_of_no_target_is_told(project):
+    slip = 'target = "rigth.py::*"\n'
+    made = project(
+        'targets = ["right.py", "wrong.py"]\n' + FEW + EXPECTED.format("BN203") + slip, right=RIGHT, wrong=RIGHT
+    )
+    said = "expected failure of BN203: no target fits 'rigth.py::[*]'. Did you mean right.py::bn_forward?"
+    made.runpytest_inprocess("-k", "BN101").stdout.fnmatch_lines([said])
+    made.runpytest_inprocess("wrong.py").stdout.no_fnmatch_line("*rigth*")
+
+
+def test_an_expected_failure_that_nothing_chosen_follows_from_is_not_looked_for(project):
+    made = project('targets = ["wrong.py"]\n' + FEW + EXPECTED.format("BN203"), wrong=WRONG)
+    result = made.runpytest_inprocess("-k", "BN101")
+    result.stdout.fnmatch_lines(["PASS wrong.py::bn_forward: 1 check on 12 cases", "  checks: 1 pass; 12 cases"])
+
+
 def test_an_expected_failure_that_was_mended_is_told_as_such_and_as_nothing_else(project):
     both = EXPECTED.format("BN202") + EXPECTED.format("BN203")
     halved = RIGHT.replace("dy.sum(0)\n", "dy.mean(0)\n")
@@ -544,6 +560,21 @@ def test_tests_by_hand_are_in_the_report(project):
     made.runpytest_inprocess("--bncheck-report", "report.json")
     report = report_from_json(json.loads(made.path.joinpath("report.json").read_text()))
     assert [target.name for target in report.targets] == ["wrong.py::bn_forward"] * 2
+
+
+IN_FLOAT32 = """
+    def test_in_float32(bncheck):
+        assert bncheck.verify("right.py", dtype="float32", cases=12, select="BN101")
+"""
+
+
+def test_a_target_in_another_dtype_says_so(project):
+    made = project('targets = ["right.py"]\nselect = "BN101"\ncases = 12', right=RIGHT, test_own=IN_FLOAT32)
+    result = made.runpytest_inprocess()
+    lines = ["right.py::bn_forward in float32: 1 check*", "  checks: 1 pass; 12 cases in float32"]
+    result.stdout.fnmatch_lines([f"PASS {lines[0]}", lines[1]])
+    result.stdout.fnmatch_lines(["PASS right.py::bn_forward: 1 check*", "  checks: 1 pass; 12 cases"])
+    made.runpytest_inprocess("test_own.py").stdout.fnmatch_lines(["PASS right.py::bn_forward: 1 check*", lines[1]])
 
 
 SLIPS = """

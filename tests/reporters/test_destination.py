@@ -300,7 +300,7 @@ def test_a_run_that_is_stopped_leaves_no_other_file_behind(name):
 @pytest.mark.parametrize("before", [signal.SIG_DFL, signal.SIG_IGN])
 def test_a_closed_terminal_ends_a_run_unless_nohup_says_otherwise(monkeypatch, before):
     usual = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
-    monkeypatch.setattr(__main__, "cli", lambda prog_name: None)
+    monkeypatch.setattr("bncheck.cli.cli", lambda prog_name: None)
     try:
         signal.signal(signal.SIGHUP, before)
         __main__.main()

@@ -110,3 +110,11 @@ def test_a_contradiction_of_the_oracles_is_no_success():
     cases_of = {case.name: case for case in next(iter(read(REPORTS["contradiction"])))}
     assert kinds(cases_of["verdict"]) == [Error]
     assert cases_of["verdict"].result[0].message.startswith("Contradiction:")
+
+
+def test_the_dtype_of_a_suite_is_that_of_its_target():
+    found = [
+        {p.name: p.value for p in suite.properties()}["dtype"]
+        for suite in read(report(replace(warned(), dtype="float32"), warned()))
+    ]
+    assert found == ["float32", "float64"]

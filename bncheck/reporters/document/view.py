@@ -114,7 +114,7 @@ _LOUD = (Outcome.FAIL, Outcome.WARN)
 def _facts(target: TargetReport, report: Report) -> Iterator[str]:
     """Yield what the verdict rests on."""
     if target.cases:
-        dtype = (target.conventions.dtype if target.conventions is not None else "") or report.dtype
+        dtype = target.dtype or (target.conventions.dtype if target.conventions is not None else "") or report.dtype
         passed = sum(f.outcome is Outcome.PASS for f in target.findings)
         yield f"{count(passed, 'check')} passed on {count(target.cases, 'case')} in {dtype}"
     share = decided_share(target)
