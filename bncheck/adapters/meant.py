@@ -2,8 +2,9 @@
 
 Shapes cannot tell a cache from other arrays that a forward returns, nor gamma from a factor that may be left out
 (``backward(dy, scale=1.0)``). Numbers can: nobody's cache is right by accident. A call counts only where everything
-that is right under the present one is right under it too, and something more; else the present one stays, and what is
-wrong under both is reported. The order of the gradients is never changed, and neither is a cache that has the name.
+that is right under the present one is right under it too, and something more; or more things, y among them, where y
+was wrong. Else the present one stays, and what is wrong under both is reported. The order of the gradients is never
+changed, and neither is a cache that has the name.
 """
 
 from __future__ import annotations
@@ -103,8 +104,9 @@ def as_meant(best: Found, survey: Callable[[Reading], Found], log: Log) -> Found
         log.lines.append(f"or {other.spelled()}")
         found = survey(other)
         right = _right(found) if found.fits else frozenset()
-        log.lines.append(f"  {'kept' if right > most else 'dropped'}: right: {_said(right)}; before: {_said(most)}")
-        if right > most:
+        better = right > most or (len(right) > len(most) and "y" in right - most)
+        log.lines.append(f"  {'kept' if better else 'dropped'}: right: {_said(right)}; before: {_said(most)}")
+        if better:
             best, most = found, right
     return best
 
