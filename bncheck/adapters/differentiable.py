@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.affine import mentioned, run_of
+from bncheck.adapters.containers import packed
 from bncheck.adapters.differentiated import DifferentiatedRun, recording
 from bncheck.adapters.frameworks import NUMPY, Framework, shape_of, spoken_by
 from bncheck.adapters.function_pair import eps_argument, is_function
 from bncheck.adapters.option_keys import dict_keys
-from bncheck.adapters.plans import Plan, arguments, forward_plans, mode_values, parts_of_key
+from bncheck.adapters.plans import Plan, arguments, forward_plans, mode_values
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -104,7 +105,7 @@ class FunctionRun(DifferentiatedRun):
             options["mode"] = "train" if train else "test"
             options |= {name: arrays[key] for name, key in self._calling.dict_keys if key in arrays}
         for key in self._calling.forward.packed:  # a tuple that is taken apart inside
-            values[key] = tuple(values[part] for part in parts_of_key(key))
+            values[key] = packed(key, values)
         with self._mode(train):
             return self._calling.forward.call(self._function, values), options
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from bncheck import guard
 from bncheck.adapters.log import Log
+from bncheck.adapters.probe import Found
 from bncheck.adapters.protocol import Candidate
-from bncheck.adapters.trials import Found, examine, score_of
+from bncheck.adapters.trials import examine, score_of
 from bncheck.errors import BrokenCodeError, TargetError
 from bncheck.model import Declared
 

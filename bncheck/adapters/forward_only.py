@@ -25,7 +25,7 @@ from bncheck.adapters.layer_class import LIKE_FORWARD, LayerClass, takes, unboun
 from bncheck.adapters.layouts import layout
 from bncheck.adapters.option_keys import dict_keys, record_keys
 from bncheck.adapters.plans import Plan, arguments
-from bncheck.adapters.probe import FULL, PROBES, RaisedError, Trial, attempt
+from bncheck.adapters.probe import FULL, PROBES, Found, RaisedError, Trial, attempt
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Reading
 from bncheck.adapters.results import cache_names, returned_names
 from bncheck.adapters.runs import Calling
@@ -33,7 +33,7 @@ from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import NO_TRAINING, match
 from bncheck.adapters.target import Way
 from bncheck.adapters.torch_parts import torch_base
-from bncheck.adapters.trials import Found, score_of
+from bncheck.adapters.trials import score_of
 from bncheck.adapters.unbound import takes_upstream, unbound_backward
 from bncheck.adapters.words import Kind, Role, argument_role, clarity, composite, kind, stem, words
 from bncheck.errors import TargetError

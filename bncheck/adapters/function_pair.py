@@ -16,6 +16,7 @@ from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.given import heeds_momentum, with_statistics
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.inference import Inference, beside, chosen, gives_statistics, keeps_statistics
+from bncheck.adapters.meant import variants
 from bncheck.adapters.mode_values import reachable
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.option_keys import dict_keys, record_keys
@@ -135,6 +136,11 @@ class FunctionReading:
         reading = FunctionReading(self._forward, self._backward, calling, self.absent, self._run)
         reading._chosen = self._chosen
         return reading
+
+    def variants(self) -> Iterator[FunctionReading]:
+        """Yield the same reading with another cache, or a backward without a factor that it may do without."""
+        for calling in variants(self._calling, cache_choices(self._calling.returned or None, True)):
+            yield FunctionReading(self._forward, self._backward, calling, self.absent, self._run)
 
     @property
     def heeds_momentum(self) -> bool:

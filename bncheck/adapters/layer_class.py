@@ -17,6 +17,7 @@ from bncheck.adapters.function_pair import cache_choices
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.inference import among
 from bncheck.adapters.layer_reading import LayerReading
+from bncheck.adapters.meant import without_factor
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.plans import STATISTICS, Argument, Plan, arguments, constructor_plans, forward_plans
@@ -165,6 +166,8 @@ class LayerClass:
             iter([Plan()]) if self._for_one_batch else forward_plans(forward, own=True, mode=self._declared.mode_switch)
         )
         forwards = _listed(plans, self.forward_name, forward, f"{self.forward_name}(x)")
+        optional = {a.name for a in arguments(forward) or () if not a.required}
+        forwards += [less for plan in forwards for less in without_factor(plan, optional)]
         if not self._names[1]:
             return forwards, [Plan()]
         plans = backward_plans(backward, forward, returned)

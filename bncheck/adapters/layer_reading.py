@@ -8,9 +8,10 @@ from typing import Any
 
 from bncheck.adapters.affine import run_of
 from bncheck.adapters.construction import Maker
-from bncheck.adapters.function_pair import eps_argument
+from bncheck.adapters.function_pair import cache_choices, eps_argument
 from bncheck.adapters.inference import chosen, gives_statistics, is_inference
 from bncheck.adapters.layer_run import LayerRun
+from bncheck.adapters.meant import factors, variants
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.protocol import EpsPlace, Parameters, Run
 from bncheck.adapters.runs import Calling
@@ -117,6 +118,15 @@ class LayerReading:
     def without(self, absent: frozenset[str]) -> LayerReading:
         """Return the same reading for a layer that does without gamma or beta."""
         return LayerReading(self._maker, self._names, self._making, self._calling, self._how, absent, self._run)
+
+    def variants(self) -> Iterator[LayerReading]:
+        """Yield the same reading with another cache, or without an argument that may be no gamma or beta."""
+        forward = getattr(self._maker.sample, self._names[0], None)
+        caches = cache_choices(self._calling.returned or None, True)
+        for calling in variants(self._calling, caches, factors(forward) if forward else frozenset()):
+            put = self._how == "given" and "gamma" not in self._maker.keys | calling.given
+            for how in ("set", "in place") if put else (self._how,):
+                yield LayerReading(self._maker, self._names, self._making, calling, how, self.absent, self._run)
 
     def start(self, parameters: Parameters) -> Run:
         """Return a fresh run; its layer is made at the first forward, when the shape of the data is known."""

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
+from bncheck.adapters.containers import keyed_statistics, parts_of_key, statistics_key
 from bncheck.adapters.hidden import revealed
 from bncheck.adapters.mode_values import argument_key, is_mode_key
 from bncheck.adapters.mode_values import mode_values as mode_values
@@ -114,11 +115,6 @@ def _keys(positional: tuple[str, ...], named: tuple[tuple[str, str], ...]) -> fr
     return frozenset(part for key in (*positional, *(k for _, k in named)) for part in (key, *parts_of_key(key)))
 
 
-def parts_of_key(key: str) -> tuple[str, ...]:
-    """Return the keys in one that stands for a tuple, nothing for any other."""
-    return tuple(key[1:-1].split(",")) if key.startswith("(") else ()
-
-
 def same(name: str) -> str:
     """Return the key of an argument of a backward that gets what the forward got under that name."""
     return f"same:{name}"
@@ -128,9 +124,9 @@ def packed_key(function: Callable[..., Any], name: str) -> str | None:
     """Return the key of an argument that the code takes apart into x, gamma and beta, or gamma and beta."""
     names = unpacked(function, name)
     roles = [argument_role(inner) for inner in names]
-    statistics = [argument_role(f"running_{inner}") for inner in names]
-    if set(statistics) == {Role.RUNNING_MEAN, Role.RUNNING_VAR}:
-        return f"({','.join(str(role) for role in statistics)})"
+    statistics = statistics_key(function, name, names)
+    if statistics:
+        return statistics
     if not {Role.GAMMA, Role.BETA} <= set(roles):
         return None
     keys = [str(role) if role is not None else "none" for role in roles]
@@ -278,6 +274,9 @@ def forward_plans(
         raise ArityError
     for choice in product(*tail):
         yield build(found, keys | {a.name: key for a, key in zip(unknown, choice, strict=False)})
+    keyed = {a.name: key for a in found if a.required and (key := keyed_statistics(function, a.name))}
+    if len(keyed) == 1 and not wanted and all(a.name in keys | keyed for a in found if a.required):
+        yield build(found, keys | keyed)
 
 
 def _ensure_x(found: list[Argument], keys: dict[str, str]) -> None:

@@ -91,6 +91,20 @@ class Fit:
         """How much speaks for it; a right implementation gets ``FULL``."""
         return sum(_WEIGHTS[what] for what in self.holds)
 
+    @property
+    def held(self) -> list[str]:
+        """What holds, in the order in which it is told."""
+        return [what for what in (*OF_FORWARD, *OF_BACKWARD) if what in self.holds]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best reading of a candidate, and how it fits, by number of axes; what refused float64, if that was tried."""
+
+    reading: Reading
+    fits: dict[int, Fit]
+    refused: str = ""
+
 
 class RaisedError(Exception):
     """Wraps what user code raised, so that errors of bncheck's own are not taken for it."""

@@ -22,13 +22,14 @@ from bncheck.adapters.log import Log
 from bncheck.adapters.maps import maps_left_out
 from bncheck.adapters.near_misses import nothing_found
 from bncheck.adapters.neighbours import helpers, note_of_left, others
+from bncheck.adapters.probe import Found
 from bncheck.adapters.profiles import declared_statistics, misfit, profile_of
 from bncheck.adapters.protocol import Candidate, Namespace
 from bncheck.adapters.remarks import swapped, unswitched, unused
 from bncheck.adapters.running import find_statistics
 from bncheck.adapters.settling import refuse_unfound
 from bncheck.adapters.target import FoundTarget, Hints
-from bncheck.adapters.trials import Found, score_of
+from bncheck.adapters.trials import score_of
 from bncheck.adapters.unreturned import missing_return
 from bncheck.adapters.words import Kind
 from bncheck.errors import BackwardStubError, BrokenCodeError, StubError, TargetError

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.containers import contents
 from bncheck.adapters.words import Role, argument_role
 
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
 def handed_back(
-    rest: tuple[Any, ...], place: int, returned: tuple[str | None, ...], held: tuple[str, ...], pairs: list[str]
+    rest: tuple[Any, ...], place: int, returned: tuple[str | None, ...], held: tuple[str, ...], pairs: Mapping[str, str]
 ) -> Iterator[tuple[Role, Any]]:
     """Yield the running statistics that a forward returned beside y, by role.
 
@@ -25,16 +26,16 @@ def handed_back(
         Where y stands among all that it returned.
     returned, held : tuple of str
         The names in its return statement, and in the tuple there, as the source has them.
-    pairs : list of str
-        The arguments that take both statistics in a tuple.
+    pairs : dict of str
+        The arguments that take both statistics in one, and how, by name.
 
     """
     for at, name in enumerate(returned):
         at -= at > place
         if not name or at >= len(rest):
             continue
-        if name in pairs and is_pair(rest[at]):
-            yield from zip(_RUNNING, rest[at], strict=True)
+        if name in pairs:
+            yield from ((Role(part), value) for part, value in contents(pairs[name], rest[at]).items())
         if (role := argument_role(name)) in _RUNNING:
             yield role, rest[at]
     yield from statistics_inside(rest, held)
@@ -53,11 +54,6 @@ def statistics_inside(rest: tuple[Any, ...], held: tuple[str, ...]) -> Iterator[
         role = argument_role(name) if isinstance(name, str) and name else None
         if role in _RUNNING and value is not None:
             yield role, value
-
-
-def is_pair(value: Any) -> bool:
-    """Tell a returned pair of statistics from a cache of that name."""
-    return isinstance(value, tuple | list) and len(value) == len(_RUNNING)
 
 
 # ------------------------------------------------------------------------------------------- where no name says so

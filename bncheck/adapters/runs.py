@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.containers import changed, is_statistics, packed
 from bncheck.adapters.frameworks import NUMPY, Framework
 from bncheck.adapters.inference import Inference
 from bncheck.adapters.mode_values import is_mode_key, mode_values, turn_arguments, turn_options
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.named_caches import entry_values, is_entry
-from bncheck.adapters.plans import Plan, parts_of_key
+from bncheck.adapters.plans import Plan
 from bncheck.adapters.protocol import Parameters, Results
 from bncheck.adapters.pulls import pull_back
 from bncheck.adapters.recording import learning_rate
@@ -24,7 +25,6 @@ from bncheck.adapters.saved import saved_among
 from bncheck.adapters.words import Role, argument_role
 from bncheck.session import SavedStatistic
 
-_PAIR = "(running_mean,running_var)"
 _MODE_OPTION = [("mode", "mode:train")]
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # Values of arguments that have nothing to do with Batch Normalization, by key.
@@ -86,11 +86,11 @@ class Calling:
         self.backward = self.backward.like(self.forward)
         keys = self.forward.keys | self.backward.keys
         self._params = "params" in keys
-        self._packed = tuple((k, parts_of_key(k)) for k in {*self.forward.packed, *self.backward.packed})
+        self._packed = tuple({*self.forward.packed, *self.backward.packed})
         self._items = any(key.startswith(("item", "out")) or is_entry(key) for key in self.backward.keys)
 
     _params: bool = field(init=False, default=False)
-    _packed: tuple[tuple[str, tuple[str, ...]], ...] = field(init=False, default=())
+    _packed: tuple[str, ...] = field(init=False, default=())
     _items: bool = field(init=False, default=False)
 
     @property
@@ -255,9 +255,9 @@ class CallRun:
             switch.turn(None, self._values, train)
 
     def _pack(self) -> None:
-        """Put values together where the code takes a tuple of them."""
-        for key, parts in self._calling._packed:
-            self._values[key] = tuple(self._values.get(part) for part in parts)
+        """Put values together where the code takes several in one."""
+        for key in self._calling._packed:
+            self._values[key] = packed(key, self._values)
 
     def _set_flags(self) -> None:
         """Set global flags, which another run may have changed."""
@@ -307,15 +307,16 @@ class CallRun:
         """Whether the pair of running statistics goes to the forward in a tuple, or to a function for inference."""
         inference = self._calling.inference
         kept = inference is not None and inference.function is not None
-        return kept or bool({"cache", _PAIR} & {key for _, key in self._calling.forward.bound})
+        return kept or any(key == "cache" or is_statistics(key) for _, key in self._calling.forward.bound)
 
     @property
-    def _pairs(self) -> list[str]:
-        """The arguments that take the pair of running statistics."""
-        return [name for name, key in self._calling.forward.bound if key == _PAIR]
+    def _pairs(self) -> dict[str, str]:
+        """The arguments that take the pair of running statistics, and their keys."""
+        return {name: key for name, key in self._calling.forward.bound if is_statistics(key)}
 
     def _keep_running(self) -> None:
-        """Hand running statistics that a forward returned to the next one."""
+        """Hand running statistics that a forward changed or returned to the next one."""
+        self._values |= changed(self._calling.forward.packed, self._values)
         if not self._rest:
             return
         taken = self._calling.forward.keys | ({role.value for role in _RUNNING} if self._keeps_pair else set())

@@ -117,6 +117,18 @@ def indexed(function: Callable[..., Any], name: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def items_set(function: Callable[..., Any], name: str) -> bool:
+    """Tell whether a function changes items of a variable: ``running[0] = mean``."""
+    tree = source_tree(function)
+    return any(
+        isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
+        for node in (ast.walk(tree) if tree is not None else ())
+    )
+
+
 def only_keeps(method: Callable[..., Any]) -> bool:
     """Tell whether a method does nothing but keep what it is given: ``self.saved = arrays``."""
     tree = source_tree(method)

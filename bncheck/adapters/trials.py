@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from types import ModuleType
 
@@ -20,9 +20,21 @@ from bncheck.adapters.affine import OPTIONAL
 from bncheck.adapters.construction import raised_making
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
 from bncheck.adapters.log import Log
+from bncheck.adapters.meant import as_meant
 from bncheck.adapters.mode_proof import tells_the_mode
 from bncheck.adapters.plans import UnfilledError
-from bncheck.adapters.probe import FULL, LACKING, OF_BACKWARD, OF_FORWARD, PROBES, Fit, RaisedError, Trial, attempt
+from bncheck.adapters.probe import (
+    FULL,
+    LACKING,
+    OF_BACKWARD,
+    OF_FORWARD,
+    PROBES,
+    Fit,
+    Found,
+    RaisedError,
+    Trial,
+    attempt,
+)
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.settling import find_memory, settle
 from bncheck.adapters.stated import as_stated
@@ -38,15 +50,6 @@ _MAX_READINGS = 48
 # What data of another number of axes must show to count beside (N, C).
 _BESIDE = frozenset({"y", "gamma", "dgamma"})
 _MIXED = "NCHW is assumed: data of four axes comes back in its shape, but gamma acts along none of its axes"
-
-
-@dataclass(frozen=True)
-class Found:
-    """The best reading of a candidate, and how it fits, by number of axes; what refused float64, if that was tried."""
-
-    reading: Reading
-    fits: dict[int, Fit]
-    refused: str = ""
 
 
 def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
@@ -85,6 +88,7 @@ def examine(candidate: Candidate, declared: Declared, log: Log) -> Found:
                 break
         if best is None:
             raise _failure(candidate, log, declared.layout)
+        best = as_meant(best, lambda reading: _survey(reading, declared, log), log)
         best = _completed(best, candidate, declared, log)
         _settle_mode(best, declared.mode_switch or "", log)
     fit = next(iter(best.fits.values()))
@@ -97,7 +101,7 @@ def _why(found: Found, best: Found | None) -> str:
     if not found.fits:
         return "the forward ran in no layout"
     fit = max(found.fits.values(), key=lambda fit: fit.score)
-    said = "everything fits" if fit.score == FULL else f"what fits: {', '.join(_held(fit)) or 'nothing'}"
+    said = "everything fits" if fit.score == FULL else f"what fits: {', '.join(fit.held) or 'nothing'}"
     beaten = best is not None and score_of(found) <= score_of(best)
     return f"{said}, no more than before" if beaten else said
 
@@ -110,13 +114,6 @@ def _settle_mode(found: Found, said: str, log: Log) -> None:
     how = settle(found.reading, trial.fresh, (trial.x, other.x), lambda one: tells_the_mode(one, way, sizes), said)
     find_memory(found.reading, trial.fresh, (trial.x, other.x))
     log.lines += [how] * bool(how)
-
-
-_FACTS = (*OF_FORWARD, *OF_BACKWARD)
-
-
-def _held(fit: Fit) -> list[str]:
-    return [what for what in _FACTS if what in fit.holds]
 
 
 def _completed(found: Found, candidate: Candidate, declared: Declared, log: Log) -> Found:
@@ -268,7 +265,7 @@ def _fits(place: Layout, reading: Reading, log: Log, needed: frozenset[str]) -> 
             log.tried(place, shape, "the forward returned None")
             continue
         log.of_backward += [fit.raised] * bool(fit.raised)
-        log.tried(place, shape, "all fit" if fit.score == FULL else f"fitting: {', '.join(_held(fit)) or 'nothing'}")
+        log.tried(place, shape, "all fit" if fit.score == FULL else f"fitting: {', '.join(fit.held) or 'nothing'}")
         yield fit
         if fit.score == FULL:
             break

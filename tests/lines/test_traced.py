@@ -41,7 +41,8 @@ RIGHT = {"mu": "x.mean(0)", "var": "((x - mu) ** 2).mean(0)"}
 def diagnosed(source, folder, **lines):
     path = folder / "layer.py"
     path.write_text(source.format(**RIGHT | lines))
-    (target,) = pipeline.run([TargetSpec(str(path))], Settings(cases=8, select=("BN101", "BN211")), executor=InProcess()).targets
+    settings = Settings(cases=8, select=("BN101", "BN211"))
+    (target,) = pipeline.run([TargetSpec(str(path))], settings, executor=InProcess()).targets
     (found,) = target.diagnoses
     return found
 
