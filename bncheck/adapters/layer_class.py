@@ -11,6 +11,7 @@ from typing import Any
 from bncheck.adapters.affine import gradient_in, mentioned
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.construction import Maker
+from bncheck.adapters.constructor_plans import constructor_plans
 from bncheck.adapters.contexts import takes_context
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.function_pair import cache_choices
@@ -19,7 +20,7 @@ from bncheck.adapters.inference import among
 from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.option_keys import dict_keys
-from bncheck.adapters.plans import STATISTICS, Argument, Plan, arguments, constructor_plans, forward_plans
+from bncheck.adapters.plans import STATISTICS, Argument, Plan, arguments, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
