@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -13,6 +14,7 @@ from bncheck.adapters.words import Role, aside, size_like, words
 # What a required argument that nothing is known about may want in a constructor, likeliest first.
 _SHAPES, _SIZES = ("inner", "sizes", "size", "shape", "row"), ("size", "sizes", "inner")
 _MOST_UNKNOWN = 2
+_TENSORS = frozenset("tensors inputs parents operands xs arrays".split())
 
 
 def constructor_plans(cls: Callable[..., Any], *, optimizer: bool = False, data: bool = False) -> Iterator[Plan]:
@@ -38,6 +40,27 @@ def constructor_plans(cls: Callable[..., Any], *, optimizer: bool = False, data:
     for more, choice in product([{}, labels] if labels else [{}], product(*tail)):
         chosen = {a.name: k for a, k in zip(unknown, choice, strict=False) if k != "default"}
         yield build(found, keys | chosen | more)
+
+
+def constructor_per_call(cls: type, forward: Plan) -> Plan | None:
+    """Return how an object is made that stands for one call: of all that its forward takes, as `forward` has it.
+
+    So are function objects of engines, ``def __init__(self, *tensors)``, which their class method `apply` makes and
+    calls. None for a class that makes layers.
+    """
+    taken = tuple(key for _, key in forward.bound if key in ("x", "gamma", "beta"))
+    try:
+        parameters = list(inspect.signature(cls).parameters.values())
+    except (TypeError, ValueError):  # written in C: it does not tell
+        return None
+    first = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    if first is None or not {"x", "gamma"} <= {*taken}:
+        return None
+    applied = isinstance(inspect.getattr_static(cls, "apply", None), classmethod | staticmethod)
+    if not applied and first.name not in _TENSORS:
+        return None
+    before = parameters[: parameters.index(first)]
+    return Plan((*["none"] * len(before), *taken))
 
 
 def _is_label(argument: Argument) -> bool:
