@@ -17,27 +17,26 @@ import numpy as np
 
 from bncheck.adapters.frameworks import is_array
 from bncheck.adapters.results import attribute_names
+from bncheck.adapters.trails import (
+    FILLER,
+    GRADIENT,
+    GRADIENTS,
+    PARAMETERS,
+    VALUE,
+    Trail,
+    all_in_one,
+    is_foreign,
+    is_gradients,
+    is_parameters,
+    lists_parameters,
+    twins,
+)  # fmt: skip
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, words
 
 _DEPTH = 3  # self.params["gamma"].data
 _LONGEST = 16  # a list of more entries holds data, not parameters
-VALUE = frozenset("data value val array values".split())
-GRADIENT = frozenset("grad gradient g d diff derivative".split())
-_GRADIENTS = frozenset("grads gradients grad gradient gs d deltas".split())
-_PARAMETERS = frozenset("params param parameters weights ps p theta thetas trainable learnable variables vars".split())
-_GRADIENTS |= {f"d{name}" for name in _PARAMETERS}
-_FILLER = frozenset("get all list named bn my trainable learnable layer collect the".split())
-# What optimizers and moving averages keep under the names of the parameters.
-_NOT_PARAMETERS = frozenset(
-    "running moving cache velocity velocities momentum m v opt optimizer optim adam state states history previous prev "
-    "saved memory config cfg hyper shapes".split()
-)
-# Of these, what may hold the parameters themselves in code that keeps all it has in one dict.
-_ALL_IN_ONE = frozenset("state states memory config cfg cache saved".split())
-_METHODS = _GRADIENTS | _PARAMETERS
+_METHODS = GRADIENTS | PARAMETERS
 _ORDER = ("gamma", "beta")
-
-Trail = tuple[str | int, ...]
 
 
 class Place(NamedTuple):
@@ -106,7 +105,7 @@ def parts_of(
     if not parameters:
         places += [row for place in places for row in _rows(place)]
     positions = [(place, *found) for place in places if (found := _position(place)) is not None]
-    listed = [(place, own) for place, name, own, gradient in positions if not gradient and _lists_parameters(name)]
+    listed = [(place, own) for place, name, own, gradient in positions if not gradient and lists_parameters(name)]
     if len(parameters) < len(_ORDER):
         for key, place in zip(_ORDER, _ordered([place for place, _ in listed]), strict=False):
             parameters.setdefault(key, place)
@@ -116,7 +115,7 @@ def parts_of(
         if known and key in known and known[key].row is not None:
             index = known[key].row
         for place, name, own, gradient in positions:
-            if own == index and (gradient or _is_gradients(name)):
+            if own == index and (gradient or is_gradients(name)):
                 gradients.setdefault(f"d{key}", place)
     return Parts(parameters, gradients, places)
 
@@ -127,7 +126,7 @@ def doubtful(parts: Parts) -> list[Place]:
     for place in parts.places:
         *above, name = _bare(place)[0]
         role = argument_role(name) if isinstance(name, str) and gradient_name(name) is None else None
-        if role in (Role.GAMMA, Role.BETA) and role.value not in parts.parameters and any(map(_all_in_one, above)):
+        if role in (Role.GAMMA, Role.BETA) and role.value not in parts.parameters and any(map(all_in_one, above)):
             found.append(place)
     return found
 
@@ -148,7 +147,7 @@ def put(parts: Parts, place: Place, value: Any) -> None:
 def _places(layer: Any) -> Iterator[Place]:
     seen = {id(layer)}
     # What is kept under two names is known by the telling one: ``grads`` before ``cached_grad``.
-    for name in sorted(dict.fromkeys(attribute_names(layer)), key=lambda name: not _is_gradients(name)):
+    for name in sorted(dict.fromkeys(attribute_names(layer)), key=lambda name: not is_gradients(name)):
         yield from _below(layer, name, (name,), seen)
     for name in _listing_methods(type(layer)):  # type: ignore[arg-type]  # classes are hashable
         try:
@@ -164,7 +163,7 @@ def _listing_methods(cls: type) -> list[str]:
     names = []
     for base in cls.__mro__[:-1]:
         for name, thing in vars(base).items():
-            said = set(words(name)) - _FILLER
+            said = set(words(name)) - FILLER
             if inspect.isfunction(thing) and said and said <= _METHODS and thing.__code__.co_argcount == 1:
                 names.append(name)
     return list(dict.fromkeys(names))
@@ -179,6 +178,9 @@ def _below(holder: Any, key: Any, trail: Trail, seen: set[int]) -> Iterator[Plac
         return
     if _is_leaf(value):
         yield place
+        if is_own_array(value):
+            for name in (n for n in vars(value) if n in GRADIENT or is_gradients(n)):
+                yield from _below(value, name, (*trail, name), seen)
     elif len(trail) <= _DEPTH:
         yield from _within(value, trail, seen)
 
@@ -211,31 +213,17 @@ def _is_leaf(value: Any) -> bool:
     return isinstance(value, int) or is_array(value) or hasattr(value, "__array__")
 
 
+def is_own_array(value: Any) -> bool:
+    """Tell an array of a class of the user's own, which may hold its gradient: ``class Parameter(np.ndarray)``."""
+    return isinstance(value, np.ndarray) and type(value) is not np.ndarray and hasattr(value, "__dict__")
+
+
 def _is_plain_object(value: Any) -> bool:
     opaque = isinstance(value, ModuleType | type | str | bytes | int | float) or inspect.isroutine(value)
     return not opaque and (hasattr(value, "__dict__") or hasattr(type(value), "__slots__"))
 
 
 # ---------------------------------------------------------------------------------------------------- reading the trail
-
-
-def _is_gradients(name: str | int) -> bool:
-    said = set(words(str(name))) - _FILLER
-    return bool(said & _GRADIENTS) and said <= _GRADIENTS | _PARAMETERS
-
-
-def _is_parameters(name: str | int) -> bool:
-    said = set(words(str(name))) - _FILLER
-    return bool(said) and said <= _PARAMETERS
-
-
-def _is_foreign(name: str | int) -> bool:
-    return bool(set(words(str(name))) & _NOT_PARAMETERS)
-
-
-def _all_in_one(name: str | int) -> bool:
-    said = set(words(str(name)))
-    return bool(said & _ALL_IN_ONE) and not said & (_NOT_PARAMETERS - _ALL_IN_ONE)
 
 
 def _beside(place: Place, name: str) -> bool:
@@ -260,9 +248,9 @@ def _bare(place: Place) -> tuple[Trail, bool]:
 def _stripped(trail: Trail) -> tuple[Trail, bool]:
     above, last = trail[:-1], trail[-1]
     held = isinstance(above[-1], int) or argument_role(above[-1]) in (Role.GAMMA, Role.BETA)
-    if last in VALUE or (held and _is_parameters(last)):
+    if last in VALUE or (held and is_parameters(last)):
         return above, False
-    if (last in GRADIENT and not _is_gradients(above[-1])) or (held and _is_gradients(last)):
+    if (last in GRADIENT and not is_gradients(above[-1])) or (held and is_gradients(last)):
         return above, True
     return trail, False
 
@@ -278,18 +266,18 @@ def _by_name(
     best: dict[str, tuple[int, int, int]] = {}
     doubted: dict[str, int] = {}
     named: dict[str, set[str]] = {"gamma": set(), "beta": set()}
-    twins = _twins({str(trail[0]) for trail in trails if len(trail) > 1})
+    twin = twins({str(trail[0]) for trail in trails if len(trail) > 1})
     for at, (trail, gradient) in enumerate(bare):
         *above, name = trail
         if isinstance(name, int):
             continue
-        foreign = [part for part in above if _is_foreign(part) and part not in twins.values()]
+        foreign = [part for part in above if is_foreign(part) and part not in twin.values()]
         if foreign and trails[at] not in proven:
-            marked = gradient_name(name) if all(map(_all_in_one, foreign)) else None
+            marked = gradient_name(name) if all(map(all_in_one, foreign)) else None
             if marked is not None:
                 doubted.setdefault(marked.of, at)
             continue
-        gradient = gradient or any(_is_gradients(part) or part in twins for part in above)
+        gradient = gradient or any(is_gradients(part) or part in twin for part in above)
         read = gradient_name(name, marked=not gradient)
         role = None if read else argument_role(name)
         if read is not None:
@@ -313,14 +301,6 @@ def _by_name(
     return {of: found[of] for of in _ORDER if of in found}, {of: found[of] for of in gradients if of in found}
 
 
-def _twins(names: set[str]) -> dict[str, str]:
-    """Return which dict or list is named after another one as its gradients: ``dv`` after ``v``."""
-    marks = ("d", "g", "d_", "grad_", "grads_", "delta_")
-    before = {mark + name: name for name in names for mark in marks if mark + name in names}
-    after = {name + mark: name for name in names for mark in ("_grad", "_grads", "_d") if name + mark in names}
-    return before | after
-
-
 def _position(place: Place) -> tuple[str | int, int, bool] | None:
     """Return the name of the list that a trail goes through, the index in it, and whether ``.grad`` follows."""
     bare, gradient = _bare(place)
@@ -332,14 +312,10 @@ def _position(place: Place) -> tuple[str | int, int, bool] | None:
 def _rows(place: Place) -> list[Place]:
     """Return the two rows of an array that is called parameters or gradients, nothing for any other."""
     name, value = place.trail[-1], place.get()
-    if not (_is_parameters(name) or _is_gradients(name)) or not isinstance(value, np.ndarray):
+    if not (is_parameters(name) or is_gradients(name)) or not isinstance(value, np.ndarray):
         return []
     two = value.ndim > 1 and len(value) == len(_ORDER)
     return [place._replace(trail=(*place.trail, row), row=row) for row in range(len(_ORDER)) if two]
-
-
-def _lists_parameters(name: str | int) -> bool:
-    return _is_parameters(name) and not _is_gradients(name)
 
 
 def _ordered(listed: list[Place]) -> list[Place]:
