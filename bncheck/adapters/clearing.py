@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.frameworks import is_array
-from bncheck.adapters.places import Place, is_own_array, parts_of
+from bncheck.adapters.leaves import is_own_array
+from bncheck.adapters.places import Place, parts_of
 from bncheck.adapters.trails import GRADIENT, VALUE
 from bncheck.adapters.words import clears_gradients, words
 

@@ -12,9 +12,10 @@ from bncheck.adapters.clearing import clear, clearing
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import shape_of
 from bncheck.adapters.handed import handed_over
+from bncheck.adapters.leaves import is_own_array
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.parameter_gradients import parameter_gradients
-from bncheck.adapters.places import Parts, Place, doubtful, is_own_array, parts_of, put
+from bncheck.adapters.places import Parts, Place, doubtful, parts_of, put
 from bncheck.adapters.protocol import Results
 from bncheck.adapters.recording import Ledger
 from bncheck.adapters.results import attribute_names
@@ -129,7 +130,8 @@ class LayerRun(CallRun):
         return super()._called(values)
 
     def _parts(self, given: dict[str, Any] | None = None) -> Parts:
-        return parts_of(self._layer, given, self._maker.proven_places or (), self._places)
+        channels = int(np.size(self._taken(self._values["gamma"])))
+        return parts_of(self._layer, given, self._maker.proven_places or (), self._places, channels)
 
     def _prove(self, x: Any) -> tuple[Trail, ...]:
         """Return the places of a gamma or beta in a state or a cache that y depends on; the layer is made anew."""

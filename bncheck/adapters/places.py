@@ -10,12 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.adapters.frameworks import is_array
+from bncheck.adapters.leaves import is_leaf, is_own_array, is_plain_object
 from bncheck.adapters.results import attribute_names
 from bncheck.adapters.trails import (
     FILLER,
@@ -59,6 +59,9 @@ class Place(NamedTuple):
         """Put something else there; a tuple or a property without a setter stays as it is."""
         try:
             if self.row is not None:
+                whole = self._replace(row=None)
+                if whole.get().dtype != value.dtype:
+                    whole.put(whole.get().astype(value.dtype))
                 self.get()[...] = value
             elif isinstance(self.holder, dict | list):
                 self.holder[self.key] = value
@@ -91,17 +94,21 @@ def parts_of(
     given: Mapping[str, Any] | None = None,
     proven: Collection[Trail] = (),
     known: Mapping[str, Place] | None = None,
+    channels: int = 0,
 ) -> Parts:
     """Return where a layer keeps gamma, beta and their gradients; names decide, and positions where there are none.
 
     `given` holds the arrays that stand for gamma and beta, once the layer has them: in a list of gradients the order is
     that of the list which holds these. `proven` are trails that were seen to be those of parameters, though what holds
-    them is called otherwise, and `known` the places where gamma and beta were put.
+    them is called otherwise, and `known` the places where gamma and beta were put. Where one array of two rows of
+    `channels` is all that is called like a parameter, both are in it.
     """
     places = list(_places(layer))
     trails, bare = tuple(place.trail for place in places), tuple(map(_bare, places))
     named = _by_name(trails, bare, (*proven,))
     parameters, gradients = ({of: places[at] for of, at in found.items()} for found in named)
+    if len(parameters) == 1 and _in_two_rows(next(iter(parameters.values())), channels):
+        return _packed(parameters, gradients, places, known or {})
     if not parameters:
         places += [row for place in places for row in _rows(place)]
     positions = [(place, *found) for place in places if (found := _position(place)) is not None]
@@ -176,7 +183,7 @@ def _below(holder: Any, key: Any, trail: Trail, seen: set[int]) -> Iterator[Plac
         value = place.get()
     except Exception:  # a property that needs a forward first
         return
-    if _is_leaf(value):
+    if is_leaf(value):
         yield place
         if is_own_array(value):
             for name in (n for n in vars(value) if n in GRADIENT or is_gradients(n)):
@@ -192,7 +199,7 @@ def _within(value: Any, trail: Trail, seen: set[int]) -> Iterator[Place]:
         keys: Iterable[Any] = [key for key in value if isinstance(key, str)]
     elif isinstance(value, list | tuple):
         keys = range(len(value)) if len(value) <= _LONGEST else ()
-    elif _is_plain_object(value):
+    elif is_plain_object(value):
         keys = [*vars(value)] if hasattr(value, "__dict__") else attribute_names(value)
     else:
         return
@@ -200,27 +207,6 @@ def _within(value: Any, trail: Trail, seen: set[int]) -> Iterator[Place]:
         seen.add(id(value))
     for key in keys:
         yield from _below(value, key, (*trail, key), seen)
-
-
-def _is_leaf(value: Any) -> bool:
-    """Tell numbers, arrays, lists of numbers and what is not there yet from things to look into."""
-    if value is None or isinstance(value, np.ndarray | np.generic | float):
-        return True  # most are: this is asked of all that a layer holds, at every step
-    if isinstance(value, bool | str | bytes) or inspect.isroutine(value):
-        return False
-    if isinstance(value, list | tuple):
-        return bool(value) and all(isinstance(item, int | float) for item in value)
-    return isinstance(value, int) or is_array(value) or hasattr(value, "__array__")
-
-
-def is_own_array(value: Any) -> bool:
-    """Tell an array of a class of the user's own, which may hold its gradient: ``class Parameter(np.ndarray)``."""
-    return isinstance(value, np.ndarray) and type(value) is not np.ndarray and hasattr(value, "__dict__")
-
-
-def _is_plain_object(value: Any) -> bool:
-    opaque = isinstance(value, ModuleType | type | str | bytes | int | float) or inspect.isroutine(value)
-    return not opaque and (hasattr(value, "__dict__") or hasattr(type(value), "__slots__"))
 
 
 # ---------------------------------------------------------------------------------------------------- reading the trail
@@ -316,6 +302,28 @@ def _rows(place: Place) -> list[Place]:
         return []
     two = value.ndim > 1 and len(value) == len(_ORDER)
     return [place._replace(trail=(*place.trail, row), row=row) for row in range(len(_ORDER)) if two]
+
+
+def _in_two_rows(place: Place, channels: int) -> bool:
+    value = place.get()
+    return isinstance(value, np.ndarray) and value.ndim == 2 and value.shape == (len(_ORDER), channels)
+
+
+def _packed(
+    parameters: dict[str, Place], gradients: dict[str, Place], places: list[Place], known: Mapping[str, Place]
+) -> Parts:
+    """Return gamma and beta as the rows of the one array that is called like either, and their gradients likewise."""
+
+    def rows(place: Place) -> list[Place]:
+        return [place._replace(trail=(*place.trail, row), row=row) for row in range(len(_ORDER))]
+
+    ((key, whole),) = parameters.items()
+    found = dict(zip(_ORDER, _ordered(rows(whole)), strict=True))
+    found |= {of: place for of, place in known.items() if place.row is not None}
+    both = gradients.pop(f"d{key}", None)
+    if both is not None:
+        gradients |= {f"d{of}": rows(both)[place.row or 0] for of, place in found.items()}
+    return Parts(found, gradients, places)
 
 
 def _ordered(listed: list[Place]) -> list[Place]:

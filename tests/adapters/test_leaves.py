@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bncheck.adapters.places import is_own_array, parts_of
+from bncheck.adapters.leaves import is_own_array
+from bncheck.adapters.places import parts_of
 
 MODULE = """
 class Parameter(np.ndarray):
