@@ -13,6 +13,7 @@ from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
+from bncheck.adapters.carried import is_settings, statistics_fields
 from bncheck.adapters.hidden import revealed
 from bncheck.adapters.mode_values import argument_key, is_mode_key
 from bncheck.adapters.mode_values import mode_values as mode_values
@@ -122,7 +123,7 @@ def same(name: str) -> str:
 
 def packed_key(function: Callable[..., Any], name: str) -> str | None:
     """Return the key of an argument that the code takes apart into x, gamma and beta, or gamma and beta."""
-    names = unpacked(function, name)
+    names = unpacked(function, name) or statistics_fields(function, name)
     roles = [argument_role(inner) for inner in names]
     statistics = [argument_role(f"running_{inner}") for inner in names]
     if set(statistics) == {Role.RUNNING_MEAN, Role.RUNNING_VAR}:
@@ -194,6 +195,8 @@ def key_of(argument: Argument) -> str | None:
     if role is Role.CACHE and argument.default is False:
         return "yes"  # ``return_cache=False``
     if role in (*STATISTICS, Role.CACHE) and not argument.required:
+        return None
+    if role is Role.PARAMS and not argument.required and is_settings(argument.default):
         return None
     return None if role is None else role.value
 
