@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.frameworks import is_array
-from bncheck.adapters.places import GRADIENT, VALUE, Place, parts_of
+from bncheck.adapters.leaves import is_own_array
+from bncheck.adapters.places import Place, parts_of
+from bncheck.adapters.trails import GRADIENT, VALUE
 from bncheck.adapters.words import clears_gradients, words
 
 _RESETS = frozenset("reset clear flush".split())
@@ -66,7 +68,8 @@ def _is_parameter(place: Place, layer: Any) -> bool:
     """Tell the ``.grad`` of an object that also holds a value from an attribute or an entry of the layer's own."""
     holder = place.holder
     held = getattr(holder, "__dict__", {})
-    return holder is not layer and place.key in GRADIENT and any(name in held for name in VALUE)
+    valued = is_own_array(holder) or any(name in held for name in VALUE)
+    return holder is not layer and place.key in GRADIENT and valued
 
 
 def _emptier(place: Place) -> Callable[[], Any]:

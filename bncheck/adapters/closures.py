@@ -19,6 +19,7 @@ from bncheck.adapters.affine import mentioned
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.bundles import bundled, names_of
 from bncheck.adapters.construction import Maker, shape_values
+from bncheck.adapters.constructor_plans import constructor_plans
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.function_pair import (
     FunctionPair,
@@ -32,7 +33,7 @@ from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_class import LayerClass, method_pairs
 from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.option_keys import dict_keys
-from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
+from bncheck.adapters.plans import Plan, forward_plans
 from bncheck.adapters.probe import EPS, MOMENTUM
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Parameters, Reading
 from bncheck.adapters.pulls import pulled

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.modes import Switch, declared_switch, layer_switches
-from bncheck.adapters.places import Trail, parts_of
+from bncheck.adapters.places import parts_of
 from bncheck.adapters.plans import Argument, Plan, arguments
 from bncheck.adapters.recording import Recorder
 from bncheck.adapters.results import attribute_names
+from bncheck.adapters.trails import Trail
 from bncheck.adapters.widths import making
 from bncheck.adapters.words import Role, argument_role, aside, size_like, words
 

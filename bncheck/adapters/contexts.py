@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any
 
+from bncheck.adapters.sources import attributes_of
 from bncheck.adapters.torch_parts import torch_base
 from bncheck.adapters.words import words
 
 _CONTEXT = frozenset({"ctx", "context"})
 _METHODS = ("forward", "backward")
+_SAVE = "save_for_backward"
 
 
 class Context(SimpleNamespace):
-    """What a forward keeps its arrays in for its backward."""
+    """What a forward keeps its arrays in for its backward, where the code has no class for that.
+
+    `_names` are other names by which the backward asks for what was saved.
+    """
 
     def save_for_backward(self, *arrays: Any) -> None:
         """Keep arrays."""
         self.saved_tensors = self.saved_values = arrays
+        for name in getattr(self, "_names", ()):
+            setattr(self, name, arrays)
 
 
 def takes_context(cls: Any) -> bool:
@@ -34,19 +42,60 @@ def takes_context(cls: Any) -> bool:
 
 
 def _first(method: Callable[..., Any]) -> bool:
-    first = next(iter(inspect.signature(method).parameters), "")
-    return bool(_CONTEXT.intersection(words(first)))
+    return bool(_CONTEXT.intersection(words(_name_of_first(method))))
+
+
+def _name_of_first(method: Callable[..., Any]) -> str:
+    return next(iter(inspect.signature(method).parameters), "")
 
 
 def contextual(cls: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the forward of such a class, which returns its context beside y, and its backward, which takes it."""
-    forward = cls.forward
+    forward, classes = cls.forward, list(_classes(cls))
 
     @wraps(forward)
-    def with_context(*args: Any, **named: Any) -> tuple[Any, Context]:
-        context = Context()
+    def with_context(*args: Any, **named: Any) -> tuple[Any, Any]:
+        context = _context(cls, classes, args)
         return forward(context, *args, **named), context
 
     signature = inspect.signature(forward)
     with_context.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
     return with_context, cls.backward
+
+
+def _context(cls: Any, classes: list[Any], given: tuple[Any, ...]) -> Any:
+    """Return a fresh context: an object of the class that the code has for it, else one of bncheck's own."""
+    context = next(_made(classes, given), None)
+    if context is None:
+        asked, kept = (attributes_of(method, _name_of_first(method)) for method in (cls.backward, cls.forward))
+        context = Context(_names=[name for name in asked if name not in kept])
+    try:
+        if not hasattr(context, "needs_input_grad"):
+            context.needs_input_grad = (True,) * len(given)
+    except AttributeError:  # a class with slots of its own
+        pass
+    return context
+
+
+def _made(classes: list[Any], given: tuple[Any, ...]) -> Iterator[Any]:
+    """Yield objects of the classes that may be the context's, made of nothing or of what the forward is given."""
+    for kept_in in classes:
+        for args in ((), given):
+            try:
+                context = kept_in(*args)
+            except Exception:  # it is made in another way, which only its caller knows
+                continue
+            yield context
+
+
+def _classes(cls: Any) -> Iterator[Any]:
+    """Yield the classes with a method that saves for the backward: the op's own, then those that its code can see."""
+    around = getattr(inspect.unwrap(cls.forward), "__globals__", {})
+    said = next(iter(inspect.signature(cls.forward).parameters.values())).annotation
+    said = around.get(said) if isinstance(said, str) else said
+    behind = [vars(sys.modules[base.__module__]) for base in cls.__mro__[1:-1] if base.__module__ in sys.modules]
+    seen = [thing for names in (around, *behind) for thing in [*names.values()] if inspect.isclass(thing)]
+    for thing in (said, cls, *(other for other in seen if not issubclass(other, cls) and not takes_context(other))):
+        own = inspect.isclass(thing) and thing.__module__.partition(".")[0] not in ("torch", "bncheck")
+        if own and inspect.isfunction(inspect.getattr_static(thing, _SAVE, None)):
+            yield thing

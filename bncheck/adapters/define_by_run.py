@@ -12,6 +12,7 @@ import numpy as np
 
 from bncheck.adapters.affine import mentioned
 from bncheck.adapters.construction import Maker
+from bncheck.adapters.constructor_plans import constructor_plans
 from bncheck.adapters.function_pair import FunctionReading, is_function
 from bncheck.adapters.global_flags import global_switches
 from bncheck.adapters.layer_class import unbound
@@ -19,7 +20,7 @@ from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.option_keys import dict_keys
 from bncheck.adapters.places import Parts, Place
-from bncheck.adapters.plans import Plan, constructor_plans, forward_plans
+from bncheck.adapters.plans import Plan, forward_plans
 from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, Namespace, Reading, Results
 from bncheck.adapters.results import returned_names
 from bncheck.adapters.runs import Calling, CallRun

@@ -11,6 +11,7 @@ from typing import Any
 
 from bncheck.adapters.affine import mentioned, run_of
 from bncheck.adapters.backward_plans import backward_plans
+from bncheck.adapters.carried import carried
 from bncheck.adapters.contexts import contextual, takes_context
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.given import heeds_momentum, with_statistics
@@ -180,7 +181,7 @@ class FunctionPair:
         self.aliases = frozenset(names)
         self.kind = _kind_of(names, forward)
         self.composite = composite(names[0])
-        self._forward, self._backward = forward, backward
+        self._forward, self._backward, self._called = forward, backward, carried(forward)
         self._frameworks = spoken_by((forward, backward), declared.device)
         self._declared_order = declared_order(declared)
         self._mode = declared.mode_switch
@@ -251,13 +252,13 @@ class FunctionPair:
                         held=held,
                         record=bool(record_keys(self._forward, forward)),
                     )
-                    yield FunctionReading(self._forward, self._backward, calling)
+                    yield FunctionReading(self._called, self._backward, calling)
         # A backward that is told nothing but dy and x knows of no gamma: it is that of a call without.
         untold = [plan for plan in backwards if plan.keys <= _UNTOLD]
         if untold and _AFFINE <= {a.role for a in arguments(self._forward) or () if a.default is None}:
             for framework, backward in product(self._frameworks, untold):
                 calling = Calling(forwards[0].without(_AFFINE), backward, order, framework=framework, switches=switches)
-                yield FunctionReading(self._forward, self._backward, calling, _AFFINE)
+                yield FunctionReading(self._called, self._backward, calling, _AFFINE)
 
 
 def eps_argument(plan: Plan, function: Function | None = None) -> EpsPlace | None:

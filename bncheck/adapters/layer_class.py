@@ -11,6 +11,7 @@ from typing import Any
 from bncheck.adapters.affine import gradient_in, mentioned
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.construction import Maker
+from bncheck.adapters.constructor_plans import constructor_per_call, constructor_plans
 from bncheck.adapters.contexts import takes_context
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.function_pair import cache_choices
@@ -20,7 +21,7 @@ from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.meant import without_factor
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.option_keys import dict_keys
-from bncheck.adapters.plans import STATISTICS, Argument, Plan, arguments, constructor_plans, forward_plans
+from bncheck.adapters.plans import STATISTICS, Argument, Plan, arguments, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -61,6 +62,7 @@ _NO_FORWARD = frozenset(
     "set get init initialize build update step save load zero reset clear train eval test params parameters state "
     "setup summary plot print to add".split()
 )
+_SAVING = frozenset("save store stash remember".split())  # "save_for_backward"
 _UNTOLD = Argument("", None, required=True, keyword_only=False, positional_only=False, default=None)
 
 
@@ -101,7 +103,8 @@ class LayerClass:
         forward, backward = self._methods
         returned = returned_names(forward)
         forwards, backwards = self._plans(forward, backward, returned)
-        constructors = self._constructors()
+        per_call = constructor_per_call(self._cls, forwards[0])
+        constructors = self._constructors() if per_call is None else [(per_call, False)]
         order = self._declared_order or gradient_order(backward)
         switches = tuple(global_switches(self._cls))
         inference = among(self._cls, dir(self._cls), self._names[0])
@@ -202,6 +205,7 @@ def method_pairs(cls: type) -> list[tuple[str, tuple[str, str]]]:
     for base in reversed(own_bases(cls)):  # torch's own modules have hooks that read as forward and backward
         public = (n for n in vars(base) if not n.startswith("_") or _is_batch_norm(n))
         names.update(dict.fromkeys(n for n in public if callable(getattr(cls, n, None))))
+    names = {name: None for name in names if not set(words(name)[:1]) & _SAVING}
     strong = [name for name in names if set(words(name)) & _BACKWARD]
     # What only keeps arrays for a backward is none: ``save_for_backward``. Alone it may be one that is not written yet.
     keeping = [name for name in strong if only_keeps(inspect.getattr_static(cls, name))]

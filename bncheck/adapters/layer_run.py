@@ -12,14 +12,16 @@ from bncheck.adapters.clearing import clear, clearing
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import shape_of
 from bncheck.adapters.handed import handed_over
+from bncheck.adapters.leaves import is_own_array
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.parameter_gradients import parameter_gradients
-from bncheck.adapters.places import Parts, Place, Trail, doubtful, parts_of, put
+from bncheck.adapters.places import Parts, Place, doubtful, parts_of, put
 from bncheck.adapters.protocol import Results
 from bncheck.adapters.recording import Ledger
 from bncheck.adapters.results import attribute_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.seeking import acting, proven
+from bncheck.adapters.trails import Trail
 from bncheck.adapters.words import Role, argument_role, output_like
 from bncheck.model import GRADIENTS
 
@@ -128,7 +130,8 @@ class LayerRun(CallRun):
         return super()._called(values)
 
     def _parts(self, given: dict[str, Any] | None = None) -> Parts:
-        return parts_of(self._layer, given, self._maker.proven_places or (), self._places)
+        channels = int(np.size(self._taken(self._values["gamma"])))
+        return parts_of(self._layer, given, self._maker.proven_places or (), self._places, channels)
 
     def _prove(self, x: Any) -> tuple[Trail, ...]:
         """Return the places of a gamma or beta in a state or a cache that y depends on; the layer is made anew."""
@@ -196,6 +199,9 @@ class LayerRun(CallRun):
         if self._in_place and shape is not None and shape == shape_of(given):
             self._calling.framework.assign(own, given)
             return own
+        if is_own_array(own) and given.size == own.size:
+            given = given.view(type(own))
+            vars(given).update(vars(own))
         put(parts, place, given)
         return given
 

@@ -10,36 +10,33 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.adapters.frameworks import is_array
-from bncheck.adapters.languages import GRADIENTS
+from bncheck.adapters.leaves import is_leaf, is_own_array, is_plain_object
 from bncheck.adapters.results import attribute_names
+from bncheck.adapters.trails import (
+    FILLER,
+    GRADIENT,
+    GRADIENTS,
+    PARAMETERS,
+    VALUE,
+    Trail,
+    all_in_one,
+    is_foreign,
+    is_gradients,
+    is_parameters,
+    lists_parameters,
+)  # fmt: skip
 from bncheck.adapters.twins import twins_in
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name, words
 
 _DEPTH = 3  # self.params["gamma"].data
 _LONGEST = 16  # a list of more entries holds data, not parameters
-VALUE = frozenset("data value val array values".split())
-GRADIENT = frozenset("grad gradient g d diff derivative".split())
-_GRADIENTS = frozenset("grads gradients grad gradient gs d deltas".split())
-_PARAMETERS = frozenset("params param parameters weights ps p theta thetas trainable learnable variables vars".split())
-_GRADIENTS |= {f"d{name}" for name in _PARAMETERS} | GRADIENTS
-_FILLER = frozenset("get all list named bn my trainable learnable layer collect the".split())
-# What optimizers and moving averages keep under the names of the parameters.
-_NOT_PARAMETERS = frozenset(
-    "running moving cache velocity velocities momentum m v opt optimizer optim adam state states history previous prev "
-    "saved memory config cfg hyper shapes".split()
-)
-# Of these, what may hold the parameters themselves in code that keeps all it has in one dict.
-_ALL_IN_ONE = frozenset("state states memory config cfg cache saved".split())
-_METHODS = _GRADIENTS | _PARAMETERS
+_METHODS = GRADIENTS | PARAMETERS
 _ORDER = ("gamma", "beta")
-
-Trail = tuple[str | int, ...]
 
 
 class Place(NamedTuple):
@@ -62,6 +59,9 @@ class Place(NamedTuple):
         """Put something else there; a tuple or a property without a setter stays as it is."""
         try:
             if self.row is not None:
+                whole = self._replace(row=None)
+                if whole.get().dtype != value.dtype:
+                    whole.put(whole.get().astype(value.dtype))
                 self.get()[...] = value
             elif isinstance(self.holder, dict | list):
                 self.holder[self.key] = value
@@ -94,21 +94,25 @@ def parts_of(
     given: Mapping[str, Any] | None = None,
     proven: Collection[Trail] = (),
     known: Mapping[str, Place] | None = None,
+    channels: int = 0,
 ) -> Parts:
     """Return where a layer keeps gamma, beta and their gradients; names decide, and positions where there are none.
 
     `given` holds the arrays that stand for gamma and beta, once the layer has them: in a list of gradients the order is
     that of the list which holds these. `proven` are trails that were seen to be those of parameters, though what holds
-    them is called otherwise, and `known` the places where gamma and beta were put.
+    them is called otherwise, and `known` the places where gamma and beta were put. Where one array of two rows of
+    `channels` is all that is called like a parameter, both are in it.
     """
     places = list(_places(layer))
     trails, bare = tuple(place.trail for place in places), tuple(map(_bare, places))
     named = _by_name(trails, bare, (*proven,))
     parameters, gradients = ({of: places[at] for of, at in found.items()} for found in named)
+    if len(parameters) == 1 and _in_two_rows(next(iter(parameters.values())), channels):
+        return _packed(parameters, gradients, places, known or {})
     if not parameters:
         places += [row for place in places for row in _rows(place)]
     positions = [(place, *found) for place in places if (found := _position(place)) is not None]
-    listed = [(place, own) for place, name, own, gradient in positions if not gradient and _lists_parameters(name)]
+    listed = [(place, own) for place, name, own, gradient in positions if not gradient and lists_parameters(name)]
     if len(parameters) < len(_ORDER):
         for key, place in zip(_ORDER, _ordered([place for place, _ in listed]), strict=False):
             parameters.setdefault(key, place)
@@ -118,7 +122,7 @@ def parts_of(
         if known and key in known and known[key].row is not None:
             index = known[key].row
         for place, name, own, gradient in positions:
-            if own == index and (gradient or _is_gradients(name)):
+            if own == index and (gradient or is_gradients(name)):
                 gradients.setdefault(f"d{key}", place)
     return Parts(parameters, gradients, places)
 
@@ -129,7 +133,7 @@ def doubtful(parts: Parts) -> list[Place]:
     for place in parts.places:
         *above, name = _bare(place)[0]
         role = argument_role(name) if isinstance(name, str) and gradient_name(name) is None else None
-        if role in (Role.GAMMA, Role.BETA) and role.value not in parts.parameters and any(map(_all_in_one, above)):
+        if role in (Role.GAMMA, Role.BETA) and role.value not in parts.parameters and any(map(all_in_one, above)):
             found.append(place)
     return found
 
@@ -150,7 +154,7 @@ def put(parts: Parts, place: Place, value: Any) -> None:
 def _places(layer: Any) -> Iterator[Place]:
     seen = {id(layer)}
     # What is kept under two names is known by the telling one: ``grads`` before ``cached_grad``.
-    for name in sorted(dict.fromkeys(attribute_names(layer)), key=lambda name: not _is_gradients(name)):
+    for name in sorted(dict.fromkeys(attribute_names(layer)), key=lambda name: not is_gradients(name)):
         yield from _below(layer, name, (name,), seen)
     for name in _listing_methods(type(layer)):  # type: ignore[arg-type]  # classes are hashable
         try:
@@ -166,7 +170,7 @@ def _listing_methods(cls: type) -> list[str]:
     names = []
     for base in cls.__mro__[:-1]:
         for name, thing in vars(base).items():
-            said = set(words(name)) - _FILLER
+            said = set(words(name)) - FILLER
             if inspect.isfunction(thing) and said and said <= _METHODS and thing.__code__.co_argcount == 1:
                 names.append(name)
     return list(dict.fromkeys(names))
@@ -179,8 +183,11 @@ def _below(holder: Any, key: Any, trail: Trail, seen: set[int]) -> Iterator[Plac
         value = place.get()
     except Exception:  # a property that needs a forward first
         return
-    if _is_leaf(value):
+    if is_leaf(value):
         yield place
+        if is_own_array(value):
+            for name in (n for n in vars(value) if n in GRADIENT or is_gradients(n)):
+                yield from _below(value, name, (*trail, name), seen)
     elif len(trail) <= _DEPTH:
         yield from _within(value, trail, seen)
 
@@ -192,7 +199,7 @@ def _within(value: Any, trail: Trail, seen: set[int]) -> Iterator[Place]:
         keys: Iterable[Any] = [key for key in value if isinstance(key, str)]
     elif isinstance(value, list | tuple):
         keys = range(len(value)) if len(value) <= _LONGEST else ()
-    elif _is_plain_object(value):
+    elif is_plain_object(value):
         keys = [*vars(value)] if hasattr(value, "__dict__") else attribute_names(value)
     else:
         return
@@ -202,42 +209,7 @@ def _within(value: Any, trail: Trail, seen: set[int]) -> Iterator[Place]:
         yield from _below(value, key, (*trail, key), seen)
 
 
-def _is_leaf(value: Any) -> bool:
-    """Tell numbers, arrays, lists of numbers and what is not there yet from things to look into."""
-    if value is None or isinstance(value, np.ndarray | np.generic | float):
-        return True  # most are: this is asked of all that a layer holds, at every step
-    if isinstance(value, bool | str | bytes) or inspect.isroutine(value):
-        return False
-    if isinstance(value, list | tuple):
-        return bool(value) and all(isinstance(item, int | float) for item in value)
-    return isinstance(value, int) or is_array(value) or hasattr(value, "__array__")
-
-
-def _is_plain_object(value: Any) -> bool:
-    opaque = isinstance(value, ModuleType | type | str | bytes | int | float) or inspect.isroutine(value)
-    return not opaque and (hasattr(value, "__dict__") or hasattr(type(value), "__slots__"))
-
-
 # ---------------------------------------------------------------------------------------------------- reading the trail
-
-
-def _is_gradients(name: str | int) -> bool:
-    said = set(words(str(name))) - _FILLER
-    return bool(said & _GRADIENTS) and said <= _GRADIENTS | _PARAMETERS
-
-
-def _is_parameters(name: str | int) -> bool:
-    said = set(words(str(name))) - _FILLER
-    return bool(said) and said <= _PARAMETERS
-
-
-def _is_foreign(name: str | int) -> bool:
-    return bool(set(words(str(name))) & _NOT_PARAMETERS)
-
-
-def _all_in_one(name: str | int) -> bool:
-    said = set(words(str(name)))
-    return bool(said & _ALL_IN_ONE) and not said & (_NOT_PARAMETERS - _ALL_IN_ONE)
 
 
 def _beside(place: Place, name: str) -> bool:
@@ -262,9 +234,9 @@ def _bare(place: Place) -> tuple[Trail, bool]:
 def _stripped(trail: Trail) -> tuple[Trail, bool]:
     above, last = trail[:-1], trail[-1]
     held = isinstance(above[-1], int) or argument_role(above[-1]) in (Role.GAMMA, Role.BETA)
-    if last in VALUE or (held and _is_parameters(last)):
+    if last in VALUE or (held and is_parameters(last)):
         return above, False
-    if (last in GRADIENT and not _is_gradients(above[-1])) or (held and _is_gradients(last)):
+    if (last in GRADIENT and not is_gradients(above[-1])) or (held and is_gradients(last)):
         return above, True
     return trail, False
 
@@ -280,18 +252,18 @@ def _by_name(
     best: dict[str, tuple[int, int, int]] = {}
     doubted: dict[str, int] = {}
     named: dict[str, set[str]] = {"gamma": set(), "beta": set()}
-    twins = twins_in(trails, [trail for trail in trails if not any(map(_is_foreign, trail[:-1]))])
+    twin = twins_in(trails, [trail for trail in trails if not any(map(is_foreign, trail[:-1]))])
     for at, (trail, gradient) in enumerate(bare):
         *above, name = trail
         if isinstance(name, int):
             continue
-        foreign = [part for part in above if _is_foreign(part) and part not in twins.values()]
+        foreign = [part for part in above if is_foreign(part) and part not in twin.values()]
         if foreign and trails[at] not in proven:
-            marked = gradient_name(name) if all(map(_all_in_one, foreign)) else None
+            marked = gradient_name(name) if all(map(all_in_one, foreign)) else None
             if marked is not None:
                 doubted.setdefault(marked.of, at)
             continue
-        gradient = gradient or any(_is_gradients(part) or part in twins for part in above)
+        gradient = gradient or any(is_gradients(part) or part in twin for part in above)
         read = gradient_name(name, marked=not gradient)
         role = None if read else argument_role(name)
         if read is not None:
@@ -326,14 +298,32 @@ def _position(place: Place) -> tuple[str | int, int, bool] | None:
 def _rows(place: Place) -> list[Place]:
     """Return the two rows of an array that is called parameters or gradients, nothing for any other."""
     name, value = place.trail[-1], place.get()
-    if not (_is_parameters(name) or _is_gradients(name)) or not isinstance(value, np.ndarray):
+    if not (is_parameters(name) or is_gradients(name)) or not isinstance(value, np.ndarray):
         return []
     two = value.ndim > 1 and len(value) == len(_ORDER)
     return [place._replace(trail=(*place.trail, row), row=row) for row in range(len(_ORDER)) if two]
 
 
-def _lists_parameters(name: str | int) -> bool:
-    return _is_parameters(name) and not _is_gradients(name)
+def _in_two_rows(place: Place, channels: int) -> bool:
+    value = place.get()
+    return isinstance(value, np.ndarray) and value.ndim == 2 and value.shape == (len(_ORDER), channels)
+
+
+def _packed(
+    parameters: dict[str, Place], gradients: dict[str, Place], places: list[Place], known: Mapping[str, Place]
+) -> Parts:
+    """Return gamma and beta as the rows of the one array that is called like either, and their gradients likewise."""
+
+    def rows(place: Place) -> list[Place]:
+        return [place._replace(trail=(*place.trail, row), row=row) for row in range(len(_ORDER))]
+
+    ((key, whole),) = parameters.items()
+    found = dict(zip(_ORDER, _ordered(rows(whole)), strict=True))
+    found |= {of: place for of, place in known.items() if place.row is not None}
+    both = gradients.pop(f"d{key}", None)
+    if both is not None:
+        gradients |= {f"d{of}": rows(both)[place.row or 0] for of, place in found.items()}
+    return Parts(found, gradients, places)
 
 
 def _ordered(listed: list[Place]) -> list[Place]:

@@ -13,6 +13,7 @@ from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
+from bncheck.adapters.carried import is_settings, statistics_fields
 from bncheck.adapters.containers import keyed_statistics, parts_of_key, statistics_key
 from bncheck.adapters.hidden import revealed
 from bncheck.adapters.mode_values import argument_key, is_mode_key
@@ -21,7 +22,7 @@ from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.sources import keys_of, needed_keys, unpacked
 from bncheck.adapters.unread import never_read
 from bncheck.adapters.widths import in_width
-from bncheck.adapters.words import Role, argument_role, aside, clarity, size_like, words
+from bncheck.adapters.words import Role, argument_role, aside, clarity
 
 # What a trace calls the values of some keys.
 _SAID = {
@@ -31,11 +32,9 @@ _SAID = {
 }  # fmt: skip
 # Keys of arguments that lead the parameters elsewhere if they keep their defaults.
 ALWAYS = ("lr", "zero")
-# What a required argument that nothing is known about may want in a constructor, likeliest first.
-_SHAPES, _SIZES = ("inner", "sizes", "size", "shape", "row"), ("size", "sizes", "inner")
-_AXES = ("axis0", "axis-1", "axis1")
+AXES = ("axis0", "axis-1", "axis1")
 STATISTICS = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-_MOST_UNKNOWN = 2
+_AFFINE = (Role.GAMMA, Role.BETA)
 
 
 class UnfilledError(Exception):
@@ -122,7 +121,7 @@ def same(name: str) -> str:
 
 def packed_key(function: Callable[..., Any], name: str) -> str | None:
     """Return the key of an argument that the code takes apart into x, gamma and beta, or gamma and beta."""
-    names = unpacked(function, name)
+    names = unpacked(function, name) or statistics_fields(function, name)
     roles = [argument_role(inner) for inner in names]
     statistics = statistics_key(function, name, names)
     if statistics:
@@ -195,6 +194,8 @@ def key_of(argument: Argument) -> str | None:
         return "yes"  # ``return_cache=False``
     if role in (*STATISTICS, Role.CACHE) and not argument.required:
         return None
+    if role is Role.PARAMS and not argument.required and is_settings(argument.default):
+        return None
     return None if role is None else role.value
 
 
@@ -214,7 +215,7 @@ def build(found: list[Argument], keys: dict[str, str]) -> Plan:
     return Plan(tuple(positional), tuple(named), bound)
 
 
-def _known(found: list[Argument]) -> dict[str, str]:
+def known_keys(found: list[Argument]) -> dict[str, str]:
     """Return the keys of the arguments whose roles are known; a role is given to one argument only."""
     keys: dict[str, str] = {}
     for argument in sorted(found, key=lambda a: -clarity(a.name)):
@@ -252,8 +253,8 @@ def forward_plans(
         yield from (Plan((*basic, *more)) for more in (((),) if own else ((), ("eps",), ("params",))))
         return
     unread = never_read(function, (a.name for a in found if a.required and a.role is None)) if own else frozenset()
-    found = [argument if argument.name in unread else as_statistic(argument) for argument in found]
-    keys = _known([a._replace(required=True) if statistics and a.role in STATISTICS else a for a in found])
+    found = with_given_statistics([a if a.name in unread else as_statistic(a) for a in found])
+    keys = known_keys([a._replace(required=True) if statistics and a.role in STATISTICS else a for a in found])
     packed = [(a.name, key) for a in found if (key := packed_key(function, a.name))]
     for name, key in packed:
         keys = {n: k for n, k in keys.items() if k not in parts_of_key(key)} | {name: key}
@@ -261,15 +262,18 @@ def forward_plans(
         _ensure_x(found, keys)
     keys |= {name: "none" for name in unread if name not in keys}
     held = {*keys.values(), *(part for key in keys.values() for part in parts_of_key(key))}
-    wanted = [] if own else [k for k in ("gamma", "beta") if k not in held]
-    unknown = [a for a in found if a.name not in keys and (a.required or (wanted and a.role is None))]
+    wanted = [k for k in ("gamma", "beta") if k not in held]
+    if own and (len(wanted) > 1 or not any(a.required and a.role in _AFFINE for a in found)):
+        wanted = []  # they are the object's, unless one of them has to be given
+    unknown = [a for a in found if a.name not in keys and (a.required or (wanted and not own and a.role is None))]
     tail: list[list[str]] = []
     for position, argument in enumerate(unknown):
+        usual = AXES if is_axis(argument) else ("eps", "params", "train", "momentum", "none")
+        free = [k for k in usual if k not in keys.values()] if argument.required else []
         if position < len(wanted):
-            tail.append([wanted[position]])
+            tail.append([wanted[position], *(free if own else ())])
         elif argument.required:
-            usual = ("eps", "params", "train", "momentum", "none")
-            tail.append([k for k in (_AXES if _is_axis(argument) else usual) if k not in keys.values()])
+            tail.append(free)
     if (not own and len(tail) < len(wanted)) or len(tail) > len(wanted) + 2 or "x" not in held:
         raise ArityError
     for choice in product(*tail):
@@ -284,47 +288,14 @@ def _ensure_x(found: list[Argument], keys: dict[str, str]) -> None:
     if "x" in keys.values():
         return
     rest = [a for a in found if a.name not in keys and a.required]
+    rest = rest or [a for a in found if a.required and keys.get(a.name) == "step"]  # a ``t`` alone counts none
     if rest:
         keys[min(rest, key=lambda a: a.keyword_only).name] = "x"
 
 
-def _is_axis(argument: Argument) -> bool:
+def is_axis(argument: Argument) -> bool:
+    """Tell whether an argument asks for axes."""
     return aside(argument.name) == "axis"
-
-
-def constructor_plans(cls: Callable[..., Any], *, optimizer: bool = False, data: bool = False) -> Iterator[Plan]:
-    """Yield the ways of constructing a layer, most likely first; raise ArityError if required arguments remain.
-
-    With `optimizer` an optimizer that may be left out is given all the same; with `data` the constructor is to take x.
-    """
-    found = arguments(cls)
-    if found is None:
-        yield from (Plan(), Plan(("size",)), Plan(("gamma", "beta")))
-        return
-    found = [a if data and a.role is Role.X and a.required else _as_constructor(a) for a in found]
-    keys = _known(found)
-    if optimizer:
-        keys |= {a.name: "optimizer" for a in found if _is_optimizer(a)}
-    unknown = [a for a in found if a.name not in keys and a.required]
-    unknown += [a for a in found if not a.required and a.name not in keys and a.default is None and size_like(a.name)]
-    if sum(a.required for a in unknown) > _MOST_UNKNOWN:
-        raise ArityError
-    tail = [_choices(a, i) for i, a in enumerate(unknown) if a.required or i == 0]
-    # A name that may be left out is given where all else has failed: without one code may ask a library for one.
-    labels = {a.name: "label" for a in found if a.name not in keys and a.default in ("", None) and _is_label(a)}
-    for more, choice in product([{}, labels] if labels else [{}], product(*tail)):
-        chosen = {a.name: k for a, k in zip(unknown, choice, strict=False) if k != "default"}
-        yield build(found, keys | chosen | more)
-
-
-def _is_label(argument: Argument) -> bool:
-    return argument.role is None and not argument.required and aside(argument.name) == "label"
-
-
-def _as_constructor(argument: Argument) -> Argument:
-    """Read an argument as a constructor's: there is no batch yet, so that a mean and a variance are running ones."""
-    argument = as_statistic(argument)
-    return argument._replace(role=None) if argument.role in (Role.X, Role.CACHE, Role.DY) else argument
 
 
 def as_statistic(argument: Argument) -> Argument:
@@ -333,15 +304,13 @@ def as_statistic(argument: Argument) -> Argument:
     return argument._replace(role=read) if read in STATISTICS else argument
 
 
-def _is_optimizer(argument: Argument) -> bool:
-    return argument.name == "opt" or (argument.role is None and aside(argument.name) == "optimizer")
+def with_given_statistics(found: list[Argument]) -> list[Argument]:
+    """Read a mean and a variance that are None unless given as the statistics of inference: ``mu=None, var=None``."""
 
+    def read(argument: Argument) -> Role | None:
+        untold = argument.role in (None, Role.X) and not argument.required and argument.default is None
+        return argument_role(f"running_{argument.name}") if untold else None
 
-def _choices(argument: Argument, place: int) -> tuple[str, ...]:
-    """Return what an argument of a constructor that has no role may want; `place` counts such arguments."""
-    if _is_axis(argument):
-        return _AXES
-    if place:
-        return ("size", "none") if argument.required else ("none",)
-    found = _SHAPES if "shape" in words(argument.name) else _SIZES
-    return found if argument.required else (*found[:3], "default")
+    if not {read(argument) for argument in found} >= {*STATISTICS}:
+        return found
+    return [a._replace(role=role) if (role := read(a)) in STATISTICS else a for a in found]

@@ -13,7 +13,7 @@ from typing import Any
 
 from bncheck.adapters.frameworks import shape_of
 from bncheck.adapters.sources import source_tree
-from bncheck.adapters.words import gradient_hinted, gradient_name, normalized_like, output_like
+from bncheck.adapters.words import gradient_hinted, gradient_name, normalized_like, output_like, upstream_like
 from bncheck.model import GRADIENTS, Declared
 
 Order = dict[int, tuple[str, ...]]
@@ -140,7 +140,12 @@ def _keys(keyed: Mapping[str, Any]) -> dict[str, str]:
         name = gradient_name(str(key)) or gradient_name(str(key), marked=False)
         if name is not None and name.clarity > best.get(name.of, (0, ""))[0]:
             best[name.of] = (name.clarity, key)
-    return {of: key for of, (_, key) in best.items()}
+    read = {of: key for of, (_, key) in best.items()}
+    missing = [of for of in GRADIENTS if of not in read]
+    others = [key for key in keyed if key not in read.values() and upstream_like(str(key))]
+    if len(keyed) == len(GRADIENTS) and len(missing) == len(others) == 1:  # "dalpha" beside dx and dbeta
+        read[missing[0]] = others[0]
+    return read
 
 
 def _by_shape(result: tuple[Any, ...] | list[Any], shape: tuple[int, ...]) -> tuple[str, ...]:

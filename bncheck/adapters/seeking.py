@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.frameworks import is_array
-from bncheck.adapters.places import Parts, Place, Trail, doubtful, put
+from bncheck.adapters.places import Parts, Place, doubtful, put
+from bncheck.adapters.trails import Trail
 from bncheck.adapters.words import Role, argument_role
 
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)

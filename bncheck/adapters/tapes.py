@@ -17,8 +17,8 @@ import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.frameworks import Pull, functions_of
-from bncheck.adapters.places import GRADIENT, VALUE
 from bncheck.adapters.plans import arguments
+from bncheck.adapters.trails import GRADIENT, VALUE
 from bncheck.adapters.words import Kind, clears_gradients, kind, stem, upstream_like, words
 
 _WAYS = ("argument", "argument as tensor", "set before", "set before as tensor", "loss")

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from bncheck.adapters.affine import mentioned
-from bncheck.adapters.plans import Plan, constructor_plans
+from bncheck.adapters.constructor_plans import constructor_plans
+from bncheck.adapters.plans import Plan
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.torch_parts import own_functions, parameters_of, statistics_of
 from bncheck.adapters.words import words

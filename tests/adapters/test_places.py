@@ -277,3 +277,48 @@ def test_the_gradients_of_a_layers_own_weights_are_not_gammas():
     found = parts_of(Dense())
     assert found.parameters["gamma"].spelled == "gamma"
     assert not {"dgamma", "dbeta"} & found.gradients.keys()
+
+
+TWO_ROWS = """
+class BatchNorm:
+    def __init__(self, n):
+        self.W = np.vstack([np.ones(n), np.zeros(n)])[::{step}]
+        self.dW = np.zeros_like(self.W)
+    def forward(self, x):
+        self.r = 1 / np.sqrt(x.var(0) + 1e-5); self.h = (x - x.mean(0)) * self.r
+        return self.W[{g}] * self.h + self.W[{b}]
+    def backward(self, dy):
+        self.dW[{g}] = {dgamma}
+        self.dW[{b}] = dy.sum(0)
+        d = dy * self.W[{g}]
+        return (d - d.mean(0) - self.h * (d * self.h).mean(0)) * self.r
+"""
+ROWS = {"gamma first": {"step": 1, "g": 0, "b": 1}, "beta first": {"step": -1, "g": 1, "b": 0}}
+
+
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_one_weight_of_two_rows_holds_both(write, right, case, dtype):
+    spec = write(TWO_ROWS.format(**ROWS[case], dgamma="(dy * self.h).sum(0)"))
+    found = ROWS[case]
+    assert right(spec, dtype=dtype).returns == f"dx and attributes dW[{found['g']}], dW[{found['b']}]"
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_what_is_wrong_in_a_row_is_seen(write, right, case):
+    with pytest.raises(AssertionError, match="dgamma"):
+        right(write(TWO_ROWS.format(**ROWS[case], dgamma="dy.sum(0)")))
+
+
+def test_one_weight_of_two_rows_takes_the_dtype_of_the_data(write, only):
+    target = only(write(TWO_ROWS.format(**ROWS["gamma first"], dgamma="(dy * self.h).sum(0)")))
+    opened = target.open(Setup(np.ones(3, "float32"), np.ones(3, "float32"), 1e-5, 0.9))
+    assert opened.forward(np.random.default_rng(0).normal(size=(5, 3)).astype("float32")).dtype == np.float32
+
+
+def test_a_weight_of_two_rows_beside_a_bias_is_no_pair():
+    class Dense:
+        def __init__(self):
+            self.W, self.b = np.ones((2, 3)), np.zeros(3)
+
+    assert parts_of(Dense(), channels=3).parameters["gamma"].spelled == "W"
