@@ -70,6 +70,13 @@ class Statistics(NamedTuple):
 NONE = Statistics()
 
 
+class _Late(NamedTuple):
+    """The running mean after the first of many batches, and the fractions that stay in it at the last two."""
+
+    first: Any
+    fractions: tuple[float | None, float | None]
+
+
 class _Trying(NamedTuple):
     """Code to walk with, in one way, with one eps; whole steps of it where each forward has its backward.
 
@@ -110,6 +117,8 @@ class _Trying(NamedTuple):
         known = NONE if first is None or second is None else _convention(first, second, self.usual)
         if known.note.startswith(_MISCOUNTING) and not self.miscounts(known.note[len(_MISCOUNTING) :], places):
             known = Statistics("changing", note=_CHANGING)
+        if known.sense == "cumulative" and self.forgets(places):
+            known = Statistics("changing", note=_CHANGING)
         if known.sense == "unknown" and known.note.endswith(STILL) and not getattr(self.reading, "forward_only", False):
             known = self._replace(whole=True).by_backward(known, places)
         if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
@@ -135,20 +144,35 @@ class _Trying(NamedTuple):
 
         A burn-in, whose first batch leaves them as they start, is no wrong count either.
         """
-        held: list[Any] = []
+        late = self.late(places)
+        # The means of a batch differ by channel: of this one none came in.
+        if late is None or (how == BURN_IN and np.ptp(late.first) == 0):
+            return False
+        kept = late.fractions[-1]
+        return kept is not None and abs(kept - MISCOUNTED[how](_LONG)) < ACCURACY
+
+    def forgets(self, places: tuple[str, str] | None) -> bool:
+        """Tell whether an average over all batches has come to a fraction that stays: ``max(1 / t, 0.1)`` comes in."""
+        late = self.late(places)
+        if late is None or None in late.fractions:
+            return False
+        last, kept = late.fractions
+        return abs(kept - last) < ACCURACY < min(kept, (_LONG - 1) / _LONG - kept)
+
+    def late(self, places: tuple[str, str] | None) -> _Late | None:
+        """Return what the running mean does after many batches; None if it cannot be read."""
+        means: list[Any] = []
         met: list[Any] = []
+        first: Any = None
         for run, batch in self._batches(MOMENTA[0], _LONG):
             found = _read(running_of(run, places), self.channels)
             if batch is None:
                 continue
             if found is None:
-                return False
-            # The means of a batch differ by channel: of this one none came in.
-            if not held and np.ptp(found[0]) == 0 and how == BURN_IN:
-                return False
-            held, met = [*held[-1:], found], [*met[-1:], batch]
-        kept = fraction_kept(held[0][0], held[1][0], met[1][0])
-        return kept is not None and abs(kept - MISCOUNTED[how](_LONG)) < ACCURACY
+                return None
+            first = found[0] if first is None else first
+            means, met = [*means[-2:], found[0]], [*met[-2:], batch[0]]
+        return _Late(first, tuple(fraction_kept(means[i - 1], means[i], met[i]) for i in (1, 2)))
 
     def places(self) -> tuple[str, str] | None:
         """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""

@@ -78,7 +78,8 @@ def sense_of(kept: float, later: float, other: float | None, numbers: frozenset[
     if near(kept, 0.0) and near(later, 0.0):
         return "last", 0.0
     if near(kept, 1 / 2) and near(later, 2 / 3):
-        return "cumulative", None
+        # With another momentum it is none: ``max(1 / t, 1 - momentum)`` comes in.
+        return ("cumulative" if other is None or near(other, kept) else "changing"), None
     if other is not None and near(kept, MOMENTA[0]) and near(other, MOMENTA[1]):
         return "kept", None
     if other is not None and near(kept, 1 - MOMENTA[0]) and near(other, 1 - MOMENTA[1]):
