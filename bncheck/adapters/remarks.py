@@ -7,7 +7,7 @@ import re
 from bncheck.adapters.modes import Offering, is_said
 from bncheck.adapters.probe import Fit
 from bncheck.adapters.protocol import Reading
-from bncheck.adapters.running import Statistics
+from bncheck.adapters.rules import Statistics
 from bncheck.model import Declared
 
 
