@@ -27,6 +27,12 @@ def pooled_variances(evidence: Evidence, weights: Array) -> tuple[Array, Array]:
     return biased, biased * (total / (total - 1) if total > 1 else 1.0)
 
 
+def pooled_kinds(evidence: Evidence, batches: int) -> tuple[Array, ...]:
+    """Return the variances of all values of the first batches, and that where every batch counts alike."""
+    sizes = np.array(evidence.facts["m"][:batches], dtype=np.float64)[:, None]
+    return (*pooled_variances(evidence, sizes), pooled_variances(evidence, np.ones_like(sizes))[0])
+
+
 def pooled_bound(case: Case, evidence: Evidence, u: float) -> Array:
     """Return how far rounding may carry a variance of all values: by the squares of the largest, once per value."""
     peak = np.abs(case.x).max(axis=case.axes).astype(np.float64)

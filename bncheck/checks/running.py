@@ -9,7 +9,7 @@ import numpy as np
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
 from bncheck.checks.moments import TOTALS, called, first, in_moments, is_total, mixed, nearest
-from bncheck.checks.pooling import pooled_bound, pooled_variances
+from bncheck.checks.pooling import pooled_bound, pooled_kinds
 from bncheck.core.rounding import statistics_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.model import Conventions, Evidence, Judgement, Outcome
@@ -102,7 +102,6 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
     spread = bounds.mean if name == "mean" else bounds.var
     if is_total(name, conventions):
         spread = pooled_bound(case, evidence, u)
-    sizes = np.array(evidence.facts["m"], dtype=np.float64)[:, None]
     for step, m in enumerate(evidence.facts["m"]):
         old, new = read[step], read[step + 1]
         keep = fraction_kept(case, conventions, step)
@@ -116,7 +115,7 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
             weighted = 1 - m / sum(evidence.facts["m"][: step + 1])
             keep = min(keep, weighted, key=lambda k: float(np.abs(new - mixed(k, old, taken)).max()))
         if name == "var" and conventions.running_var == "pooled":
-            taken = nearest(new, pooled_variances(evidence, sizes[: step + 1]))
+            taken = nearest(new, pooled_kinds(evidence, step + 1))
             old, keep = taken, 0.0
             spread = pooled_bound(case, evidence, u)
         want, share = mixed(keep, old, taken), 1 - keep
