@@ -106,6 +106,7 @@ class Job:
         alone = card.conventions is not None and card.conventions.forward_only
         oracles = None if sweep.interrupted else verdict.oracle_table(told, forward_only=alone)
         found, oracles = verdict.with_names(found, oracles, [d for answer in named for d in answer.diagnoses])
+        oracles = verdict.without_eval_mode(oracles, card.conventions)
         roots = {finding.code for finding in found if finding.follows_from is None}
         shown = [show for show in shown if not show.code or show.code in roots]
         outcome = verdict.verdict(found, oracles, strict=self.settings.strict)

@@ -129,10 +129,14 @@ class Conventions:
     usual_momentum : float or None
         The momentum that the code takes if it is told none, where it says so; None where it does not.
     running_var : str
-        "biased", "unbiased", "pooled" if it is that of all values seen, "undecided" where too little comes in to tell;
-        "" if there is none, or if it fits neither.
+        "biased", "unbiased", "pooled" if it is that of all values seen, "total" or "unbiased total" if it follows from
+        averages of x and of its square, "undecided" where too little comes in to tell; "" if there is none, or if it
+        fits none of these.
     running_start : str
         Where the statistics start: "0, 1", "0, 0", "first batch"; "" if there are none.
+    unjudged : str
+        What is known, in words, of running statistics that no check judges, so that eval mode is not verified: "kept
+        where bncheck does not find them"; "" where there are none, or they are judged.
     updated_by : str
         What updates the running statistics in training: "forward", or "backward".
     mode_switch : str
@@ -167,6 +171,7 @@ class Conventions:
     momentum: float | None = None
     running_var: str = ""
     running_start: str = ""
+    unjudged: str = ""
     updated_by: str = "forward"
     mode_switch: str = ""
     profile: str = ""

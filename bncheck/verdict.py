@@ -8,7 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from bncheck.checks.catalogue import CHECKS, OF_A_CASE, Check, named
-from bncheck.model import TENSORS, CaseResult, Expected, Outcome
+from bncheck.model import TENSORS, CaseResult, Conventions, Expected, Outcome
 from bncheck.report import Diagnosis, Finding, OracleTable, Verdict
 from bncheck.tally import Tally, size_of
 
@@ -167,6 +167,13 @@ def with_names(
     wrong &= _DERIVATIVE
     followed = [replace(f, follows_from="BN101") if {f.code, f.follows_from} & wrong else f for f in found]
     return tuple(sorted(followed, key=_rank)), replace(oracles, conclusion=_FORWARD_FIRST)
+
+
+def without_eval_mode(oracles: OracleTable | None, conventions: Conventions | None) -> OracleTable | None:
+    """Return the headline, which says so where code has an eval mode whose statistics are not judged."""
+    if oracles is None or conventions is None or not conventions.unjudged:
+        return oracles
+    return replace(oracles, conclusion=f"{oracles.conclusion} Eval mode was not verified.")
 
 
 # The bug of code that computes in a smaller dtype.

@@ -11,7 +11,7 @@ from judging import SPEC
 from layers import Keeping, Session
 
 from bncheck.adapters.profiles import misfit
-from bncheck.adapters.running import Statistics
+from bncheck.adapters.rules import Statistics
 from bncheck.checks.catalogue import CHECKS
 from bncheck.driver import _telling, judge
 from bncheck.exhibit import at_worst_element, exhibit

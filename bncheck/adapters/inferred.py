@@ -58,6 +58,27 @@ def averaged(found: Inferred, batches: list[tuple[Any, Any, int]], eps: float) -
     return _variance(found, means.mean(axis=0), kinds, eps).rstrip("01")
 
 
+def decayed(found: Inferred, batches: list[tuple[Any, Any, int]], eps: float) -> tuple[float, str] | None:
+    """Return by which factor a batch counts less than the next in the averages that eval mode takes, and the variance.
+
+    Sums that forget, divided by what is left of their count, are such averages. None where eval mode takes others.
+    """
+    means, variances = (np.array([batch[i] for batch in batches]) for i in (0, 1))
+    m = batches[-1][2]
+    # What a batch counts follows from the means, channel by channel: all of it is 1.
+    weights = np.linalg.lstsq(np.vstack([means.T, np.ones(len(means))]), np.append(found.mean, 1.0), rcond=None)[0]
+    factor = float(weights[1] / weights[2]) if weights[2] > _NEAR else 0.0
+    if not 0.01 < factor < 0.999:
+        return None
+    weights = factor ** np.arange(len(means))[::-1]
+    weights = weights / weights.sum()
+    mean, plain = weights @ means, weights @ variances
+    kinds = {"biased": plain, "unbiased": plain * m / (m - 1)}
+    kinds["pooled"] = plain + weights @ (means - mean) ** 2
+    variance = _variance(found, mean, kinds, eps)
+    return (factor, variance) if variance else None
+
+
 def of_last(found: Inferred, batches: list[tuple[Any, Any, int]], eps: float) -> str:
     """Return in which form eval mode takes the variance of the last batch beside its mean, "" if it does not."""
     mu, var, m = batches[-1]
@@ -75,11 +96,14 @@ def taken_from(found: Inferred, held: dict[str, Any], eps: float) -> tuple[str, 
     return None if mean is None or var is None else (mean, var)
 
 
-def keeps_deviation(found: Inferred, held: tuple[Any, Any]) -> bool:
-    """Tell whether eval mode divides by what is held beside the mean, or multiplies with it, as it is."""
+def keeps_deviation(found: Inferred, held: tuple[Any, Any]) -> int | None:
+    """Tell whether eval mode divides by what is held beside the mean (0), or multiplies with it (1), as it is."""
     mean, spread = held
-    known = _near(found.inv_std * spread, 1.0) or _near(found.inv_std, spread)
-    return known and bool(np.all(np.abs(found.mean - mean) * found.inv_std <= _NEAR))
+    if not np.all(np.abs(found.mean - mean) * found.inv_std <= _NEAR):
+        return None
+    if _near(found.inv_std * spread, 1.0):
+        return 0
+    return 1 if _near(found.inv_std, spread) else None
 
 
 def _variance(found: Inferred, mean: Any, variances: dict[str, Any], eps: float) -> str:

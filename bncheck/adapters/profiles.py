@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bncheck.adapters.running import Statistics
+from bncheck.adapters.rules import DECAYED, Statistics
 from bncheck.adapters.words import Kind, kind
 from bncheck.model import Declared
 
@@ -30,7 +30,7 @@ def fits_profile(found: Statistics, name: str) -> bool:
     """Tell whether the statistics follow a convention; where they start is a part of it."""
     wanted = _PROFILES[name]
     sense = wanted[0] if found.sense == "fixed" and wanted[0] in ("kept", "new") else found.sense
-    sense = "cumulative" if sense == "finished" else sense
+    sense = "cumulative" if sense == "finished" and found.note != DECAYED else sense
     return all(want in ("", got) for want, got in zip(wanted, (sense, found.var, found.start), strict=True))
 
 

@@ -30,6 +30,7 @@ from bncheck.adapters.running import find_statistics
 from bncheck.adapters.settling import refuse_unfound
 from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.trials import score_of
+from bncheck.adapters.unfound import unjudged
 from bncheck.adapters.unreturned import missing_return
 from bncheck.adapters.words import Kind
 from bncheck.errors import BackwardStubError, BrokenCodeError, StubError, TargetError
@@ -316,7 +317,8 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
     noted = [*said, *(f.note for f in fits.values()), swapped(first, declared), activations, eps.note, kept.note]
-    noted.append(unswitched(found.reading, kept.sense))
+    unknown = unjudged(found.reading, first.way, eps.value, kept)
+    noted += [unswitched(found.reading, kept.sense), unknown.note]
     if {2, 4} & found.fits.keys() == {2} and declared.layout is None and not getattr(found.reading, "layouts", ()):
         maps, said_of_maps = maps_left_out(found.reading, fits[2].way, declared.parameter_shape)
         fits = fits if maps is None else {**fits, 4: maps}
@@ -336,6 +338,7 @@ def _found_target(candidate: Candidate, name: str, found: Found, namespace: Name
         momentum=kept.kept,
         running_var=kept.var,
         running_start=kept.start,
+        unjudged=unknown.statistics,
         updated_by=kept.by,
         profile=profile_of(kept, eps.value),
         misfit=misfit(kept, declared, getattr(candidate, "base", "")),

@@ -10,16 +10,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.given import find_given
-from bncheck.adapters.inferred import averaged, keeps_deviation, measured, of_last, taken_from
+from bncheck.adapters.inferred import averaged, decayed, keeps_deviation, measured, of_last, taken_from
 from bncheck.adapters.protocol import Parameters, Reading, Run
-from bncheck.adapters.target import Way, running_of
+from bncheck.adapters.rules import (
+    BY_BACKWARD,
+    CHANGING,
+    DECAYED,
+    DEVIATIONS,
+    FINISHED,
+    MISCOUNTING,
+    NONE,
+    Statistics,
+    convention,
+)
+from bncheck.adapters.target import Way, running_of, with_rows
 from bncheck.adapters.walks import (
     ACCURACY,
     BURN_IN,
@@ -28,17 +38,12 @@ from bncheck.adapters.walks import (
     STILL,
     Step,
     Walk,
+    as_written,
     averages_deviation,
     averages_spread,
     fraction_kept,
     fraction_throughout,
-    is_pooled,
-    miscount,
     per_channel,
-    sense_of,
-    standing_still,
-    start_of,
-    variance_of,
 )
 from bncheck.errors import AdapterError
 
@@ -50,24 +55,11 @@ _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 _LONG = 1100
 
 
-class Statistics(NamedTuple):
-    """The convention, in the words of :class:`bncheck.model.Conventions`; `kept` as its momentum.
+class _Late(NamedTuple):
+    """The running mean after the first of many batches, and the fractions that stay in it at the last two."""
 
-    `places` say where the statistics are among what the code keeps, if their names do not; `by` is what updates them.
-    `given` is the reading that gives them to the forward, where it takes them and the one that was found does not.
-    """
-
-    sense: str = ""
-    kept: float | None = None
-    var: str = ""
-    start: str = ""
-    note: str = ""
-    places: tuple[str, str] | None = None
-    by: str = "forward"
-    given: Reading | None = None
-
-
-NONE = Statistics()
+    first: Any
+    fractions: tuple[float | None, float | None]
 
 
 class _Trying(NamedTuple):
@@ -107,12 +99,14 @@ class _Trying(NamedTuple):
     def followed(self, first: Walk | None, places: tuple[str, str] | None) -> Statistics:
         """Return the convention of statistics that did what the first walk says; None stands for no statistics."""
         second = None if first is None else self.walk(MOMENTA[1], places)
-        known = NONE if first is None or second is None else _convention(first, second, self.usual)
-        if known.note.startswith(_MISCOUNTING) and not self.miscounts(known.note[len(_MISCOUNTING) :], places):
-            known = Statistics("changing", note=_CHANGING)
+        known = NONE if first is None or second is None else convention(first, second, self.usual)
+        if known.note.startswith(MISCOUNTING) and not self.miscounts(known.note[len(MISCOUNTING) :], places):
+            known = Statistics("changing", note=CHANGING)
+        if known.sense == "cumulative" and self.forgets(places):
+            known = Statistics("changing", note=CHANGING)
         if known.sense == "unknown" and known.note.endswith(STILL) and not getattr(self.reading, "forward_only", False):
             known = self._replace(whole=True).by_backward(known, places)
-        if known.note != _DEVIATION and (known.sense in ("", "unknown") or not known.var):
+        if known.note not in DEVIATIONS and (known.sense in ("", "unknown") or not known.var):
             known = self.by_inference(known, first)
         return known
 
@@ -135,20 +129,36 @@ class _Trying(NamedTuple):
 
         A burn-in, whose first batch leaves them as they start, is no wrong count either.
         """
-        held: list[Any] = []
+        late = self.late(places)
+        # The means of a batch differ by channel: of this one none came in.
+        if late is None or (how == BURN_IN and np.ptp(late.first) == 0):
+            return False
+        kept = late.fractions[-1]
+        return kept is not None and abs(kept - MISCOUNTED[how](_LONG)) < ACCURACY
+
+    def forgets(self, places: tuple[str, str] | None) -> bool:
+        """Tell whether an average over all batches has come to a fraction that stays: ``max(1 / t, 0.1)`` comes in."""
+        late = self.late(places)
+        last, kept = (None, None) if late is None else late.fractions
+        if last is None or kept is None:
+            return False
+        return abs(kept - last) < ACCURACY < min(kept, (_LONG - 1) / _LONG - kept)
+
+    def late(self, places: tuple[str, str] | None) -> _Late | None:
+        """Return what the running mean does after many batches; None if it cannot be read."""
+        means: list[Any] = []
         met: list[Any] = []
+        first: Any = None
         for run, batch in self._batches(MOMENTA[0], _LONG):
             found = _read(running_of(run, places), self.channels)
             if batch is None:
                 continue
             if found is None:
-                return False
-            # The means of a batch differ by channel: of this one none came in.
-            if not held and np.ptp(found[0]) == 0 and how == BURN_IN:
-                return False
-            held, met = [*held[-1:], found], [*met[-1:], batch]
-        kept = fraction_kept(held[0][0], held[1][0], met[1][0])
-        return kept is not None and abs(kept - MISCOUNTED[how](_LONG)) < ACCURACY
+                return None
+            first = found[0] if first is None else first
+            means, met = [*means[-2:], found[0]], [*met[-2:], batch[0]]
+        before, last = (fraction_kept(means[i - 1], means[i], met[i]) for i in (1, 2))
+        return _Late(first, (before, last))
 
     def places(self) -> tuple[str, str] | None:
         """Return where running mean and variance are kept, told by what they do in training; None if nowhere."""
@@ -186,7 +196,7 @@ class _Trying(NamedTuple):
         kept, batches = [], []
         for run, batch in self._batches(MOMENTA[0]):
             if batch is not None:
-                found = {place: per_channel(value, self.channels) for place, value in run.keeping().items()}
+                found = {place: per_channel(value, self.channels) for place, value in with_rows(run.keeping()).items()}
                 kept.append({place: array.copy() for place, array in found.items() if array is not None})
                 batches.append(batch)
         return run, kept, batches
@@ -208,19 +218,32 @@ class _Trying(NamedTuple):
             one, two = walk.steps[:2]
             kept = fraction_kept(one.running[0], two.running[0], two.mu)
             good = kept is not None and averages_deviation(walk.steps, kept, self.eps)
-            return NONE._replace(note=_DEVIATION) if good and keeps_deviation(found, walk.steps[-1].running) else known
+            which = keeps_deviation(found, walk.steps[-1].running) if good else None
+            return known if which is None else NONE._replace(note=DEVIATIONS[which])
         if variance := averaged(found, batches, self.eps):
-            return Statistics("finished", None, variance, note=_FINISHED)
+            return Statistics("finished", None, variance, note=FINISHED)
+        if late := decayed(found, batches, self.eps):
+            return Statistics("finished", self.decay(late[0]), late[1], note=DECAYED)
         last = "" if known.sense else of_last(found, batches, self.eps)
         return Statistics("last", 0.0, last) if last else known
+
+    def decay(self, found: float) -> float | None:
+        """Return the fraction by which earlier batches count less, found with the first momentum; None if it is told.
+
+        That is where another momentum makes another fraction.
+        """
+        met = list(self._batches(MOMENTA[1]))
+        later = measured(met[-1][0], self.way, self._x())
+        other = None if later is None else decayed(later, [batch for _, batch in met if batch is not None], self.eps)
+        return None if other is None or abs(other[0] - found) > 1e-3 else as_written(found, other[0])
 
     def by_backward(self, known: Statistics, places: tuple[str, str] | None) -> Statistics:
         """Return the convention of statistics that no forward moves, by what whole steps do; `known` if nothing."""
         first, second = (self.walk(momentum, places) for momentum in MOMENTA)
-        found = NONE if first is None or second is None else _convention(first, second, self.usual)
+        found = NONE if first is None or second is None else convention(first, second, self.usual)
         if found.sense in ("", "unknown"):
             return known
-        return found._replace(by="backward", note="; ".join(filter(None, (found.note, _BY_BACKWARD))))
+        return found._replace(by="backward", note="; ".join(filter(None, (found.note, BY_BACKWARD))))
 
     @property
     def channels(self) -> int:
@@ -278,54 +301,3 @@ def _read(found: tuple[Any, Any] | None, channels: int) -> tuple[Any, Any] | Non
 def _holder(place: str) -> str:
     """Return what precedes the last key or index of a place: "running" of "running[0]", "" of a plain attribute."""
     return place.rpartition("[")[0] if place.endswith("]") else ""
-
-
-def _convention(walk: Walk, other: Walk, usual: float | None) -> Statistics:
-    before, steps, numbers = walk
-    kept, later = (fraction_kept(steps[i - 1].running[0], steps[i].running[0], steps[i].mu) for i in (1, 2))
-    if kept is None or later is None or min(kept, later) > 1 - ACCURACY:
-        still = standing_still(steps)
-        return Statistics("unknown", note=still or _UNKNOWN)
-    others, at_last = (fraction_kept(a.running[0], b.running[0], b.mu) for a, b in pairwise(other.steps))
-    sense, momentum = sense_of(kept, later, others, numbers)
-    # With a large momentum a warm-up may be over at once: ``max(momentum, 1 / t)``.
-    if others is not None and at_last is not None and abs(kept - later) < ACCURACY < abs(others - at_last):
-        sense = "changing"
-    if sense == "miscounted":
-        return Statistics("unknown", note=f"{_MISCOUNTING}{miscount(kept, later)}")
-    if sense == "changing":
-        return Statistics(sense, note=_CHANGING)
-    variance = variance_of(steps, kept)
-    if not variance and variance_of(
-        [step._replace(running=(step.running[0], step.running[1] ** 2)) for step in steps], kept
-    ):
-        return NONE._replace(note=_DEVIATION)  # the root of a running variance: as good
-    if not variance and sense == "cumulative" and is_pooled(steps):
-        variance = "pooled"
-    if not variance and (still := standing_still(steps)):
-        return Statistics(sense, momentum, note=still)
-    note = "" if variance else "the running variance follows neither the biased nor the unbiased variance of the batch"
-    start = start_of(steps[0], kept, sense, variance, before)
-    if not variance and abs(kept - 0.5) > ACCURACY and (other_side := variance_of(steps, 1 - kept)):
-        note = "the running variance has momentum on the other side than the running mean"
-        if _forgets(sense, momentum, usual):
-            note = "the running mean has momentum on the other side than the running variance"
-            sense, variance = {"kept": "new", "new": "kept"}.get(sense, sense), other_side
-            momentum = None if momentum is None else 1 - momentum
-    return Statistics(sense, momentum, variance, start, note)
-
-
-def _forgets(sense: str, momentum: float | None, usual: float | None) -> bool:
-    """Tell whether little of an old value stays, so that it is that line which has mixed up the two sides."""
-    if momentum is None and usual is not None:
-        momentum = usual if sense == "kept" else 1 - usual
-    return momentum is not None and momentum < 0.5
-
-
-_CHANGING = "the fraction that stays in the running statistics changes from batch to batch"
-_MISCOUNTING = "the running statistics average over all batches, and count "
-_UNKNOWN = "the running statistics fit no known update rule"
-_BY_BACKWARD = "the backward updates the running statistics, and the forward leaves them: judged after whole steps"
-# No check of a running variance is meant for it.
-_DEVIATION = "a running standard deviation is kept in the place of a variance: it is not judged"
-_FINISHED = "the running statistics are worked out when inference begins: averages over all batches"

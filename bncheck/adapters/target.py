@@ -252,9 +252,16 @@ def running_of(run: Run, places: tuple[str, str] | None) -> tuple[Any, Any] | No
     """Return the running statistics of a run: at `places` among what it keeps, else where their names say so."""
     if places is None:
         return run.running()
-    kept = run.keeping()
+    kept = with_rows(run.keeping())
     mean, var = (kept.get(place) for place in places)
     return None if mean is None or var is None else (mean, var)
+
+
+def with_rows(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run keeps, by place, and beside an array of two rows each of these."""
+    arrays = ((place, value) for place, value in kept.items() if isinstance(value, np.ndarray))
+    rows = {f"{place}[{i}]": array[i] for place, array in arrays if array.ndim > 1 and len(array) == 2 for i in (0, 1)}
+    return {**kept, **rows}
 
 
 def start(reading: Reading, way: Way, setup: Setup) -> Run:

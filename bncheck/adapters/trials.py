@@ -240,7 +240,8 @@ def _best(layouts: list[Layout], reading: Reading, log: Log, needed: frozenset[s
     tied = {fit.way.layout.name for fit in found if fit.score == best.score and "y" in fit.holds} - {name}
     if not tied:
         return best
-    note = f"{' and '.join(sorted(tied))} would fit as well as {name}; {name} is assumed (--layout overrides it)"
+    others = " and ".join(sorted(tied))
+    note = f"by the shapes {others} would fit as well as {name}; {name} is assumed (--layout overrides it)"
     return replace(best, note=note)
 
 

@@ -78,7 +78,8 @@ def sense_of(kept: float, later: float, other: float | None, numbers: frozenset[
     if near(kept, 0.0) and near(later, 0.0):
         return "last", 0.0
     if near(kept, 1 / 2) and near(later, 2 / 3):
-        return "cumulative", None
+        # With another momentum it is none: ``max(1 / t, 1 - momentum)`` comes in.
+        return ("cumulative" if other is None or near(other, kept) else "changing"), None
     if other is not None and near(kept, MOMENTA[0]) and near(other, MOMENTA[1]):
         return "kept", None
     if other is not None and near(kept, 1 - MOMENTA[0]) and near(other, 1 - MOMENTA[1]):
@@ -156,6 +157,25 @@ def variance_of(steps: list[Step], kept: float) -> str:
         if np.all(np.abs(taken - factor * new.var) <= allowed):
             return name
     return ""
+
+
+def total_of(steps: list[Step], kept: float) -> tuple[str, Step]:
+    """Return which variance of all values the running variance is, "" if none; and the first step in second moments.
+
+    Averages of x and of its square make it, ``E[x**2] - E[x]**2``: running_var + running_mean**2 takes in var + mu**2.
+    So it holds how far the means of the batches lie apart, too.
+    """
+    for name, bessel in (("total", False), ("unbiased total", True)):
+        moments = [
+            step._replace(
+                var=step.var * (step.m / (step.m - 1) if bessel else 1.0) + step.mu**2,
+                running=(step.running[0], step.running[1] + step.running[0] ** 2),
+            )
+            for step in steps
+        ]
+        if variance_of(moments, kept) == "biased" and variance_of(moments[1:], kept) == "biased":
+            return name, moments[0]
+    return "", steps[0]
 
 
 def pooled(batches: list[tuple[Any, Any, int]]) -> tuple[Any, Any]:

@@ -230,15 +230,17 @@ def statistics_held(case: Case, evidence: Evidence) -> list[tuple[Array, Array]]
 def _averages_used(case: Case, evidence: Evidence) -> Used | None:
     """Return the averages over all batches that y in eval mode follows from, the plain ones if it follows from none.
 
-    Batches count alike, or every value does; the variance is the average of theirs, or that of all values.
+    Batches count alike, or every value does, or earlier ones count less; the variance is the average of theirs, or that
+    of all values.
     """
     means, variances = (evidence.arrays[f"batch_{name}"] for name in ("mean", "var"))
     sizes = np.array(evidence.facts["m"], dtype=np.float64)[:, None]
     forms = [variances, variances * sizes / np.maximum(sizes - 1, 1)]
-    options = []
-    for weights in (np.ones_like(sizes), sizes):
+    options, pooled = [], pooled_variances(evidence, sizes)
+    for factor, counted in product(_decays(case, evidence.facts["conventions"]), (np.ones_like(sizes), sizes)):
+        weights = counted * factor ** np.arange(len(sizes))[::-1, None]
         parts = [(weights * array).sum(axis=0) / weights.sum() for array in (means, *forms)]
-        options += list(product(parts[:1], [*parts[1:], *pooled_variances(evidence, len(sizes))]))
+        options += list(product(parts[:1], [*parts[1:], pooled_variances(evidence, weights)[0], *pooled]))
     # Sums of all values err by the size of the largest, a variance by one pass by that of its square.
     u = roundoff(case, evidence)
     share = 2 * (float(sizes.sum()) + 8) * u
@@ -252,6 +254,12 @@ def _averages_used(case: Case, evidence: Evidence) -> Used | None:
         if used.fits:
             return used
     return first
+
+
+def _decays(case: Case, conventions: Conventions) -> list[float]:
+    """Return by which factor a batch may count less than the next: by a momentum, or by none."""
+    told = [case.spec.momentum, 1 - case.spec.momentum]
+    return [1.0, *told] if conventions.momentum is None else [conventions.momentum]
 
 
 def _used(case: Case, evidence: Evidence, mean: Array, inv_std: Array, shift: Any = 0.0, share: Any = 0.0) -> Used:

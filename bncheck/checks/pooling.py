@@ -15,14 +15,22 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-def pooled_variances(evidence: Evidence, batches: int) -> tuple[Array, Array]:
-    """Return the variance of all values of the first batches, over their number and over one less."""
-    means, variances = (evidence.arrays[f"batch_{name}"][:batches] for name in ("mean", "var"))
+def pooled_variances(evidence: Evidence, weights: Array) -> tuple[Array, Array]:
+    """Return the variance of all values of the first batches, over their number and over one less.
+
+    `weights` are what each batch counts, one row each: the number of its values, where these count alike.
+    """
+    means, variances = (evidence.arrays[f"batch_{name}"][: len(weights)] for name in ("mean", "var"))
+    total = float(weights.sum())
+    mean = (weights * means).sum(axis=0) / total
+    biased = (weights * (variances + (means - mean) ** 2)).sum(axis=0) / total
+    return biased, biased * (total / (total - 1) if total > 1 else 1.0)
+
+
+def pooled_kinds(evidence: Evidence, batches: int) -> tuple[Array, ...]:
+    """Return the variances of all values of the first batches, and that where every batch counts alike."""
     sizes = np.array(evidence.facts["m"][:batches], dtype=np.float64)[:, None]
-    total = float(sizes.sum())
-    mean = (sizes * means).sum(axis=0) / total
-    biased = (sizes * (variances + (means - mean) ** 2)).sum(axis=0) / total
-    return biased, biased * (total / max(total - 1, 1.0))
+    return (*pooled_variances(evidence, sizes), pooled_variances(evidence, np.ones_like(sizes))[0])
 
 
 def pooled_bound(case: Case, evidence: Evidence, u: float) -> Array:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bncheck.case import Case
 from bncheck.checks.catalogue import Seen, check
-from bncheck.checks.pooling import pooled_bound, pooled_variances
+from bncheck.checks.moments import TOTALS, called, first, in_moments, is_total, mixed, nearest
+from bncheck.checks.pooling import pooled_bound, pooled_kinds
 from bncheck.core.rounding import statistics_bounds
 from bncheck.core.tolerance import UNIT_ROUNDOFF, within
 from bncheck.model import Conventions, Evidence, Judgement, Outcome
@@ -30,7 +30,8 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
     -------
     In training, ``running = k * running + (1 - k) * batch`` with one fraction k that is the momentum or its complement
     (or the cumulative average), the batch's mean, and its biased or unbiased variance; the same for batches of any
-    size. Or they are mean and variance of all values seen so far.
+    size. Or they are mean and variance of all values seen so far, or running_var + running_mean**2 follows the rule
+    with var + mean**2: averages of x and of its square.
 
     Why it matters
     --------------
@@ -63,10 +64,10 @@ def statistics_follow_rule(case: Case, seen: Seen) -> Judgement:
         return _no_rule(conventions)
     if evidence.fault is not None or "mean" not in evidence.arrays:
         return Judgement(Outcome.SKIP, "no statistics to read after three batches")
-    if conventions.running_var == "unbiased" and 1 in evidence.facts["m"]:
+    if conventions.running_var.startswith("unbiased") and 1 in evidence.facts["m"]:
         return _one_value(evidence)
     for name in ("mean", "var"):
-        judgement = _updates(name, case, evidence, conventions)
+        judgement = _updates(name, case, in_moments(name, case, evidence, conventions), conventions)
         if judgement.outcome is not Outcome.PASS:
             return judgement
     return Judgement(Outcome.PASS, "the statistics follow their rule")
@@ -99,6 +100,8 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
     u = max(UNIT_ROUNDOFF[case.spec.dtype], float(evidence.arrays["precision"][0]))
     bounds = statistics_bounds(case.x, u, case.axes, one_pass=True)
     spread = bounds.mean if name == "mean" else bounds.var
+    if is_total(name, conventions):
+        spread = pooled_bound(case, evidence, u)
     for step, m in enumerate(evidence.facts["m"]):
         old, new = read[step], read[step + 1]
         keep = fraction_kept(case, conventions, step)
@@ -110,21 +113,21 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
         if conventions.momentum_sense == "cumulative":
             # Every batch counts alike, or every value does.
             weighted = 1 - m / sum(evidence.facts["m"][: step + 1])
-            keep = min(keep, weighted, key=lambda k: float(np.abs(new - _mixed(k, old, taken)).max()))
+            keep = min(keep, weighted, key=lambda k: float(np.abs(new - mixed(k, old, taken)).max()))
         if name == "var" and conventions.running_var == "pooled":
-            taken = _nearest(new, pooled_variances(evidence, step + 1))
+            taken = nearest(new, pooled_kinds(evidence, step + 1))
             old, keep = taken, 0.0
             spread = pooled_bound(case, evidence, u)
-        want, share = _mixed(keep, old, taken), 1 - keep
+        want, share = mixed(keep, old, taken), 1 - keep
         if step == 0 and conventions.running_start == "first batch":
-            old = want = _first(name, keep, taken, new)
+            old = want = first(name, keep, taken, new)
             share = 1.0
         allowed = 2 * share * spread + 8 * u * (np.abs(old) + np.abs(taken))
         if conventions.momentum is not None:  # a fraction that was measured, or one of float32, is known to some 1e-9
             allowed = allowed + (1e-9 + 64 * u) * np.abs(old - taken)
         outcome, worst = within(new, want, allowed)
         if outcome is Outcome.FAIL:
-            message = f"running_{name} after batch {step + 1} does not follow its rule"
+            message = f"{called(name, conventions)} after batch {step + 1} does not follow its rule"
             if old is not taken and old is not want:
                 message += f": it was {old[worst]:.4g} before, and the batch's own is {taken[worst]:.4g}"
             error = float(abs(new[worst] - want[worst]))
@@ -139,24 +142,6 @@ def _updates(name: str, case: Case, evidence: Evidence, conventions: Conventions
                 float(want[worst]),
             )
     return Judgement(Outcome.PASS)
-
-
-def _nearest(found: Array, options: Sequence[Array]) -> Array:
-    return min(options, key=lambda option: float(np.abs(found - option).max()))
-
-
-def _mixed(keep: float, old: Array, taken: Array) -> Array:
-    return keep * old + (1 - keep) * taken
-
-
-def _first(name: str, keep: float, taken: Array, new: Array) -> Array:
-    """Return what statistics that start with the first batch hold after it, of the possibilities the nearest one.
-
-    It is the batch's own; but a variance may start at a number beside a mean that does not.
-    """
-    numbers = (0.0, 1.0) if name == "var" else ()
-    starts = [taken, *(keep * number + (1 - keep) * taken for number in numbers)]
-    return _nearest(new, starts)
 
 
 def fraction_kept(case: Case, conventions: Conventions, step: int) -> float:
@@ -313,10 +298,10 @@ def statistics_exact_after_many_steps(case: Case, seen: Seen) -> Judgement:
     if conventions is None or not conventions.momentum_sense:
         return NO_STATISTICS
     known = conventions.momentum_sense in ("kept", "new", "fixed", "cumulative")
-    if not known or conventions.running_var not in ("biased", "unbiased"):
+    if not known or conventions.running_var not in ("biased", "unbiased", *TOTALS):
         return Judgement(Outcome.SKIP, "the rule of the statistics is not known (see BN301)")
     for name in ("mean", "var"):
-        judgement = _drift(name, case, evidence, conventions)
+        judgement = _drift(name, case, in_moments(name, case, evidence, conventions), conventions)
         if judgement.outcome is not Outcome.PASS:
             return judgement
     return Judgement(Outcome.PASS, "the statistics follow their rule over many batches")
@@ -324,13 +309,13 @@ def statistics_exact_after_many_steps(case: Case, seen: Seen) -> Judgement:
 
 def _drift(name: str, case: Case, evidence: Evidence, conventions: Conventions) -> Judgement:
     """Compare one statistic after many steps with the rule, applied to what was read after the first."""
-    first, last = (evidence.arrays.get(f"{when}_{name}") for when in ("first", "last"))
-    if first is None or last is None:
+    start, last = (evidence.arrays.get(f"{when}_{name}") for when in ("first", "last"))
+    if start is None or last is None:
         return Judgement(Outcome.SKIP, "no statistics to read after many steps on this case")
     batches, steps = evidence.arrays[f"batch_{name}"], evidence.facts["steps"]
     if name == "var" and conventions.running_var == "unbiased":
         batches = batches * (case.spec.m / (case.spec.m - 1))
-    want = first
+    want = start
     for step in range(1, steps):
         keep = fraction_kept(case, conventions, step)
         want = keep * want + (1 - keep) * batches[step % 2]
@@ -338,12 +323,12 @@ def _drift(name: str, case: Case, evidence: Evidence, conventions: Conventions) 
     # The second batch is -2 x. A batch's mean errs by m u of its largest value, its variance, in one pass, by that of
     # the value's square; an update by some 8 u; a fraction that was measured by 1e-9. At worst all steps add up.
     peak = 2.0 * np.abs(case.x).max(axis=case.axes).astype(np.float64)
-    size = np.maximum(np.abs(first), peak if name == "mean" else peak * peak)
+    size = np.maximum(np.abs(start), peak if name == "mean" else peak * peak)
     share = (case.spec.m + 8) * u + (1e-9 if conventions.momentum is not None else 0.0)
     allowed = steps * share * size
     outcome, worst = within(last, want, allowed)
     if outcome is not Outcome.FAIL:
         return Judgement(Outcome.PASS)
-    message = f"running_{name} after {steps} batches is not what the rule of the first ones makes it"
+    message = f"{called(name, conventions)} after {steps} batches is not what the rule of the first ones makes it"
     figures = (float(abs(last[worst] - want[worst])), float(allowed[worst]), worst, float(last[worst]))
     return Judgement(outcome, message, f"running_{name}", *figures, float(want[worst]))

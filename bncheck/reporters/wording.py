@@ -83,18 +83,26 @@ def conventions_in_words(conventions: Conventions) -> list[str]:
     ]
 
 
+_TOTALS = {"total": "variance", "unbiased total": "unbiased variance"}
+
+
 def _statistics_in_words(conventions: Conventions) -> list[str]:
     """Return the convention of the running statistics, and how the code is told train from eval."""
     mode = [f"mode: {conventions.mode_switch}"] if conventions.mode_switch else []
     if not conventions.momentum_sense:
-        return [*mode, "no running statistics"]
+        unjudged = conventions.unjudged
+        return [*mode, f"running statistics: {unjudged}" if unjudged else "no running statistics"]
     fraction = {"kept": "momentum is the fraction kept", "new": "momentum is the fraction that is new"}
     rules = {**fraction, "cumulative": "average over all batches", "last": "last batch only"}
     rules["finished"] = "average over all batches, worked out at inference"
+    if conventions.momentum_sense == "changing":
+        return [*mode, "running statistics: a fraction kept that changes, as in a warm-up: the rule is not judged"]
     rule = rules.get(conventions.momentum_sense, "no known rule")
     if conventions.momentum is not None and conventions.momentum_sense in (*fraction, "fixed"):
-        rule = f"{number(conventions.momentum)} of the old kept, fixed"
+        rule = f"{number(conventions.momentum)} of the old kept (no argument of a known name changes it)"
     variance = f"{conventions.running_var} variance" if conventions.running_var else "variance of no known kind"
+    if conventions.running_var in _TOTALS:
+        variance = f"{_TOTALS[conventions.running_var]} of all values, as averages of x and x**2 make it"
     start = f", start {conventions.running_start}" if conventions.running_start else ""
     profile = f", as in {conventions.profile}" if conventions.profile else ""
     return [*mode, f"running statistics: {rule}, {variance}{start}{profile}"]

@@ -194,7 +194,7 @@ TIE = pair(0, dgamma="missing", check="assert x.ndim == 2")
 def test_a_tie_goes_to_channels_on_axis_1_and_is_said(write):
     conventions = wrong(TIE, write)
     assert conventions.layouts == ("NC",)
-    assert conventions.notes == ("CN would fit as well as NC; NC is assumed (--layout overrides it)",)
+    assert conventions.notes == ("by the shapes CN would fit as well as NC; NC is assumed (--layout overrides it)",)
 
 
 def test_a_given_layout_overrides(write):

@@ -58,6 +58,13 @@ RIGHT = {
         "changing",
         "",
     ),
+    "an average over batches until the momentum": (
+        {"arguments": ", momentum=0.9", "init": "self.m = momentum", "k": "min(self.m, 1 - 1 / self.t)"},
+        "changing",
+        "",
+    ),
+    "an average over batches until a tenth comes in": ({"k": "(1 - max(1 / self.t, 0.1))"}, "changing", ""),
+    "an average over batches until a thousandth comes in": ({"k": "(1 - max(1 / self.t, 0.001))"}, "changing", ""),
     "corrected in inference": ({"evaluated": "self.running_var * m / max(m - 1, 1)"}, "fixed", "biased"),
 }
 
@@ -90,6 +97,19 @@ def test_wrong_statistics_fail(write, case):
     report = verified(write(LAYER.format(**PLAIN | WRONG[case])))
     assert report.verdict is Verdict.FAIL
     assert "BN301" in {f.code for f in report.targets[0].findings if f.outcome == "fail"}
+
+
+@pytest.mark.parametrize("kept", ["min(0.9, 1 - 1 / self.t)", "min(self.m, 1 - 1 / self.t)"])
+def test_a_wrong_eval_mode_fails_whatever_the_averages_come_to(write, kept):
+    changes = {"arguments": ", momentum=0.9", "init": "self.m = momentum", "k": kept}
+    report = verified(write(LAYER.format(**PLAIN | changes | {"evaluated": "5 * np.ones(x.shape[1])"})))
+    assert "BN302" in {f.code for f in report.targets[0].findings if f.outcome == "fail"}
+
+
+def test_an_average_over_all_batches_that_stops_after_some_is_none_that_forgets(write):
+    report = verified(write(LAYER.format(**PLAIN | {"k": "(1 - 1 / self.t if self.t < 20 else 1)"})))
+    assert report.targets[0].conventions.momentum_sense == "cumulative"
+    assert "BN308" in {f.code for f in report.targets[0].findings if f.outcome == "fail"}
 
 
 def test_a_literal_fraction_has_no_sense_that_a_profile_could_object_to(write):

@@ -14,7 +14,7 @@ from planting import Planted
 from bncheck import pipeline
 from bncheck.adapters import resolve
 from bncheck.adapters.profiles import misfit
-from bncheck.adapters.running import Statistics
+from bncheck.adapters.rules import Statistics
 from bncheck.bugs.catalogue import BUGS, Choice, Version
 from bncheck.bugs.memory import OF_TRAINING
 from bncheck.cases.courses import courses, long_course

@@ -24,9 +24,16 @@ EVIDENCE = Evidence(
 @pytest.mark.parametrize("batches", [1, 2, 3])
 def test_they_are_the_variances_of_all_values_together(batches):
     together = np.concatenate(BATCHES[:batches])
-    biased, unbiased = pooled_variances(EVIDENCE, batches)
+    biased, unbiased = pooled_variances(EVIDENCE, np.array(SIZES[:batches], float)[:, None])
     np.testing.assert_allclose(biased, together.var(axis=0), rtol=1e-13)
     np.testing.assert_allclose(unbiased, together.var(axis=0, ddof=1), rtol=1e-13)
+
+
+def test_a_batch_that_counts_twice_is_there_twice():
+    twice = np.concatenate([*BATCHES, BATCHES[2]])
+    biased, unbiased = pooled_variances(EVIDENCE, np.array([[4.0], [6.0], [6.0]]))
+    np.testing.assert_allclose(biased, twice.var(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(unbiased, twice.var(axis=0, ddof=1), rtol=1e-13)
 
 
 def test_rounding_may_carry_each_channel_by_its_own_largest_value():
