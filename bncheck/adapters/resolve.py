@@ -5,36 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bncheck.adapters import adapter_file, exec_program
-from bncheck.adapters.activations import without_activations
-from bncheck.adapters.affine import note_of_absent
 from bncheck.adapters.bases import note_of_base, only_bases
 from bncheck.adapters.chosen import chosen, live
 from bncheck.adapters.defined import defined
 from bncheck.adapters.differentiable import NAME as DIFFERENTIATED
-from bncheck.adapters.epsilon import Eps, find_eps
 from bncheck.adapters.float32_only import examined
 from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
-from bncheck.adapters.forward_only import confirm, half_done, note_of, standing_alone
-from bncheck.adapters.given import usual_momentum
-from bncheck.adapters.initial import find_initial
+from bncheck.adapters.forward_only import confirm, half_done, standing_alone
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
-from bncheck.adapters.maps import maps_left_out
+from bncheck.adapters.measured import found_target
 from bncheck.adapters.near_misses import nothing_found
 from bncheck.adapters.neighbours import helpers, note_of_left, others
-from bncheck.adapters.probe import Found
-from bncheck.adapters.profiles import declared_statistics, misfit, profile_of
 from bncheck.adapters.protocol import Candidate, Namespace
-from bncheck.adapters.remarks import swapped, unswitched, unused
-from bncheck.adapters.running import find_statistics
 from bncheck.adapters.settling import refuse_unfound
-from bncheck.adapters.target import FoundTarget, Hints
+from bncheck.adapters.target import FoundTarget
 from bncheck.adapters.trials import score_of
-from bncheck.adapters.unfound import unjudged
 from bncheck.adapters.unreturned import missing_return
 from bncheck.adapters.words import Kind
 from bncheck.errors import BackwardStubError, BrokenCodeError, StubError, TargetError
-from bncheck.model import Conventions, Declared, TargetCard, TargetSpec
+from bncheck.model import Declared, TargetCard, TargetSpec
 from bncheck.registry import did_you_mean
 from bncheck.session import Target
 
@@ -283,7 +273,7 @@ def _examined(candidate: Candidate, namespace: Namespace, declared: Declared) ->
         trace = [] if isinstance(error, BrokenCodeError) else trace
         error = TargetError(text if text.startswith(name) else f"{name}: {text}")
         return Entry(name, error=error, trace=tuple(trace), sure=sure, score=-2)
-    target = _found_target(candidate, name, found, namespace)
+    target = found_target(candidate, name, found, namespace)
     return Entry(name, target=target, trace=tuple(log.lines), sure=sure, score=score_of(found))
 
 
@@ -301,55 +291,3 @@ def _unwritten(candidate: Candidate, namespace: Namespace, error: StubError, tra
     if place:
         return Entry(name, error=TargetError(f"{name}: {what}"), sure=sure, score=-2, half=half)
     return Entry(name, stub=str(error), trace=trace, sure=sure, half=half)
-
-
-def _found_target(candidate: Candidate, name: str, found: Found, namespace: Namespace) -> FoundTarget:
-    declared = getattr(candidate, "declared", namespace.declared)
-    fits, activations = without_activations(found.reading, found.fits, candidate.forward_name)
-    first = next(iter(fits.values()))
-    if declared.eps is None:
-        eps = find_eps(found.reading, first.way)
-    else:  # by the user, or by an adapter file or a program of its own
-        eps = Eps("fixed" if namespace.declared.eps is None else "declared", declared.eps)
-    usual = usual_momentum(namespace.things.get(candidate.forward_name.partition(".")[0]))
-    kept = declared_statistics(find_statistics(found.reading, first.way, eps.value, usual), declared)
-    dtype = getattr(found.reading.framework, "dtype", "")
-    alone = candidate.adapter == FORWARD_ONLY
-    said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
-    noted = [*said, *(f.note for f in fits.values()), swapped(first, declared), activations, eps.note, kept.note]
-    unknown = unjudged(found.reading, first.way, eps.value, kept)
-    noted += [unswitched(found.reading, kept.sense), unknown.note]
-    if {2, 4} & found.fits.keys() == {2} and declared.layout is None and not getattr(found.reading, "layouts", ()):
-        maps, said_of_maps = maps_left_out(found.reading, fits[2].way, declared.parameter_shape)
-        fits = fits if maps is None else {**fits, 4: maps}
-        noted.append(said_of_maps)
-    noted += [f"its tensors hold {dtype}, whatever they are made of: verified in {dtype}"] if dtype else []
-    noted += [f"it does not take float64 ({found.refused}): verified in {first.way.dtype}"] if found.refused else []
-    dtype = dtype or (first.way.dtype if found.refused else "")
-    conventions = Conventions(
-        adapter=candidate.adapter,
-        layouts=tuple(fit.way.layout.name for fit in fits.values()),
-        parameter_shape="none" if found.reading.absent >= {"gamma", "beta"} else first.parameter_shape,
-        eps_source=eps.source,
-        eps=eps.value,
-        returns=next((fit.returns for fit in fits.values() if fit.returns), "unknown: backward raised"),
-        notes=(*filter(None, noted), *unused(declared, found.reading), *namespace.notes),
-        momentum_sense=kept.sense,
-        momentum=kept.kept,
-        running_var=kept.var,
-        running_start=kept.start,
-        unjudged=unknown.statistics,
-        updated_by=kept.by,
-        profile=profile_of(kept, eps.value),
-        misfit=misfit(kept, declared, getattr(candidate, "base", "")),
-        mode_switch=found.reading.mode_switch,
-        initial=find_initial(found.reading, first.way, eps.value),
-        unread=getattr(candidate, "unread", ""),
-        framework=found.reading.framework.name,
-        dtype=dtype,
-        forward_only=alone,
-        usual_momentum=usual,
-    )
-    ways = {n: fit.way for n, fit in fits.items()}
-    hints = Hints(declared.grad_scale == "mean", kept.places, alone)
-    return FoundTarget(name, conventions, kept.given or found.reading, ways, hints)

@@ -40,7 +40,7 @@ class Calling:
     Attributes
     ----------
     forward, backward : Plan
-        The call plans.
+        How each is called.
     order : dict
         The order of the gradients that the source names, by the number of things returned.
     cache : str
@@ -64,7 +64,6 @@ class Calling:
         Whether the options are an object, whose attributes are read.
     renewed : dict or None
         Where new running statistics are among what it returns beside y, if no name says so; None: not tried.
-
     """
 
     forward: Plan
