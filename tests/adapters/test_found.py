@@ -205,7 +205,7 @@ def test_methods_of_an_object_have_their_object():
 
 # ------------------------------------------------------------------------------------------- names of other languages
 
-FOREIGN = {"forward": "vorwaerts", "backward": "rueckwaerts"}
+FOREIGN = {"forward": "pryamoy", "backward": "obratny"}
 
 
 def foreign(source):

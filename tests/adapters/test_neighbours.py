@@ -196,6 +196,19 @@ def test_what_fails_and_is_called_by_nothing_is_told(write):
     assert [card.conventions is not None for card in cards] == [False, True]
 
 
+def test_a_stub_that_is_called_by_what_runs_is_told(write):
+    stub = PAIR[: PAIR.index("    xhat, std, gamma = cache")] + "    raise NotImplementedError\n"
+    layer = LAYER.format("BatchNorm").replace(
+        "dx, self.dgamma, self.dbeta = batchnorm_backward(2.0 * dy, self.cache)",
+        "xhat, std, gamma = self.cache; self.dgamma, self.dbeta = (dy * xhat).sum(0), dy.sum(0); dx = dy",
+    )
+    cards = resolve.cards(write(stub + layer))
+    assert [(card.name.rpartition("::")[2], bool(card.stub)) for card in cards] == [
+        ("batchnorm_forward", True),
+        ("BatchNorm", False),
+    ]
+
+
 def test_a_helper_that_is_named_is_told_of(write):
     with pytest.raises(TargetError, match="bn_forward"):
         resolve.cards(write(KERNEL.format("place = {}; bn_forward(x, gamma, beta, eps, place)"), "bn_forward"))
