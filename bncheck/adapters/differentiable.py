@@ -72,7 +72,10 @@ class FunctionRun(DifferentiatedRun):
 
     def forward(self, x: Any, train: bool) -> Any:
         """Call the function; once, find out before where it returns running statistics under names of any kind."""
-        if self._calling.renewed is None and {role.value for role in _RUNNING} <= self._calling.forward.keys:
+        calling = self._calling
+        named = {argument_role(name) for name in calling.returned if name}
+        asked = {role.value for role in _RUNNING} <= calling.forward.keys and not named >= {*_RUNNING}
+        if calling.renewed is None and asked:
             self._find_renewed(x)
         return super().forward(x, train)
 

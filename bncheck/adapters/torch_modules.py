@@ -37,6 +37,7 @@ from bncheck.adapters.torch_code import Torch
 from bncheck.adapters.torch_parts import (
     convert,
     kept_in,
+    materialize,
     own_bases,
     own_functions,
     parameters_of,
@@ -115,8 +116,8 @@ class ModuleReading:
 
     @property
     def waits(self) -> bool:
-        """Whether the constructor asks for the number of axes of x, which the first forward tells."""
-        return "ndim" in self._constructor.keys
+        """Whether the constructor asks for the number of axes of x, or a first forward makes the parameters."""
+        return "ndim" in self._constructor.keys or torch_base(self._source.cls, "LazyModuleMixin")
 
     @property
     def given(self) -> frozenset[str]:
@@ -164,7 +165,7 @@ class ModuleRun(DifferentiatedRun):
         self._tensors: dict[str, Any] = {}
         self._initial: dict[str, Any] = {}
         if not reading.waits:
-            self._furnish(0)
+            self._furnish(None)
 
     @property
     def gamma(self) -> Any:
@@ -202,7 +203,7 @@ class ModuleRun(DifferentiatedRun):
     def differentiated(self, x: Any, train: bool) -> tuple[Any, Pull]:
         """Call the layer; return y, and autograd's way from dy to the gradients of x and the layer's own tensors."""
         if self._layer is None:
-            self._furnish(x.ndim)
+            self._furnish(x)
         self._set_mode(train)
         given = self._values["x"] = self._framework.give(x).requires_grad_()
         with self._torch.recorded(train or not self._reading.unrecorded):
@@ -218,15 +219,16 @@ class ModuleRun(DifferentiatedRun):
     def _called(self, shape: tuple[int, ...]) -> Any:
         return split_forward(self._reading.calling.forward.call(self._layer, self._values), shape)[0]
 
-    def _furnish(self, ndim: int) -> None:
+    def _furnish(self, x: Any) -> None:
         """Make the layer, and write gamma and beta into it."""
         size = self._parameters["gamma"].size
         values = self._values
-        values |= {"size": size, "sizes": (size,), "ndim": ndim}
+        values |= {"size": size, "sizes": (size,), "ndim": getattr(x, "ndim", 0)}
         wanted = [key for key in ("gamma", "beta") if key not in self._reading.absent]
         for key in wanted:
             values[key].requires_grad_()  # the constructor may want it, or the forward
         self._layer = self._reading.make(values, self._torch.torch)
+        materialize(self._layer, self._framework.give(x), values["gamma"])
         places = parameters_of(self._layer, size)
         for key in wanted:
             if key in places:

@@ -92,6 +92,16 @@ def convert(torch: Any, layer: Any, like: Any) -> None:
             place.put(value.detach().to(like).requires_grad_(value.requires_grad))
 
 
+def materialize(layer: Any, x: Any, like: Any) -> None:
+    """Let a lazy layer make its parameters for a batch, as a forward that is no training does."""
+    if not callable(waiting := getattr(layer, "has_uninitialized_params", None)) or not waiting():
+        return
+    layer.eval()
+    layer(x.clone())
+    layer.train()
+    layer.to(like)
+
+
 def recorded_for(tensor: Any) -> str:
     """Return what autograd records for a tensor: the "graph" of how it was made, its "gradient", or nothing ("")."""
     if tensor.grad_fn is not None:
