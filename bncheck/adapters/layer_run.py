@@ -20,7 +20,7 @@ from bncheck.adapters.protocol import Results
 from bncheck.adapters.recording import Ledger
 from bncheck.adapters.results import attribute_names
 from bncheck.adapters.runs import Calling, CallRun
-from bncheck.adapters.seeking import acting, by_effect, proven, with_effects
+from bncheck.adapters.seeking import acting, by_effect, named_after, proven, with_effects
 from bncheck.adapters.trails import Trail
 from bncheck.adapters.words import Role, argument_role, output_like
 from bncheck.model import GRADIENTS
@@ -143,7 +143,8 @@ class LayerRun(CallRun):
         if doubtful(parts):
             found = proven(lambda: forward(x.copy(), True), parts)
         elif not self._absent and not parts.parameters:
-            self._maker.effects = by_effect(lambda: forward(x.copy(), True), parts, self._channels)
+            effects = by_effect(lambda: forward(x.copy(), True), parts, self._channels)
+            self._maker.effects = effects if named_after(type(self._layer), effects) else {}
         else:
             return ()
         self._make(x)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.adapters.affine import names_in
 from bncheck.adapters.frameworks import is_array
 from bncheck.adapters.places import Parts, Place, doubtful, put
 from bncheck.adapters.trails import Trail
@@ -85,7 +86,7 @@ def with_effects(parts: Parts, effects: Mapping[str, Trail]) -> Parts:
     """Return what was found in a layer with gamma and beta in the places that are theirs by their effects."""
     for key, trail in effects.items():
         *above, name = map(str, trail)
-        twins = {mark + name for mark in _BEFORE} | {name + mark for mark in _AFTER}
+        twins = _twins(name)
         for place in parts.places:
             *holders, last = map(str, place.trail)
             if place.trail == trail:
@@ -93,3 +94,13 @@ def with_effects(parts: Parts, effects: Mapping[str, Trail]) -> Parts:
             elif holders == above and last in twins:
                 parts.gradients.setdefault(f"d{key}", place)
     return parts
+
+
+def _twins(name: str) -> set[str]:
+    return {mark + name for mark in _BEFORE} | {name + mark for mark in _AFTER}
+
+
+def named_after(cls: type, effects: Mapping[str, Trail]) -> bool:
+    """Tell whether the code of a class has gradients that are named after these, so that they can be read."""
+    spoken = {name for name, _ in names_in((cls,))}
+    return all(spoken & _twins(str(trail[-1])) for trail in effects.values())
