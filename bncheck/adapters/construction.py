@@ -83,6 +83,7 @@ class Maker:
         self.learns = plan is not None and bool(plan.keys & {"lr", "optimizer"})
         self.memory: tuple[Trail, ...] = ()  # places of means and variances that outlive a batch
         self.proven_places: tuple[Trail, ...] | None = None  # of gamma and beta in a state or a cache; None: not tried
+        self.effects: dict[str, Trail] = {}  # places of gamma and beta that no name tells, by what they do
         self._spare: list[tuple[list[Hook], int]] = []
         self.proven = False  # whether a forward of a layer so made has run
         self.never_clears = False  # whether a fresh layer had nothing that sets gradients to zero

@@ -20,7 +20,7 @@ from bncheck.adapters.protocol import Results
 from bncheck.adapters.recording import Ledger
 from bncheck.adapters.results import attribute_names
 from bncheck.adapters.runs import Calling, CallRun
-from bncheck.adapters.seeking import acting, proven
+from bncheck.adapters.seeking import acting, by_effect, named_after, proven, with_effects
 from bncheck.adapters.trails import Trail
 from bncheck.adapters.words import Role, argument_role, output_like
 from bncheck.model import GRADIENTS
@@ -131,15 +131,22 @@ class LayerRun(CallRun):
 
     def _parts(self, given: dict[str, Any] | None = None) -> Parts:
         channels = int(np.size(self._taken(self._values["gamma"])))
-        return parts_of(self._layer, given, self._maker.proven_places or (), self._places, channels)
+        found = parts_of(self._layer, given, self._maker.proven_places or (), self._places, channels)
+        return with_effects(found, self._maker.effects)
 
     def _prove(self, x: Any) -> tuple[Trail, ...]:
         """Return the places of a gamma or beta in a state or a cache that y depends on; the layer is made anew."""
-        parts = self._parts()
-        if not {"gamma", "beta"} - self._absent - parts.parameters.keys() or not doubtful(parts):
+        parts, forward = self._parts(), super().forward
+        if not {"gamma", "beta"} - self._absent - parts.parameters.keys():
             return ()
-        forward = super().forward
-        found = proven(lambda: forward(x.copy(), True), parts)
+        found: tuple[Trail, ...] = ()
+        if doubtful(parts):
+            found = proven(lambda: forward(x.copy(), True), parts)
+        elif not self._absent and not parts.parameters:
+            effects = by_effect(lambda: forward(x.copy(), True), parts, self._channels)
+            self._maker.effects = effects if named_after(type(self._layer), effects) else {}
+        else:
+            return ()
         self._make(x)
         return found
 
@@ -163,13 +170,13 @@ class LayerRun(CallRun):
 
     def acting(self, x: Any) -> str:
         """Return the place of an array that y follows, though nothing says that it is a gamma; "" if there is none."""
-
-        def channels(array: Any) -> int:
-            several, rest = divmod(np.size(self._taken(array)), np.size(self.gamma))
-            return 0 if rest else several
-
         known, forward = {place.trail for place in self._places.values()}, super().forward
-        return acting(lambda: forward(x.copy(), True), self._parts(), known, channels)
+        return acting(lambda: forward(x.copy(), True), self._parts(), known, self._channels)
+
+    def _channels(self, array: Any) -> int:
+        """Return how many values an array has per channel, 0 where it has none."""
+        several, rest = divmod(np.size(self._taken(array)), np.size(self.gamma))
+        return 0 if rest else several
 
     # --------------------------------------------------------------------------------------------------- parameters
 

@@ -246,9 +246,9 @@ def normalized_like(name: str) -> bool:
 
 # ------------------------------------------------------------------------------------------ names of functions, classes
 
-_FORWARD = frozenset("forward forwards fwd fprop fw forwardprop".split()) | languages.FORWARD
+_FORWARD = frozenset("forward forwards fwd fprop fw fp forwardprop".split()) | languages.FORWARD
 _BACKWARD = languages.BACKWARD.union(
-    "backward backwards bwd bprop bw back backprop backpropagation backpropagate grad grads gradient gradients vjp "
+    "backward backwards bwd bprop bw bp back backprop backpropagation backpropagate grad grads gradient gradients vjp "
     "derivative derivatives deriv pullback adjoint".split()
 )
 # Long enough to be cut off a glued word ("bnforward") without cutting words that only begin alike ("background").
