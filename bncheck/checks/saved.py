@@ -125,7 +125,7 @@ def _spreads(case: Case, u: float, form: str) -> Iterator[tuple[Array, Array]]:
             low, high = [np.sqrt(end) for end in ends] if root else ends
             low, high = low + outer, high + outer
             if inverse:
-                with np.errstate(divide="ignore"):
+                with np.errstate(divide="ignore", over="ignore"):
                     low, high = 1 / high, 1 / low
             yield low * (1 - 16 * u), high * (1 + 16 * u)
 

@@ -213,12 +213,12 @@ def test_averages_may_err_by_the_largest_value_of_their_channel():
     A variance in one pass errs by the square of the largest value, (2 peak)**2, and half of that is the share of xhat
     and more.
     """
-    peaks, u = np.array([2.0, 32.0]), 2.0**-53
-    batch = np.where(np.arange(1000)[:, None] % 2, peaks, -peaks)
-    used = in_inference([batch] * 3, batch, np.zeros(2), peaks**2, eps=0.5)
-    inv_std = 1 / np.sqrt(peaks**2 + 0.5)
+    peaks, u = np.array([4.0, 64.0]), 2.0**-53
+    batch = np.where(np.arange(1000)[:, None] % 2, peaks, 0.0)  # mean and sd are half of the largest
+    used = in_inference([batch] * 3, batch, peaks / 2, peaks**2 / 4, eps=0.5)
+    inv_std = 1 / np.sqrt(peaks**2 / 4 + 0.5)
     shift, share = 2 * 3000 * u * peaks * inv_std, 2 * 3000 * u * (2 * peaks * inv_std) ** 2
-    expected = np.array([2.0, 0.5]) * (shift + share * peaks * inv_std)
+    expected = np.array([2.0, 0.5]) * (shift + share * peaks / 2 * inv_std)
     np.testing.assert_allclose(used.allowed, np.broadcast_to(expected, used.allowed.shape), rtol=0.02)
 
 

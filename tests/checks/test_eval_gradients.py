@@ -27,9 +27,9 @@ def of_training(outer, centre, inner, constant=0.0):
     return CASE.gamma * SCALES[outer] * (CASE.dy - xhat * (CASE.dy * xhat).mean(axis=0)) + constant
 
 
-def told(dx, allowed=1e-12, share=0.0):
+def told(dx, allowed=1e-12, **share):
     used = Used(MEAN, INV_STD, np.zeros(()), np.zeros(()), fits=True)
-    return _of_training(CASE, EVIDENCE, dx, used, allowed, share)
+    return _of_training(CASE, EVIDENCE, dx, used, allowed, **share)
 
 
 @pytest.mark.parametrize("constant", [0.0, np.array([3.0, -1.0])], ids=["", "and a constant"])
@@ -40,6 +40,7 @@ def test_a_gradient_of_training_is_told_by_whichever_statistics(outer, centre, i
     dx = of_training(outer, centre, inner, constant)
     assert told(dx)
     assert not told(dx + 1e-6 * CASE.dy)
+    assert not told(1.5 * dx)
     assert not told(np.where(np.arange(2) == 1, dx + 1e-6 * CASE.dy, dx))
 
 

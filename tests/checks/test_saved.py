@@ -239,9 +239,19 @@ def test_a_variance_may_be_off_by_as_much_on_either_side():
     np.testing.assert_allclose(var - low, high - var, rtol=1e-2)
 
 
-def test_a_mean_of_zeros_is_zero():
+@pytest.mark.parametrize("kind", ["mean", "spread", "std"])
+def test_mean_and_spread_of_zeros_are_zero(kind):
     zeros = replace(MAPS, x=np.zeros_like(MAPS.x))
-    assert _judged(zeros, SavedStatistic("save_mean", "mean", True, np.zeros(3))).outcome is Outcome.PASS
+    assert _judged(zeros, SavedStatistic("save", kind, True, np.zeros(3))).outcome is Outcome.PASS
+    assert _judged(zeros, SavedStatistic("save", kind, True, np.ones(3))).outcome is not Outcome.PASS
+
+
+def test_statistics_in_float32_beside_float64_data_may_err_by_float32():
+    double, single = (
+        _judged(MAPS, SavedStatistic("save_mean", "mean", True, np.full(3, 100.0, dtype)))
+        for dtype in (np.float64, np.float32)
+    )
+    assert single.allowed / double.allowed == pytest.approx(2.0**-24 / 2.0**-53, rel=1e-3)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
