@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 
 from bncheck.adapters import adapter_file, exec_program
@@ -77,7 +78,7 @@ def cards(spec: TargetSpec) -> list[TargetCard]:
     """
     entries = _entries(spec)
     if not any(entry.target for entry in entries):
-        raise _nothing(entries, _namespace(spec).label)
+        raise _nothing(entries, spec)
     return [_card(entry, spec) for entry in entries]
 
 
@@ -110,16 +111,34 @@ def target(spec: TargetSpec, name: str) -> Target:
     return entry.target
 
 
-def _nothing(entries: list[Entry], label: str) -> TargetError:
+def _nothing(entries: list[Entry], spec: TargetSpec) -> TargetError:
     """Return the one error for a reference of which nothing can be run."""
     trace = tuple(line for entry in entries for line in entry.trace)
     errors = [entry.error for entry in entries if entry.error]
     if errors:
         return TargetError(str(errors[0]), trace)
-    said = [f"{entry.name}: {entry.stub}" for entry in entries]
+    label = _namespace(spec).label
+    said = f"{entries[0].name}: {entries[0].stub}"
+    if len(entries) > 1:
+        lines = [_exercise(entry.name.removeprefix(label), entry.stub or "") for entry in entries]
+        said = f"{len(entries)} exercises are {_UNWRITTEN.rstrip()}\n" + ";\n".join(lines)
     alone = next((entry.half.forward_name for entry in entries if entry.half is not None), "")
-    hint = f"; the forward alone is verified where it is named: {label}{alone}" if alone else ""
-    return StubError("; ".join(said) + hint, trace)
+    if alone:
+        place = parse(spec.source)
+        command = shlex.join(["bncheck", "verify", f"{place.place}{'::' if place.is_file else ':'}{alone}"])
+        joint = ".\nThe" if len(entries) > 1 else "; the"
+        said += f"{joint} forward alone is verified where it is named:\n  {command}"
+    return StubError(said, trace)
+
+
+def _exercise(name: str, stub: str) -> str:
+    """Return a line of a list of exercises: what is missing, and of what if that is not said by it."""
+    missing = stub.removeprefix(_UNWRITTEN)
+    return f"  {missing}" if missing.startswith(f"{name} ") else f"  {name}: {missing}"
+
+
+# What the text of a stub begins with.
+_UNWRITTEN = "not implemented yet: "
 
 
 def _entries(spec: TargetSpec) -> list[Entry]:

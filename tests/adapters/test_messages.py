@@ -47,7 +47,23 @@ def test_no_such_file(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    says(message(TargetSpec(str(tmp_path))), "is a folder", "my_bn.py::name")
+    says(message(TargetSpec(str(tmp_path))), "is a folder. It holds no Python file and no notebook")
+    for name in ("layers.py", "hw.ipynb", "notes.txt"):
+        (tmp_path / name).write_text("")
+    assert message(TargetSpec(str(tmp_path))).endswith(f"Name a file in it: {tmp_path}/hw.ipynb, {tmp_path}/layers.py.")
+    for i in range(9):
+        (tmp_path / f"a{i}.py").write_text("")
+    says(message(TargetSpec(str(tmp_path))), f"{tmp_path}/a7.py and 3 more.")
+
+
+def test_a_file_without_its_ending(tmp_path):
+    (tmp_path / "my_bn.py").write_text("")
+    says(message(TargetSpec(f"{tmp_path}/my_bn::f")), f"my_bn is not there. Did you mean {tmp_path}/my_bn.py?")
+
+
+def test_a_slip_in_the_name_of_something_else(tmp_path):
+    (tmp_path / "my_bn.py").write_text("def softmax(x): return x\n\n\ndef bn_forward(x, gamma, beta): return x, x\n")
+    says(message(TargetSpec(f"{tmp_path}/my_bn.py::softmx")), "has no 'softmx'. Did you mean softmax?")
 
 
 def test_not_a_python_file(tmp_path):
