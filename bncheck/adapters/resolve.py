@@ -21,7 +21,7 @@ from bncheck.adapters.initial import find_initial
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
 from bncheck.adapters.maps import maps_left_out
-from bncheck.adapters.near_misses import nothing_found
+from bncheck.adapters.near_misses import nothing_found, something_else
 from bncheck.adapters.profiles import declared_statistics, misfit, profile_of
 from bncheck.adapters.protocol import Candidate, Namespace
 from bncheck.adapters.remarks import forgetful, swapped, unswitched, unused
@@ -116,7 +116,10 @@ def _nothing(entries: list[Entry], spec: TargetSpec) -> TargetError:
     trace = tuple(line for entry in entries for line in entry.trace)
     errors = [entry.error for entry in entries if entry.error]
     if errors:
-        return TargetError(str(errors[0]), trace)
+        is_open = not (_name_in(spec) or spec.live or spec.program or spec.declared.adapter_file)
+        reasons = [str(e.error) for e in entries] if is_open and not any(e.sure or e.half for e in entries) else []
+        other = something_else(_namespace(spec), spec.source, reasons, trace)
+        return other or TargetError(str(errors[0]), trace)
     label = _namespace(spec).label
     said = f"{entries[0].name}: {entries[0].stub}"
     if len(entries) > 1:
