@@ -8,7 +8,7 @@ from dataclasses import replace
 from bncheck.errors import NOTHING
 from bncheck.model import Outcome
 from bncheck.report import CHANGED, Diagnosis, Finding, Report, SourceLine, TargetReport, Verdict
-from bncheck.reporters.short import in_one_line
+from bncheck.reporters.short import in_one_line, nameless
 from bncheck.reporters.wording import count
 
 _TALLIED = {
@@ -179,6 +179,8 @@ def explained(diagnosis: Diagnosis) -> str:
 
 def undecided(target: TargetReport) -> str:
     """Return what the verdict of a target rests on, where no check of it failed."""
-    if target.error or target.verdict is Verdict.FAIL:
+    if target.error:
+        return nameless(target)
+    if target.verdict is Verdict.FAIL or (target.verdict is Verdict.INTERRUPTED and not target.cases):
         return in_one_line(target)
     return target.oracles.conclusion if target.oracles is not None else f"the verdict is {target.verdict.value}"
