@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# What is said of a file without any Batch Normalization: no adapter helps.
+NOTHING = "nothing in it looks like batch normalization"
+
 
 class BncheckError(Exception):
     """Base of every error that bncheck raises on purpose; its text is fit to be shown to the user."""

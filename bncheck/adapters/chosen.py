@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from difflib import get_close_matches
 from typing import Any
 
 from bncheck.adapters.by_signature import unnamed_layers, unnamed_pairs
@@ -103,6 +104,8 @@ def _named(found: list[Candidate], namespace: Namespace, name: str) -> list[Cand
     if story := left_out(getattr(namespace.module, name.split(".")[0], None)):
         raise TargetError(f"{label}: {name} is not there: {story}.")
     known = sorted({c.name for c in found}) or list(namespace.things)
+    if not get_close_matches(name, known, cutoff=0.5):  # a slip in the name of something that reads as nothing
+        known += get_close_matches(name, namespace.things, cutoff=0.5)
     if not known:
         raise TargetError(f"{label} is empty.")
     alike = [c.name for c in found if stem(c.name).words == stem(name).words]  # "bn" beside "batchnorm_forward"

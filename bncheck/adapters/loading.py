@@ -188,11 +188,26 @@ def _beside(path: Path) -> str:
     return f" {kind_of_file} there: {', '.join(there[:_MOST_FILES])}{more}." if there else ""
 
 
+_ENDINGS = (".py", ".ipynb")
+
+
+def _inside(path: Path, place: Path) -> str:
+    """Return a sentence about the files in a folder that may be meant."""
+    names = sorted(p.name for p in place.iterdir() if p.suffix in _ENDINGS and p.is_file())
+    if not names:
+        return f"It holds no Python file and no notebook: name one elsewhere, {path}/folder/my_bn.py."
+    more = f" and {len(names) - _MOST_FILES} more" if len(names) > _MOST_FILES else ""
+    return f"Name a file in it: {', '.join(str(path / name) for name in names[:_MOST_FILES])}{more}."
+
+
 def _read(path: Path, place: Path) -> bytes:
     """Return what stands in a file; `path` is how the user called it."""
     if place.is_dir():
-        raise TargetError(f"{path} is a folder. Name a file in it: {path}/my_bn.py, or {path}/my_bn.py::name.")
-    if path.suffix not in (".py", ".ipynb"):
+        raise TargetError(f"{path} is a folder. {_inside(path, place)}")
+    if path.suffix not in _ENDINGS:
+        meant = [f"{path}{ending}" for ending in _ENDINGS if Path(f"{place}{ending}").is_file()]
+        if meant and not place.exists():
+            raise TargetError(f"{path} is not there. Did you mean {' or '.join(meant)}?")
         known = "A target is file.py, file.py::name, notebook.ipynb, or package.module:name."
         there = "is not a Python file" if place.exists() else "is not there, and is not a Python file"
         raise TargetError(f"{path} {there}. {as_program(path) or known}")

@@ -13,7 +13,7 @@ from bncheck.adapters.protocol import Candidate, Namespace
 from bncheck.adapters.standins import left_out
 from bncheck.adapters.stems import NO_TRAINING
 from bncheck.adapters.words import Kind, composite, kind, stem, words
-from bncheck.errors import TargetError
+from bncheck.errors import NOTHING, TargetError
 
 # How many functions and classes a message lists.
 _MAX_LISTED = 12
@@ -79,9 +79,7 @@ def nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
     things = list(namespace.things)
     missed = near_misses(namespace) if not found else []
     if not things and not missed:
-        return TargetError(
-            f"{label}: nothing in it looks like batch normalization: it defines no function and no class."
-        )
+        return TargetError(f"{label}: {NOTHING}: it defines no function and no class.")
     listed = ", ".join(things[:_MAX_LISTED]) + (", ..." if len(things) > _MAX_LISTED else "")
     if len(found) > 1:
         # A layer before a function that it is made of.
@@ -100,4 +98,21 @@ def nothing_found(namespace: Namespace, found: list[Candidate]) -> TargetError:
         return TargetError(f"{label}: nothing in it could be called. {tried}.", trace)
     if meant:
         return TargetError(f"{label}: nothing in it can be verified as batch normalization. {meant}.", trace)
-    return TargetError(f"{label}: nothing in it looks like batch normalization. Found: {listed}. {advice}", trace)
+    return TargetError(f"{label}: {NOTHING}. Found: {listed}. {advice}", trace)
+
+
+# What the reason of code ends with that runs, and does something else.
+_OF_ANOTHER_KIND = ": is it batch norm?"
+
+
+def something_else(namespace: Namespace, source: str, reasons: list[str], trace: tuple[str, ...]) -> TargetError | None:
+    """Return what to say of a file whose candidates by their look alone all turned out to do something else."""
+    label = namespace.label
+    if not reasons or not all(reason.endswith(_OF_ANOTHER_KIND) for reason in reasons):
+        return None
+    things = list(namespace.things)
+    listed = ", ".join(things[:_MAX_LISTED]) + (", ..." if len(things) > _MAX_LISTED else "")
+    name, _, why = reasons[0].removeprefix(label).removesuffix(_OF_ANOTHER_KIND).rpartition(": ")
+    text = f"{label.rstrip(':')}: {NOTHING}. Found: {listed}. The nearest was tried: {why}. "
+    place = f"{source}{'::' if label.endswith('::') else ':'}{name}"
+    return TargetError(f"{text}If it is meant all the same, name it: bncheck verify {place}.", trace)

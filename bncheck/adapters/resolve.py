@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 
 from bncheck.adapters import adapter_file, exec_program
@@ -15,7 +16,7 @@ from bncheck.adapters.forward_only import confirm, half_done, standing_alone
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
 from bncheck.adapters.measured import found_target
-from bncheck.adapters.near_misses import nothing_found
+from bncheck.adapters.near_misses import nothing_found, something_else
 from bncheck.adapters.neighbours import helpers, note_of_left, others
 from bncheck.adapters.protocol import Candidate, Namespace
 from bncheck.adapters.settling import refuse_unfound
@@ -70,7 +71,7 @@ def cards(spec: TargetSpec) -> list[TargetCard]:
     """
     entries = _entries(spec)
     if not any(entry.target for entry in entries):
-        raise _nothing(entries, _namespace(spec).label)
+        raise _nothing(entries, spec)
     return [_card(entry, spec) for entry in entries]
 
 
@@ -103,16 +104,37 @@ def target(spec: TargetSpec, name: str) -> Target:
     return entry.target
 
 
-def _nothing(entries: list[Entry], label: str) -> TargetError:
+def _nothing(entries: list[Entry], spec: TargetSpec) -> TargetError:
     """Return the one error for a reference of which nothing can be run."""
     trace = tuple(line for entry in entries for line in entry.trace)
     errors = [entry.error for entry in entries if entry.error]
     if errors:
-        return TargetError(str(errors[0]), trace)
-    said = [f"{entry.name}: {entry.stub}" for entry in entries]
+        is_open = not (_name_in(spec) or spec.live or spec.program or spec.declared.adapter_file)
+        reasons = [str(e.error) for e in entries] if is_open and not any(e.sure or e.half for e in entries) else []
+        other = something_else(_namespace(spec), spec.source, reasons, trace)
+        return other or TargetError(str(errors[0]), trace)
+    label = _namespace(spec).label
+    said = f"{entries[0].name}: {entries[0].stub}"
+    if len(entries) > 1:
+        lines = [_exercise(entry.name.removeprefix(label), entry.stub or "") for entry in entries]
+        said = f"{len(entries)} exercises are {_UNWRITTEN.rstrip()}\n" + ";\n".join(lines)
     alone = next((entry.half.forward_name for entry in entries if entry.half is not None), "")
-    hint = f"; the forward alone is verified where it is named: {label}{alone}" if alone else ""
-    return StubError("; ".join(said) + hint, trace)
+    if alone:
+        place = parse(spec.source)
+        command = shlex.join(["bncheck", "verify", f"{place.place}{'::' if place.is_file else ':'}{alone}"])
+        joint = ".\nThe" if len(entries) > 1 else "; the"
+        said += f"{joint} forward alone is verified where it is named:\n  {command}"
+    return StubError(said, trace)
+
+
+def _exercise(name: str, stub: str) -> str:
+    """Return a line of a list of exercises: what is missing, and of what if that is not said by it."""
+    missing = stub.removeprefix(_UNWRITTEN)
+    return f"  {missing}" if missing.startswith(f"{name} ") else f"  {name}: {missing}"
+
+
+# What the text of a stub begins with.
+_UNWRITTEN = "not implemented yet: "
 
 
 def _entries(spec: TargetSpec) -> list[Entry]:

@@ -168,14 +168,16 @@ The second term is 0, since sum(x - mu) = 0: with it or without it, dmu is right
 
     dxhat_i/dx_i = 1 / sqrt(var + eps)
     direct path = dxhat_i / sqrt(var + eps) = gamma / sqrt(var + eps) * dy_i""",
-    "variance_path": """x_i moves var, and var scales every xhat. With dvar/dx_i = 2 (x_i - mu) / m:
+    "variance_path": """x_i moves var, and var scales every xhat. A small step of x_i moves var by 2 (x_i - mu) / m
+times the step, and dvar = dL/dvar is the derivative of the loss by var:
 
     variance path = dvar * 2 (x_i - mu) / m
                   = -1/2 gamma sum(dy (x - mu)) inv_std**3 * 2 (x_i - mu) / m
                   = -gamma inv_std * xhat_i * mean(dy * xhat)
 
 In the last line x - mu = xhat / inv_std was put in twice; 2 and 1/2 cancel, and the sum over m is a mean.""",
-    "mean_path": """x_i moves mu, and mu moves every xhat. With dmu/dx_i = 1 / m:
+    "mean_path": """x_i moves mu, and mu moves every xhat. A small step of x_i moves mu by 1 / m times the step, and
+dmu = dL/dmu is the derivative of the loss by mu:
 
     mean path = dmu / m
               = -gamma inv_std * sum(dy) / m

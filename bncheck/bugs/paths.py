@@ -16,10 +16,10 @@ from bncheck.bugs.steps import Steps
     step="mean_path",
     wrong="dx = gamma / sqrt(var + eps) * (dy - xhat * mean(dy * xhat))",
     right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    mend="subtract mean(dy) in the bracket; in stages: add dmu / m",
+    mend="subtract mean(dy) in the bracket; in stages: add dmu / m, where dmu is the derivative of the loss by mu",
 )
 def mean_path_dropped(s: Steps) -> Any:
-    """X moves the mean, the mean moves every xhat: that part of dx is left out.
+    """The mean moves with x, and every xhat with the mean: that part of dx is left out.
 
     Why it happens
     --------------
@@ -27,7 +27,7 @@ def mean_path_dropped(s: Steps) -> Any:
 
     By hand
     -------
-    The sum of every channel of dx is 0, whatever dy is.
+    The sum of every channel of dx is 0, whatever dy is. The stages of dx: bncheck explain gradients.
 
     References
     ----------
@@ -43,10 +43,11 @@ def mean_path_dropped(s: Steps) -> Any:
     step="variance_path",
     wrong="dx = gamma / sqrt(var + eps) * (dy - mean(dy))",
     right="dx = gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))",
-    mend="subtract xhat * mean(dy * xhat) in the bracket; in stages: add dvar * 2 (x - mu) / m",
+    mend="subtract xhat * mean(dy * xhat) in the bracket; in stages: add dvar * 2 (x - mu) / m, where dvar is the "
+    "derivative of the loss by var",
 )
 def variance_path_dropped(s: Steps) -> Any:
-    """X moves the variance, the variance scales every xhat: that part of dx is left out.
+    """The variance moves with x, and every xhat with the variance: that part of dx is left out.
 
     Why it happens
     --------------
@@ -54,7 +55,7 @@ def variance_path_dropped(s: Steps) -> Any:
 
     By hand
     -------
-    With eps = 0, sum(dx * xhat) is 0 in every channel, whatever dy is.
+    With eps = 0, sum(dx * xhat) is 0 in every channel, whatever dy is. The stages of dx: bncheck explain gradients.
 
     References
     ----------

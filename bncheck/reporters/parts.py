@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from bncheck.errors import NOTHING
 from bncheck.model import Outcome
 from bncheck.report import CHANGED, Diagnosis, Finding, Report, SourceLine, TargetReport, Verdict
-from bncheck.reporters.short import in_one_line
+from bncheck.reporters.short import in_one_line, nameless
 from bncheck.reporters.wording import count
 
 _TALLIED = {
@@ -41,7 +42,7 @@ def meaning(target: TargetReport, report: Report) -> Iterator[str]:
     elif target.stub and not target.error:
         yield "It returns nothing or raises NotImplementedError. Fill it in, then verify it again."
     elif target.verdict is Verdict.ERROR and target.discovery and not target.stub and not target.own_fault:
-        if "MemoryError" in target.error:
+        if "MemoryError" in target.error or NOTHING in target.error:
             return  # however it is called
         yield "An adapter of a few lines tells how to call it: bncheck init --adapter."
 
@@ -178,6 +179,8 @@ def explained(diagnosis: Diagnosis) -> str:
 
 def undecided(target: TargetReport) -> str:
     """Return what the verdict of a target rests on, where no check of it failed."""
-    if target.error or target.verdict is Verdict.FAIL:
+    if target.error:
+        return nameless(target)
+    if target.verdict is Verdict.FAIL or (target.verdict is Verdict.INTERRUPTED and not target.cases):
         return in_one_line(target)
     return target.oracles.conclusion if target.oracles is not None else f"the verdict is {target.verdict.value}"

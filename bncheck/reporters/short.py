@@ -29,7 +29,7 @@ def nameless(target: TargetReport) -> str:
 def in_one_line(target: TargetReport) -> str:
     """Return what a target's verdict rests on, as one phrase."""
     if target.error:
-        return nameless(target)
+        return " ".join(nameless(target).split())  # some errors have lines
     if target.verdict is Verdict.INTERRUPTED and not target.cases:
         return "none of its cases was run"
     wanted = Outcome.INCONCLUSIVE if target.verdict is Verdict.INCONCLUSIVE else Outcome.FAIL

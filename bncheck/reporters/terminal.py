@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bncheck.errors import NOTHING
 from bncheck.model import TENSORS, Outcome
 from bncheck.report import Diagnosis, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
@@ -111,7 +112,9 @@ def _target(whole: TargetReport, report: Report, style: Style) -> Iterator[Rende
         if target.diagnoses:
             yield Text()
         yield from _conventions(target, style)
-    if target.discovery and (style.verbose or (target.verdict is Verdict.ERROR and not target.stub)):
+    if target.discovery and NOTHING in target.error and not style.verbose:
+        yield indented(Text("-v shows what was looked at and tried", style="dim"))
+    elif target.discovery and (style.verbose or (target.verdict is Verdict.ERROR and not target.stub)):
         yield from _discovery(target, style)
     if target.oracles is not None and target.verdict is not Verdict.PASS:
         yield from _oracles(whole, style)

@@ -400,9 +400,10 @@ def test_a_wrong_forward_of_a_stub_fails_where_it_is_named(write):
 def test_a_stub_says_how_its_forward_is_verified_alone(write, name):
     with pytest.raises(StubError) as caught:
         resolve.cards(write(HALF.format("pass"), name))
+    place = next(word for word in str(caught.value).split() if word.endswith("/my_bn.py::bn_forward"))
     assert str(caught.value) == (
         "my_bn.py::bn_forward: not implemented yet: bn_backward returns None; the forward alone is verified where it is "
-        "named: my_bn.py::bn_forward"
+        f"named:\n  bncheck verify {place}"
     )
 
 
@@ -423,7 +424,7 @@ def test_a_class_is_named_with_its_forward(write):
     found = card(write(LAYER, "BatchNorm.forward")).conventions
     note = "BatchNorm.backward is not written yet (it raises NotImplementedError)"
     assert (found.forward_only, found.notes) == (True, (f"forward only: {note}; gradients were not verified",))
-    with pytest.raises(StubError, match=r"where it is named: my_bn.py::BatchNorm.forward$"):
+    with pytest.raises(StubError, match=r"where it is named:\n  bncheck verify .*/my_bn.py::BatchNorm.forward$"):
         resolve.cards(write(LAYER, "BatchNorm"))  # its name is that of both halves
 
 

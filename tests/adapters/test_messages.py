@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from bncheck import pipeline
 from bncheck.adapters import resolve
 from bncheck.adapters.plans import UnfilledError
 from bncheck.adapters.trials import Log
 from bncheck.errors import TargetError
+from bncheck.executors.in_process import InProcess
 from bncheck.model import Declared, TargetSpec
+from bncheck.reporters import REPORTERS, Style
+from bncheck.settings import Settings
 
 RIGHT = """
 def bn_forward(x, gamma, beta, eps=1e-5):
@@ -47,7 +51,23 @@ def test_no_such_file(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    says(message(TargetSpec(str(tmp_path))), "is a folder", "my_bn.py::name")
+    says(message(TargetSpec(str(tmp_path))), "is a folder. It holds no Python file and no notebook")
+    for name in ("layers.py", "hw.ipynb", "notes.txt"):
+        (tmp_path / name).write_text("")
+    assert message(TargetSpec(str(tmp_path))).endswith(f"Name a file in it: {tmp_path}/hw.ipynb, {tmp_path}/layers.py.")
+    for i in range(9):
+        (tmp_path / f"a{i}.py").write_text("")
+    says(message(TargetSpec(str(tmp_path))), f"{tmp_path}/a7.py and 3 more.")
+
+
+def test_a_file_without_its_ending(tmp_path):
+    (tmp_path / "my_bn.py").write_text("")
+    says(message(TargetSpec(f"{tmp_path}/my_bn::f")), f"my_bn is not there. Did you mean {tmp_path}/my_bn.py?")
+
+
+def test_a_slip_in_the_name_of_something_else(tmp_path):
+    (tmp_path / "my_bn.py").write_text("def softmax(x): return x\n\n\ndef bn_forward(x, gamma, beta): return x, x\n")
+    says(message(TargetSpec(f"{tmp_path}/my_bn.py::softmx")), "has no 'softmx'. Did you mean softmax?")
 
 
 def test_not_a_python_file(tmp_path):
@@ -140,6 +160,32 @@ def test_nothing_that_looks_like_it(write):
     source = "def softmax(x): return x\nclass Dense:\n    def forward(self, x): return x\n"
     text = message(write(source))
     says(text, "nothing in it looks like batch normalization", "Found: softmax, Dense", "batchnorm_forward")
+
+
+SOMETHING_ELSE = """
+def softmax(x): return x
+
+class Relu:
+    def forward(self, x): return x * (x > 0)
+    def backward(self, d): return d
+"""
+
+
+def test_something_else_is_said_to_be_no_batch_norm(write):
+    spec = write(SOMETHING_ELSE)
+    text = message(spec)
+    says(text, "my_bn.py: nothing in it looks like batch normalization. Found: softmax, Relu. ")
+    says(text, "Relu.forward does not respond to gamma or beta", f"bncheck verify {spec.source}::Relu.")
+    says(message(write(SOMETHING_ELSE, "Relu")), "Relu.forward does not respond to gamma or beta: is it batch norm?")
+
+
+def test_what_was_tried_of_something_else_is_shown_where_all_is(write):
+    report = pipeline.run([write(SOMETHING_ELSE)], Settings(), executor=InProcess())
+    shown = REPORTERS.get("plain")(report, Style())
+    assert shown.count("\n") < 8
+    assert "-v shows what was looked at" in shown
+    assert "adapter" not in shown
+    assert "Relu as layer-class" in REPORTERS.get("plain")(report, Style(verbose=True))
 
 
 def test_what_the_code_raised_is_told_before_what_bncheck_had_not_to_give():

@@ -155,6 +155,22 @@ def test_only_stubs(write, body, says):
         resolve.cards(write(source))
 
 
+def test_each_of_several_stubs_has_a_line(write):
+    """And the command for the one forward that is there stands on a line of its own, with the path as it was given."""
+    spec = write(
+        pair().split("\n\n")[0] + "\n" + "".join(map(STUB.format, ("batchnorm_backward", "bn_forward", "bn_backward")))
+    )
+    with pytest.raises(StubError) as caught:
+        resolve.cards(spec)
+    assert str(caught.value).splitlines() == [
+        "2 exercises are not implemented yet:",
+        "  batchnorm_forward: batchnorm_backward returns None;",
+        "  bn_forward returns None.",
+        "The forward alone is verified where it is named:",
+        f"  bncheck verify {spec.source}::batchnorm_forward",
+    ]
+
+
 @pytest.mark.parametrize("body", ["pass", "out, cache = None, None; return out, cache", "raise NotImplementedError"])
 def test_a_forward_stub(write, body):
     source = f"def bn_forward(x, gamma, beta, eps):\n    {body}\n" + STUB.format("bn_backward")
