@@ -168,7 +168,8 @@ def in_inference(batches, x, mean, var, eps=0.1):
         "batch_var": np.array([b.var(axis=0) for b in batches]),
     }
     y = case.gamma * (x - mean) / np.sqrt(var + eps) + case.beta
-    evidence = Evidence("running", own | {"x": x, "y": y, "precision": np.zeros(1)}, {"m": [len(b) for b in batches]})
+    facts = {"m": [len(b) for b in batches], "conventions": Keeping().told(momentum_sense="finished").conventions}
+    evidence = Evidence("running", own | {"x": x, "y": y, "precision": np.zeros(1)}, facts)
     return _averages_used(case, evidence)
 
 

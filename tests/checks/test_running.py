@@ -11,7 +11,7 @@ from layers import Keeping, Session, normalise
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.running import _drift, _first, _one_value, _updates
+from bncheck.checks.running import _drift, _one_value, _updates
 from bncheck.model import Evidence, Outcome
 
 SPEC = CaseSpec(seed=5, n=6, c=3, momentum=0.3)
@@ -187,21 +187,6 @@ def test_a_variance_is_lost_where_the_last_reading_is_no_number(read, lost):
         assert (judgement.outcome, judgement.index) == (Outcome.WARN, (lost,))
         np.testing.assert_equal(judgement.got, read[-1][lost])
         assert f"running_var is {read[-1][lost]} after" in judgement.message
-
-
-@pytest.mark.parametrize(
-    ("name", "read", "start"),
-    [
-        ("var", 4.0, 4.0),
-        ("var", 1.0, 1.0),  # 0.75 * 0 + 0.25 * 4
-        ("var", 1.75, 1.75),  # 0.75 * 1 + 0.25 * 4
-        ("var", 1.5, 1.75),
-        ("mean", 1.75, 4.0),
-        ("mean", 1.0, 4.0),
-    ],
-)
-def test_a_variance_may_start_at_a_number_beside_a_mean_that_starts_with_the_batch(name, read, start):
-    assert _first(name, 0.75, np.array([4.0]), np.array([read])) == start
 
 
 U = 2.0**-53

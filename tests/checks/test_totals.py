@@ -87,7 +87,8 @@ def target(folder, update, used):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)
 @pytest.mark.parametrize("name", RULES)
 def test_a_running_variance_of_all_values_trips_nothing(tmp_path, name, spec):
-    assert complaints(target(tmp_path, *RULES[name][:2]), spec)[0] == set()
+    warned = {"BN704"} if "other side" in name else set()  # its default, 0.9, is that of the side it is not on
+    assert complaints(target(tmp_path, *RULES[name][:2]), spec)[0] == warned
 
 
 @pytest.mark.parametrize("name", RULES)
