@@ -20,7 +20,7 @@ NARROWEST, WIDEST = 40, 120
 # A file is read in an editor, or in a log.
 IN_A_FILE = 100
 # What somebody wrote by hand, and no report: whoever names such a file that is there has named the wrong one.
-_SOURCES = frozenset(
+SOURCES = frozenset(
     ".py .pyi .pyw .pyx .pxd .ipynb .toml .c .h .cc .cpp .cxx .hpp .cu .cuh .f90 .go .java .jl .js .m .rs .ts".split()
 )
 # What FORCE_COLOR holds where it does not ask for colour.
@@ -106,7 +106,7 @@ def opened(path: Path | None, for_programs: bool = False) -> Iterator[Callable[[
     with _complaining(path):
         is_kept = _is_kept(path)
         real = path if is_kept else Path(os.path.realpath(path))
-        if not is_kept and real.exists() and {path.suffix.lower(), real.suffix.lower()} & _SOURCES:
+        if not is_kept and real.exists() and {path.suffix.lower(), real.suffix.lower()} & SOURCES:
             raise UsageError(f"{path} is there already and is no report but source code: name another file")
         place = path if is_kept else real.with_name(f".bncheck-{secrets.token_hex(6)}.tmp")
         file = place.open("ab" if is_kept else "xb")

@@ -15,7 +15,7 @@ from bncheck.errors import BncheckError, UsageError
 from bncheck.registry import did_you_mean
 from bncheck.report import Report
 from bncheck.reporters import AHEAD, ENDINGS, FOR_PEOPLE, REPORTERS
-from bncheck.reporters.destination import opened, style_for
+from bncheck.reporters.destination import SOURCES, opened, style_for
 from bncheck.reporters.wording import clean, several
 
 STANDARD_OUTPUT = "-"
@@ -83,7 +83,9 @@ def form_of(path: Path) -> str:
     """Return the format that a file's name ends in, plain text where it says no more; refuse what may be a slip."""
     form = _ending(path)
     ending = path.suffix.removeprefix(".").lower()
-    if form is not None or ending in _TEXTS or (path.exists() and not path.is_file()):  # a pipe has any name
+    # A pipe has any name; source code that is there is refused for what it is, where it would be written to.
+    told_later = path.exists() and (not path.is_file() or path.suffix.lower() in SOURCES)
+    if form is not None or ending in _TEXTS or told_later:
         return form or "plain"
     known = sorted({*ENDINGS, *REPORTERS.names()})
     raise UsageError(

@@ -42,3 +42,11 @@ def test_explain_without_a_name_lists_the_pages():
     result = CliRunner().invoke(cli, ["explain"], prog_name="bncheck")
     assert result.exit_code == 0
     assert all(f"\n{name} " in result.stdout for name in PAGES.names())
+
+
+@pytest.mark.parametrize(("code", "quantity"), [("BUG211", "dmu"), ("BUG212", "dvar")])
+def test_pages_of_missing_paths_say_whose_derivative_stands_in_the_stages(code, quantity):
+    told = " ".join(CliRunner().invoke(cli, ["explain", code]).output.split())
+    assert f"where {quantity} is the derivative of the loss by {quantity[1:]}" in told
+    assert "bncheck explain gradients" in told
+    assert f"{quantity}/dx" not in told
