@@ -1,5 +1,7 @@
 """What the checks say of a target on one case: judgements, and the findings that follow from no other."""
 
+from dataclasses import replace
+
 from bncheck.case import CaseSpec
 from bncheck.checks.catalogue import CHECKS, selected
 from bncheck.driver import judge
@@ -9,6 +11,11 @@ from bncheck.verdict import findings
 
 # Small enough for every experiment, and odd in all its sizes.
 SPEC = CaseSpec(n=6, c=3, eps=0.1, momentum=0.3, seed=3)
+# What running statistics have to be right on: one value per channel, lost digits, small spreads, float32.
+SPECS = [
+    SPEC, replace(SPEC, n=1), replace(SPEC, n=2, mean=100.0), replace(SPEC, mean=1e6), replace(SPEC, sd=1e-3),
+    replace(SPEC, constant=1), replace(SPEC, c=1), replace(SPEC, n=33, dtype="float32", mean=30.0),
+]  # fmt: skip
 
 
 def result(target, spec=SPEC, codes=None):

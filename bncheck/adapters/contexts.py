@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +17,15 @@ from bncheck.adapters.words import words
 _CONTEXT = frozenset({"ctx", "context"})
 _METHODS = ("forward", "backward")
 _SAVE = "save_for_backward"
+# What the name of an attribute says that holds what was saved, where that is no slip of torch's own name for it.
+_SAVED = frozenset("saved save stored tensor tensors values arrays data cache".split())
+_OF_TORCH, _SLIP = ("saved_tensors", "saved_values"), 0.85
 
 
 class Context(SimpleNamespace):
     """What a forward keeps its arrays in for its backward, where the code has no class for that.
 
-    `_names` are other names by which the backward asks for what was saved.
+    `_names` are other names by which the backward asks for what was saved, and which say so.
     """
 
     def save_for_backward(self, *arrays: Any) -> None:
@@ -68,13 +72,17 @@ def _context(cls: Any, classes: list[Any], given: tuple[Any, ...]) -> Any:
     context = next(_made(classes, given), None)
     if context is None:
         asked, kept = (attributes_of(method, _name_of_first(method)) for method in (cls.backward, cls.forward))
-        context = Context(_names=[name for name in asked if name not in kept])
+        context = Context(_names=[name for name in asked if name not in kept and _says_saved(name)])
     try:
         if not hasattr(context, "needs_input_grad"):
             context.needs_input_grad = (True,) * len(given)
     except AttributeError:  # a class with slots of its own
         pass
     return context
+
+
+def _says_saved(name: str) -> bool:
+    return bool(_SAVED.intersection(words(name))) and not get_close_matches(name, _OF_TORCH, cutoff=_SLIP)
 
 
 def _made(classes: list[Any], given: tuple[Any, ...]) -> Iterator[Any]:

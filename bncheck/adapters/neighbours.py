@@ -21,6 +21,9 @@ _MORE = frozenset(
     "synced synchronized synchronised synchronous distributed masked mask padded weighted adaptive ada adabn modulated "
     "renorm re frozen freeze fold folded folding quantized quantised quant".split()
 )
+# Layers that a plain one may be called after, for where it stands; one that does their work takes weights, and does not
+# run as a plain one.
+_PLACES = frozenset("affine conv convolution dense fc linear".split())
 _ABOUT = frozenset("benchmark benchmarks bench profile profiled profiler timeit timed timing demo plot show".split())
 _SEVERAL = frozenset("shards batches chunks microbatches minibatches replicas".split())
 _DATA = frozenset({Role.X, Role.GAMMA, Role.BETA, Role.PARAMS, Role.CACHE, Role.DY})
@@ -60,7 +63,7 @@ def _named_for(candidate: Candidate) -> str:
     for name in (candidate.forward_name, candidate.backward_name):
         owner, _, method = name.rpartition(".")
         own = owner if kind(owner) is Kind.BN else method
-        known = _MORE | _ABOUT | joined_layers(own) - {"affine"}  # of a plain one with gamma and beta, perhaps
+        known = _MORE | _ABOUT | joined_layers(own) - _PLACES
         said |= dict.fromkeys(word for word in words(own) if word in known)
     return f"its name says {' and '.join(said)}" if said else ""
 

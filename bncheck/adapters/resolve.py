@@ -177,7 +177,8 @@ def _without_others(candidates: list[Candidate], namespace: Namespace, declared:
         rest, left, entries = candidates, {}, _tried(candidates, namespace, declared) if left else entries
     ran = {entry.name for entry in entries if entry.target}
     bound = [c for c in rest if namespace.label + c.name in ran]
-    failed = {entry.name for entry in entries if entry.error}  # a stub is to be written, whoever calls it
+    # A stub is to be written, and a backward without its return to be finished, whoever calls the forward.
+    failed = {entry.name for entry in entries if entry.error and entry.half is None}
     left |= helpers([c for c in rest if namespace.label + c.name in failed], bound, namespace)
     entries = [entry for entry in entries if entry.name.removeprefix(namespace.label) not in left]
     first = next((entry for entry in entries if entry.target), None)

@@ -102,7 +102,7 @@ class _Trying(NamedTuple):
         known = NONE if first is None or second is None else convention(first, second, self.usual)
         if known.note.startswith(MISCOUNTING) and not self.miscounts(known.note[len(MISCOUNTING) :], places):
             known = Statistics("changing", note=CHANGING)
-        if known.sense == "cumulative" and self.forgets(places):
+        if known.sense == "cumulative" and known.var and self.forgets(places):
             known = Statistics("changing", note=CHANGING)
         if known.sense == "unknown" and known.note.endswith(STILL) and not getattr(self.reading, "forward_only", False):
             known = self._replace(whole=True).by_backward(known, places)

@@ -11,11 +11,10 @@ from bncheck.adapters.affine import names_in
 from bncheck.adapters.frameworks import is_array
 from bncheck.adapters.places import Parts, Place, doubtful, put
 from bncheck.adapters.trails import Trail
+from bncheck.adapters.twins import AFTER, BEFORE
 from bncheck.adapters.words import Role, argument_role
 
 _RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-# What names a gradient after a parameter of any name: "da", "g_a", "a_grad".
-_BEFORE, _AFTER = ("d", "g", "d_", "g_", "grad_", "delta_"), ("_grad", "_d", "grad")
 
 
 def acts(forward: Callable[[], Any], parts: Parts, place: Place) -> bool:
@@ -97,7 +96,7 @@ def with_effects(parts: Parts, effects: Mapping[str, Trail]) -> Parts:
 
 
 def _twins(name: str) -> set[str]:
-    return {mark + name for mark in _BEFORE} | {name + mark for mark in _AFTER}
+    return {mark + name for mark in BEFORE} | {name + mark for mark in (*AFTER, "grad")}
 
 
 def named_after(cls: type, effects: Mapping[str, Trail]) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from bncheck.adapters.words import Role, argument_role
 
-_BEFORE = ("d", "g", "d_", "grad_", "grads_", "delta_")
-_AFTER = ("_grad", "_grads", "_d")
+BEFORE = ("d", "g", "d_", "g_", "grad_", "grads_", "delta_")
+AFTER = ("_grad", "_grads", "_d")
 _LETTERS = ("g", "G", "_g")
 
 
@@ -26,8 +26,8 @@ def twins_in(trails: Collection[tuple[str | int, ...]], kept: Collection[tuple[s
 
     """
     names = {str(trail[0]) for trail in trails if len(trail) > 1}
-    before = {mark + name: name for name in names for mark in _BEFORE if mark + name in names}
-    after = {name + mark: name for name in names for mark in _AFTER if name + mark in names}
+    before = {mark + name: name for name in names for mark in BEFORE if mark + name in names}
+    after = {name + mark: name for name in names for mark in AFTER if name + mark in names}
     within = {trail for trail in trails if trail[0] in _LETTERS and len(trail) > 1}
     outside = {trail[at:]: str(trail[0]) for trail in kept if trail not in within for at in (0, 1)}
     both = {(str(t[0]), argument_role(str(t[-1]))): outside[t[1:]] for t in within if t[1:] in outside}

@@ -222,7 +222,7 @@ def statistics_held(case: Case, evidence: Evidence) -> list[tuple[Array, Array]]
         left = fraction_kept(case, conventions, 1) ** len(evidence.facts["m"])
         held += [(mean / (1 - left), var / (1 - left)) for mean, var in held[:1] if left < 1]
     factors = [1.0]
-    if conventions.running_var != "unbiased":  # to an unbiased variance it was applied already
+    if not conventions.running_var.startswith("unbiased"):  # to an unbiased variance it was applied already
         factors += [m / (m - 1) for m in set(evidence.facts["m"]) if m > 1]
     return [(mean, factor * var) for (mean, var), factor in product(held, factors)]
 

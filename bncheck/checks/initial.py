@@ -99,6 +99,11 @@ def statistics_start_from_numbers(case: Case, seen: Seen) -> Judgement:
     return Judgement(Outcome.WARN, f"running mean and variance start from {what}")
 
 
+# An average in which the last batch weighs more than all before it together is no average over batches. The defaults of
+# libraries keep 0.9 and more; half of it is a judgement that leaves room.
+_HALF = 0.5
+
+
 @check("BN704", "default-keeps-most", needs=("running",), severity="warning", follows=("BN301", "BN303"))
 def default_keeps_most(case: Case, seen: Seen) -> Judgement:
     """By its own default, a layer's running statistics keep most of what they were.
@@ -145,10 +150,6 @@ def default_keeps_most(case: Case, seen: Seen) -> Judgement:
     message = f"{by}, {share:.0%} of the running statistics are new after each batch: is it on the wrong side?"
     return Judgement(Outcome.WARN, f"{message} (--profile pytorch or cs231n holds it to a convention)")
 
-
-# An average in which the last batch weighs more than all before it together is no average over batches. The defaults of
-# libraries keep 0.9 and more; half of it is a judgement that leaves room.
-_HALF = 0.5
 
 _SAID = {
     "random": "starts from random numbers",

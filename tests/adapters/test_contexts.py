@@ -65,6 +65,12 @@ def test_what_is_wrong_in_them_is_seen(write, right, case):
         right(write(OP.format(**DEFAULTS | CASES[case] | {"dx": "grad - h * gw / len(grad)"})))
 
 
+@pytest.mark.parametrize("kept", ["saved_tnsors", "saved_tensor", "mean"])
+def test_a_name_that_nobody_sets_is_a_slip(write, right, kept):
+    with pytest.raises(AttributeError, match=f"no attribute '{kept}'"):
+        right(write(OP.format(**DEFAULTS | {"context": "", "kept": kept})))
+
+
 def test_what_the_forward_keeps_itself_is_not_replaced_by_what_it_saved():
     class Op:
         @staticmethod

@@ -114,7 +114,9 @@ def test_it_is_verified_where_the_plain_pair_cannot_be_run(write, plain):
     ]
 
 
-@pytest.mark.parametrize("name", ["fused_batchnorm", "spatial_batchnorm", "batchnorm_affine", "fast_bn", "bn_v2"])
+@pytest.mark.parametrize(
+    "name", ["fused_batchnorm", "spatial_batchnorm", "batchnorm_affine", "batchnorm_conv", "fast_bn", "bn_v2"]
+)
 def test_what_may_be_said_of_a_plain_one_is_verified(write, name):
     cards = resolve.cards(write(PAIR + RELU.format(name)))
     assert [card.name.rpartition("::")[2] for card in cards] == ["batchnorm_forward", f"{name}_forward"]
@@ -206,6 +208,20 @@ def test_a_stub_that_is_called_by_what_runs_is_told(write):
     assert [(card.name.rpartition("::")[2], bool(card.stub)) for card in cards] == [
         ("batchnorm_forward", True),
         ("BatchNorm", False),
+    ]
+
+
+def test_a_backward_that_lacks_its_return_is_told_whoever_calls_the_forward(write):
+    unfinished = PAIR[: PAIR.rindex("    return ")] + "    dx = gamma / std * (dy - dbeta / len(dy))\n"
+    spatial = """
+def spatial_batchnorm_forward(x, gamma, beta, eps=1e-5):
+    return batchnorm_forward(x, gamma, beta, eps)
+def spatial_batchnorm_backward(dy, cache):
+"""
+    cards = resolve.cards(write(unfinished + spatial + PAIR[PAIR.index("    xhat, std, gamma = cache") :]))
+    assert [(card.name.rpartition("::")[2], card.conventions is not None) for card in cards] == [
+        ("batchnorm_forward", False),
+        ("spatial_batchnorm_forward", True),
     ]
 
 

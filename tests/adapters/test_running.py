@@ -4,6 +4,7 @@ import pytest
 
 from bncheck import pipeline
 from bncheck.executors.in_process import InProcess
+from bncheck.model import Outcome
 from bncheck.report import Verdict
 from bncheck.settings import Settings
 
@@ -112,6 +113,14 @@ def test_an_average_over_all_batches_that_stops_after_some_is_none_that_forgets(
     assert "BN308" in {f.code for f in report.targets[0].findings if f.outcome == "fail"}
 
 
+@pytest.mark.parametrize(("taken", "code"), [("np.sqrt(var)", "BUG624"), ("mu**2", "BUG626")])
+def test_a_wrong_variance_behind_a_warm_up_to_a_floor_is_told(write, taken, code):
+    k = {"k": "(1 - max(1 / self.t, 0.1))"}
+    assert verified(write(LAYER.format(**PLAIN | k))).verdict is Verdict.PASS
+    (target,) = verified(write(LAYER.format(**PLAIN | k | {"taken": taken}))).targets
+    assert {d.code for d in target.diagnoses} == {code}
+
+
 def test_a_literal_fraction_has_no_sense_that_a_profile_could_object_to(write):
     spec = write(LAYER.format(**PLAIN | {"taken": UNBIASED}))
     assert verified(spec, profile="pytorch").verdict is Verdict.PASS
@@ -152,13 +161,13 @@ def test_the_line_that_has_mixed_up_the_sides_is_the_one_that_forgets(write, cas
         ("0.8", "(1 - self.m)", "80%"),
     ],
 )
-def test_a_default_momentum_by_which_most_is_new_is_noted(write, default, k, noted):
+def test_a_default_momentum_by_which_most_is_new_is_warned_of(write, default, k, noted):
     (target,) = verified(
         write(LAYER.format(**PLAIN | MOMENTUM | {"arguments": f", momentum={default}", "k": k}))
     ).targets
-    said = [note for note in target.conventions.notes if "default momentum" in note]
-    assert [note.split(" of the running")[0] for note in said] == (
-        [] if noted is None else [f"by its default momentum of {default}, {noted}"]
+    said = [found.message for found in target.findings if found.code == "BN704" and found.outcome is Outcome.WARN]
+    assert [message.split(" of the running")[0] for message in said] == (
+        [] if noted is None else [f"by the default momentum of {default}, {noted}"]
     )
 
 

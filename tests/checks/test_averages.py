@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from judging import SPEC, complaints, judged, roots
+from judging import SPEC, SPECS, complaints, judged, roots
 from layers import Keeping
 
 from bncheck.adapters import resolve
@@ -14,10 +14,6 @@ from bncheck.cases.arrays import build
 from bncheck.checks.evaluation import _averages_used, _used, _what_eval_does, statistics_held
 from bncheck.model import Evidence, Outcome, TargetSpec
 
-SPECS = [
-    SPEC, replace(SPEC, n=1), replace(SPEC, n=2, mean=100.0), replace(SPEC, mean=1e6), replace(SPEC, sd=1e-3),
-    replace(SPEC, constant=1), replace(SPEC, c=1), replace(SPEC, n=33, dtype="float32", mean=30.0),
-]  # fmt: skip
 LAYER = """
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Where running statistics may start, and in which form their rule is linear."""
+"""What statistics that start with the first batch may hold after it; the rest of the module is in test_totals."""
 
 import numpy as np
 import pytest

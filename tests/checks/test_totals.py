@@ -1,21 +1,16 @@
 """Variances of all values, as averages of x and x**2 make them, and sums that forget: judged, and told apart."""
 
 import textwrap
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from judging import SPEC, complaints, judged, result
+from judging import SPEC, SPECS, complaints, judged, result
 
 from bncheck.adapters import resolve
 from bncheck.checks.moments import in_moments
 from bncheck.model import Conventions, Evidence, Outcome, TargetSpec
 
-SPECS = [
-    SPEC, replace(SPEC, n=1), replace(SPEC, n=2, mean=100.0), replace(SPEC, mean=1e6), replace(SPEC, sd=1e-3),
-    replace(SPEC, constant=1), replace(SPEC, c=1), replace(SPEC, n=33, dtype="float32", mean=30.0),
-]  # fmt: skip
 LAYER = """
 import numpy as np
 
