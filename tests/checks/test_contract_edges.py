@@ -9,6 +9,7 @@ from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.checks.against_reference import variance_keeps_its_digits
 from bncheck.checks.contract import dtype_kept, prints_nothing, results_finite, survives
+from bncheck.core.truth import allowances, truth
 from bncheck.guard import describe
 from bncheck.model import Evidence, Fault, Outcome
 
@@ -149,7 +150,12 @@ def test_nan_where_a_one_pass_variance_keeps_no_digit_is_its_warning():
     assert first.suspect
     assert finite.outcome is Outcome.SKIP
     assert digits.outcome is Outcome.WARN
-    assert "sd a one-pass variance" in digits.message
+    case = build(FAR)
+    at = tuple(int(i) for i in np.argwhere(np.isnan(as_one_pass(case)))[0])
+    assert (digits.tensor, digits.index, digits.want) == ("y", at, truth(case).forward.y[at])
+    assert np.isnan(digits.got)
+    spreads = np.abs(case.x[:, at[1]]).max() / case.x[:, at[1]].std()
+    assert f"at max|x| = {spreads:.0e} sd a one-pass variance" in digits.message
 
 
 @pytest.mark.parametrize(("spec", "is_one_pass"), [(FAR, False), (FAR, None), (CaseSpec(n=3, c=2, mean=8e3), True)])
@@ -168,3 +174,32 @@ def test_nan_beside_the_channel_that_is_lost_fails():
     found = results_finite(case, seen)
     assert found.outcome is Outcome.FAIL
     assert found.index[1] == 1
+
+
+def digits_of(one_pass=None):
+    """Return what BN401 says of a y that errs as much as a variance in one pass makes it, here by 2**-20."""
+    case = build(CaseSpec(seed=5, n=16, c=2, mean=1e6, eps=1e-5))
+    y = truth(case).forward.y.copy()
+    y[0, 0] += 2.0**-20
+    assert 2.0**-20 < np.asarray(allowances(case, one_pass=True).y).min()
+    seen = {"training": Evidence("training", {"y": y})}
+    if one_pass is not None:
+        seen["large-mean"] = Evidence("large-mean", facts={"one_pass": one_pass})
+    return variance_keeps_its_digits(case, seen)
+
+
+def test_lost_digits_are_a_suspicion_until_the_code_is_asked():
+    found = digits_of()
+    assert (found.outcome, found.tensor, found.suspect) == (Outcome.FAIL, "y", True)
+
+
+def test_lost_digits_of_a_one_pass_variance_are_counted():
+    found = digits_of(one_pass=True)
+    assert (found.outcome, found.tensor, found.error) == (Outcome.WARN, "y", pytest.approx(2.0**-20, rel=1e-6))
+    assert "lost about 10 digits" in found.message  # 2**-20 in units of 2**-53
+
+
+def test_digits_that_a_variance_in_two_passes_lost_are_no_matter_of_one_pass():
+    found = digits_of(one_pass=False)
+    assert (found.outcome, found.tensor) == (Outcome.SKIP, "y")
+    assert found.message == "y is wrong, and its variance is not one-pass (see BN101)"

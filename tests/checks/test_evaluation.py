@@ -8,7 +8,9 @@ import targets
 from judging import SPEC, complaints, judged, roots
 from layers import Keeping, Session, eval_gradients, normalise, wide
 
-from bncheck.model import Outcome
+from bncheck.cases.arrays import build
+from bncheck.checks.agreement import eval_agrees_with_training
+from bncheck.model import Evidence, Outcome
 from bncheck.session import Gradients
 
 EVAL = ["BN302", "BN304", "BN305", "BN306", "BN310"]
@@ -400,6 +402,13 @@ def test_statistics_that_no_batch_has_are_skipped():
 
     judgement = judged("BN310", Keeping(update=negative, evaluate=lambda x, mean, var, setup: x))
     assert (judgement.outcome, judgement.message) == (Outcome.SKIP, "the statistics held are those of no batch")
+
+
+def test_statistics_of_another_shape_are_skipped():
+    facts = {"m": [6], "conventions": Keeping().conventions}
+    seen = {"agreement": Evidence("agreement", dict.fromkeys(("x", "y", "trained"), np.zeros((6, 3))), facts)}
+    judgement = eval_agrees_with_training(build(SPEC), seen)
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, "the running statistics have not the shape (C,)")
 
 
 def test_statistics_of_which_the_variance_is_none_are_skipped():

@@ -8,7 +8,7 @@ import pytest
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.against_own_forward import _alone, _by_reference, _lost
+from bncheck.checks.against_own_forward import _alone, _by_reference, _judge, _lost
 from bncheck.core.tolerance import K
 from bncheck.core.truth import allowances, truth
 from bncheck.model import TENSORS, Evidence, Fault, Outcome
@@ -148,3 +148,41 @@ def test_the_reference_does_not_tell_where_it_cannot_decide():
     """In float16, around 1e3, rounding may do to y what it likes."""
     case = build(CaseSpec(seed=5, n=16, c=2, mean=1e3, eps=1e-5, dtype="float16"))
     assert confirmed(beside_reference(case, dbeta=1e6), "dbeta", case) is None
+
+
+def probed(seen, *residual, bar=0.25, scale=2.0**40, **kinds):
+    """Return evidence with a joint probe of two channels: what is left of the slope, error bars, and their scale."""
+    arrays = {"residual": np.array(residual), "bar": np.full(2, bar), "scale": np.full(2, scale)}
+    return seen | {"joint-probe": Evidence("joint-probe", arrays, **kinds)}
+
+
+@pytest.mark.parametrize("of", ["training", "joint-probe"])
+def test_a_forward_that_raised_says_nothing_of_its_derivative(of):
+    seen = probed(beside_reference(), 0.0, 0.0)
+    seen[of] = Evidence(of, seen[of].arrays, fault=Fault("forward", "ValueError", "no"))
+    judgement = _judge(NEAR, seen, "dgamma")
+    assert (judgement.outcome, judgement.tensor) == (Outcome.SKIP, "dgamma")
+    assert judgement.message == "the forward raised while it was probed"
+
+
+def test_a_slope_within_its_bar_is_told_with_its_worst_channel():
+    assert told(_judge(NEAR, probed(beside_reference(), 0.0, -ON), "dx")) == (Outcome.PASS, "dx", ON, ON, (1,))
+
+
+def test_bars_as_wide_as_the_slope_itself_decide_nothing():
+    judgement = _judge(NEAR, probed(beside_reference(), 0.0, ON, scale=0.25), "dx")
+    assert told(judgement) == (Outcome.INCONCLUSIVE, "dx", ON, ON, (1,))
+    assert judgement.message == "rounding hides the derivative of the forward here"
+
+
+def test_a_slope_outside_of_its_bar_is_judged_by_the_reference_first():
+    judgement = _judge(NEAR, probed(beside_reference(dx=1e6), ABOVE, 0.0), "dx")
+    assert (*told(judgement), judgement.suspect) == (Outcome.FAIL, "dx", ABOVE, ON, (0,), False)
+
+
+def test_a_slope_outside_of_its_bar_is_lost_with_the_digits_of_y_then():
+    seen = probed(off(0.5, one_pass=True, large_mean={"one_pass": True}), ABOVE, 0.0)
+    seen["training"].arrays["dx"] = truth(FAR).gradients.dx
+    judgement = _judge(FAR, seen, "dx")
+    assert (judgement.outcome, judgement.tensor) == (Outcome.INCONCLUSIVE, "dx")
+    assert judgement.message == "y has lost its digits here, and its derivative with them"
