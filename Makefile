@@ -27,8 +27,8 @@ verify: $(STAMP)  ## Verify your own file: make verify TARGET=my_bn.py
 	@test -n "$(TARGET)" || { echo "say which file: make verify TARGET=my_bn.py"; exit 2; }
 	$(BIN)/bncheck verify $(TARGET)
 
-# Tests that start processes and wait for them: children that hang or die, clusters, runs of pytest, programs, examples, writing of files.
-PROCESSES := $(addprefix tests/,executors plugin adapters/test_exec_program.py reporters/test_destination.py $(patsubst %,test_%.py,contributing docs journal project sweep))
+# Tests that start processes and wait for them: children that hang or die, clusters, runs of pytest, commands, examples, writing of files.
+PROCESSES := $(addprefix tests/,executors plugin adapters/test_exec_program.py reporters/test_destination.py $(patsubst %,test_%.py,cli contributing docs journal project sweep))
 
 test: $(STAMP)  ## Run the tests, but for those of other processes
 	$(BIN)/python -m pytest -n auto --dist worksteal $(addprefix --ignore=,$(PROCESSES))
