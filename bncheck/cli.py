@@ -82,7 +82,7 @@ class Group(click.RichGroup):
         """Read the command line; be interrupted there as everywhere."""
         try:
             return super().make_context(*args, **kwargs)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # a run that is stopped has its own status, and no traceback
             _stop(EXIT_CODES[Verdict.INTERRUPTED], "bncheck: interrupted")
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -93,7 +93,7 @@ class Group(click.RichGroup):
             raise
         except BncheckError as error:
             _stop(2, f"bncheck: {_one_line(error)}")
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # a run that is stopped has its own status, and no traceback
             _stop(EXIT_CODES[Verdict.INTERRUPTED], "bncheck: interrupted")
         except Exception as error:
             if ctx.meta.get(VERBOSE):

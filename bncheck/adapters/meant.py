@@ -157,7 +157,7 @@ def _results(reading: Reading, way: Way, given: tuple[Any, Any], parameters: Par
             dx, dgamma, dbeta = run.backward(dy)
             found["dgamma"], found["dbeta"] = (per_channel(one, parameters.gamma.size) for one in (dgamma, dbeta))
             found["dx"] = way.layout.canonical(np.array(dx, dtype=float))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # the user's, and not the code's
         raise
     except BaseException:  # what raises, or has another shape, is not right
         return found

@@ -171,7 +171,7 @@ def _told(layer: Any, field: str, train: bool) -> Any:
         return layer
     value = train if train_is_true(field) else not train
     if isinstance(layer, tuple):
-        return layer._replace(**{field: value})  # type: ignore[attr-defined]
+        return layer._replace(**{field: value})  # type: ignore[attr-defined]  # a named tuple: its class is not known
     other = copy(layer)
     object.__setattr__(other, field, value)
     return other

@@ -52,7 +52,7 @@ def unjudged(reading: Reading, way: Way, eps: float | None, kept: Statistics) ->
             if usual is None or in_training is None or _same(usual, in_training):
                 return Unjudged()
             other = asked.y(3.0)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # the user's, and not the code's
         raise
     except BaseException as error:  # what the user's code raises in eval mode no check will meet
         return Unjudged(_NONE, f"{_UNVERIFIED}: {type(error).__name__}: {guard.one_line(error)}")

@@ -68,7 +68,8 @@ def _watched(target: Target, answers: Answers, diagnosis: Diagnosis, watched: di
     if id(case) not in watched:
         exact = build(dataclasses.replace(case.spec, dtype=target.conventions.dtype or "float64"))
         seen = _run(target, exact)
-        if not seen.executions:  # compiled for this shape, it is not run again: its statements are, for another shape
+        if not seen.executions and target.conventions.framework == "jax":
+            # Compiled for this shape, it is not run again; for another one it is.
             seen = _run(target, build(dataclasses.replace(exact.spec, n=exact.spec.n + _MORE_ROWS)))
         watched[id(case)] = seen
     return watched[id(case)] if watched[id(case)].executions else None
