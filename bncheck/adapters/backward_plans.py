@@ -11,7 +11,7 @@ from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.results import cache_names
 from bncheck.adapters.sources import indexed, takes_first
 from bncheck.adapters.unread import never_read
-from bncheck.adapters.words import Role, aside, says_gradient, upstream_like, words
+from bncheck.adapters.words import STATISTICS, Role, aside, says_gradient, upstream_like, words
 
 _INPUTS = frozenset("inputs input args ins".split())
 _OUTPUTS = frozenset("outputs output outs results".split())
@@ -144,11 +144,7 @@ def _optimizers(found: list[Argument], keys: dict[str, str]) -> list[dict[str, s
 def _as_backward(argument: Argument, given: set[str]) -> Argument:
     """Read an argument as a backward's: statistics there come from the forward, one letter is no clear name."""
     letter = len(argument.name) == 1 and argument.name not in given | {"x", "X"}
-    if (
-        argument.role in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-        or letter
-        or (argument.role is Role.MODE and argument.required)
-    ):
+    if argument.role in STATISTICS or letter or (argument.role is Role.MODE and argument.required):
         return argument._replace(role=None)
     return argument._replace(required=True) if argument.role is Role.CACHE else argument
 

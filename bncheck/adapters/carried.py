@@ -16,16 +16,15 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.sources import attributes_of, source_tree
-from bncheck.adapters.words import Role, argument_role
+from bncheck.adapters.words import STATISTICS, Role, argument_role
 
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 _KEPT = 32  # objects whose other fields (a count of steps) are to be there in the next call
 
 
 def statistics_fields(function: Callable[..., Any], name: str) -> list[str]:
     """Return the fields of an argument's class that are the mean and the variance; nothing for any other argument."""
     cls = _class_of(function, name)
-    return [] if cls is None else [field for role in _RUNNING for field in _fields(cls) if _role(field) is role]
+    return [] if cls is None else [field for role in STATISTICS for field in _fields(cls) if _role(field) is role]
 
 
 def carried(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +89,7 @@ def _class_of(function: Callable[..., Any], name: str) -> Any:
         known = [thing for thing in around.values() if inspect.isclass(thing)]
         said = next((cls for cls in known if read <= {*_fields(cls)}), None)
     given = [_role(field) for field in _fields(said)] if inspect.isclass(said) else []
-    return said if all(given.count(role) == 1 for role in _RUNNING) else None
+    return said if all(given.count(role) == 1 for role in STATISTICS) else None
 
 
 def _read(function: Callable[..., Any], name: str) -> set[str]:

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bncheck.adapters.sources import items_set, keys_of
-from bncheck.adapters.words import Role, argument_role
-
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+from bncheck.adapters.words import STATISTICS, argument_role
 
 
 def parts_of_key(key: str) -> tuple[str, ...]:
@@ -46,13 +44,13 @@ def changed(keys: Iterable[str], values: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_statistics(key: str) -> bool:
     """Tell whether a key stands for both running statistics."""
-    return set(parts_of_key(key)) == {role.value for role in _RUNNING}
+    return set(parts_of_key(key)) == {role.value for role in STATISTICS}
 
 
 def statistics_key(function: Callable[..., Any], name: str, unpacked: list[str]) -> str | None:
     """Return the key of an argument that is taken apart into a mean and a variance; None for any other."""
     roles = [argument_role(f"running_{inner}") for inner in unpacked]
-    if set(roles) != set(_RUNNING):
+    if set(roles) != set(STATISTICS):
         return None
     said = ",".join(str(role) for role in roles)
     return f"[{said}]" if items_set(function, name) else f"({said})"
@@ -64,7 +62,7 @@ def keyed_statistics(function: Callable[..., Any], name: str) -> str | None:
     A dict whose keys themselves say that the statistics are running ones is a dict of options.
     """
     roles = {key: argument_role(f"running_{key}") for key in keys_of(function, name)}
-    if sorted(map(str, roles.values())) != sorted(_RUNNING) or any(argument_role(key) in _RUNNING for key in roles):
+    if sorted(map(str, roles.values())) != sorted(STATISTICS) or any(argument_role(key) in STATISTICS for key in roles):
         return None
     return f"{{{','.join(f'{key}={role}' for key, role in roles.items())}}}"
 

@@ -35,11 +35,10 @@ from bncheck.adapters.returned_statistics import arrays_per_channel, at_path, re
 from bncheck.adapters.runs import Calling
 from bncheck.adapters.signatures import refused
 from bncheck.adapters.stems import match
-from bncheck.adapters.words import Kind, Role, argument_role, kind, stem, words
+from bncheck.adapters.words import STATISTICS, Kind, Role, argument_role, kind, stem, words
 from bncheck.model import Declared
 
 NAME = "differentiable-function"
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # A function whose name has one of these words examines a Batch Normalization, makes one, or only applies one.
 _NO_FORWARD = frozenset(
     "test tests testing check compare demo main plot train fit make build create get init inference infer eval "
@@ -74,7 +73,7 @@ class FunctionRun(DifferentiatedRun):
         """Call the function; once, find out before where it returns running statistics under names of any kind."""
         calling = self._calling
         named = {argument_role(name) for name in calling.returned if name}
-        asked = {role.value for role in _RUNNING} <= calling.forward.keys and not named >= {*_RUNNING}
+        asked = {role.value for role in STATISTICS} <= calling.forward.keys and not named >= {*STATISTICS}
         if calling.renewed is None and asked:
             self._find_renewed(x)
         return super().forward(x, train)
@@ -84,7 +83,7 @@ class FunctionRun(DifferentiatedRun):
         random, give, take = np.random.default_rng(7), self._framework.give, self._framework.take
         given = {"x": random.normal(size=x.shape).astype(x.dtype)}
         given |= {key: np.asarray(self._parameters[key]) for key in self._names[1:]}
-        given |= {role.value: np.array(take(self._values[role.value])) for role in _RUNNING}
+        given |= {role.value: np.array(take(self._values[role.value])) for role in STATISTICS}
 
         def call(changed: str) -> dict[Any, Any]:
             one = {
@@ -119,7 +118,7 @@ class FunctionRun(DifferentiatedRun):
             raise TypeError(f"it returns nothing that {self._framework.name} can differentiate")
         y, rest, place = split_forward(out, shape_of(arrays["x"]) or ())
         kept = self._returned_statistics(rest, place)
-        kept |= {f"options:{name}": v for name, v in options.items() if argument_role(name) in _RUNNING}
+        kept |= {f"options:{name}": v for name, v in options.items() if argument_role(name) in STATISTICS}
         self._unread = bool(rest) and not kept
         return y, kept
 
@@ -141,9 +140,9 @@ class FunctionRun(DifferentiatedRun):
         found: dict[Any, Any] = {}
         if "params" in keys:
             found = {argument_role(name): value for name, value in self._values["params"].items()}
-        if "running_mean" in keys or "cache" in keys or self._returned >= {role.value for role in _RUNNING}:
-            found |= {role: self._values[role.value] for role in _RUNNING}
-        mean, var = (take(found.get(role)) for role in _RUNNING)
+        if "running_mean" in keys or "cache" in keys or self._returned >= {role.value for role in STATISTICS}:
+            found |= {role: self._values[role.value] for role in STATISTICS}
+        mean, var = (take(found.get(role)) for role in STATISTICS)
         # Statistics that stay at 0 and 1 beside results whose names say nothing may be among those.
         unread = self._unread and np.all(mean == 0) and np.all(var == 1)
         return None if mean is None or var is None or unread else (mean, var)
@@ -162,14 +161,14 @@ class FunctionRun(DifferentiatedRun):
         for at, name in enumerate(self._calling.returned):
             role = argument_role(name) if name else None
             beside = at - (at > place)
-            if role in _RUNNING and at != place and beside < len(rest):
+            if role in STATISTICS and at != place and beside < len(rest):
                 found[role.value] = rest[beside]
         for item in rest:
             if isinstance(item, Mapping):
-                found |= {r.value: v for key, v in item.items() if (r := argument_role(str(key))) in _RUNNING}
+                found |= {r.value: v for key, v in item.items() if (r := argument_role(str(key))) in STATISTICS}
             elif "cache" in self._calling.forward.keys and isinstance(item, tuple | list) and len(item) == 2:
-                found |= {role.value: value for role, value in zip(_RUNNING, item, strict=True)}
-        if len(found) < len(_RUNNING):
+                found |= {role.value: value for role, value in zip(STATISTICS, item, strict=True)}
+        if len(found) < len(STATISTICS):
             renewed = {key: at_path(rest, path) for key, path in (self._calling.renewed or {}).items()}
             found |= {key: value for key, value in renewed.items() if value is not None}
         return found

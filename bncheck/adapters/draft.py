@@ -19,6 +19,7 @@ from bncheck.adapters.plans import Argument, arguments
 from bncheck.adapters.stems import match
 from bncheck.adapters.torch_parts import torch_base
 from bncheck.adapters.words import (
+    STATISTICS,
     Kind,
     Role,
     argument_role,
@@ -130,7 +131,7 @@ def _of_autograd(name: str, cls: type) -> str:
 def _of_class(name: str, cls: type, names: tuple[str, str]) -> Iterator[str]:
     held = list(_held(cls))
     forward, backward = names
-    running = [_plain(held, role) for role in _KEPT]
+    running = [_plain(held, role) for role in STATISTICS]
     if all(running):
         yield f'\nrunning_stats = "{", ".join(text.removeprefix("layer.") for text in running)}"\n'
     lines = [f"layer = module.{name}{_call(cls, 'open')}"]
@@ -154,9 +155,6 @@ def _of_class(name: str, cls: type, names: tuple[str, str]) -> Iterator[str]:
         yield function_text("backward", [f"result = {call}", "return result  # dx, dgamma, dbeta"])
     else:
         yield function_text("backward", [f"dx = {call}", f"return dx, {', '.join(gradients)}"])
-
-
-_KEPT = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
 def _of_state(text: str) -> str:

@@ -21,7 +21,7 @@ from bncheck.adapters.meant import variants
 from bncheck.adapters.mode_values import reachable
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.option_keys import dict_keys, record_keys
-from bncheck.adapters.plans import STATISTICS, Plan, arguments, forward_plans
+from bncheck.adapters.plans import Plan, arguments, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -40,7 +40,7 @@ from bncheck.adapters.sources import keys_of
 from bncheck.adapters.stems import match
 from bncheck.adapters.tested import arguments_tested, functions_asked
 from bncheck.adapters.unread import unread_momentum
-from bncheck.adapters.words import Kind, Role, argument_role, composite, kind
+from bncheck.adapters.words import STATISTICS, Kind, Role, argument_role, composite, kind
 from bncheck.model import Declared
 
 NAME = "function-pair"

@@ -18,13 +18,13 @@ import numpy as np
 from bncheck import guard
 from bncheck.adapters.inferred import Inferred, measured
 from bncheck.adapters.mode_values import reachable
-from bncheck.adapters.plans import STATISTICS, Plan, arguments
+from bncheck.adapters.plans import Plan, arguments
 from bncheck.adapters.protocol import Parameters, Reading, Run
 from bncheck.adapters.sources import defaults_of, keys_of
 from bncheck.adapters.target import Way
 from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.walks import fraction_kept, per_channel
-from bncheck.adapters.words import Role, argument_role
+from bncheck.adapters.words import STATISTICS, Role, argument_role
 
 BY_DESIGN = (
     "eval mode takes the running statistics that the forward is given, and training makes none: whoever calls it keeps "
@@ -33,7 +33,6 @@ BY_DESIGN = (
 RETURNED = "training returns the running statistics in a way that bncheck cannot hand on: they are not verified"
 # What the forward is given, per channel: mean and variance, twice.
 _GIVEN = (((0.5, -1.0, 2.0), (0.5, 2.0, 1.5)), ((-0.75, 0.25, 1.0), (3.0, 0.75, 1.0)))
-_SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 _MOMENTUM = 0.7
 # Of an average either side has a part, and more of one than rounding makes.
 _LEAST = 1e-4
@@ -137,7 +136,7 @@ class _Trying(NamedTuple):
 
     @property
     def _sizes(self) -> tuple[int, ...]:
-        return _SIZES[len(self.way.layout.name)]
+        return self.way.layout.few
 
     def _user(self, x: Any) -> Any:
         return self.way.batch(x)

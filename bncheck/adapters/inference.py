@@ -16,14 +16,13 @@ from bncheck.adapters.modes import Switch
 from bncheck.adapters.plans import Plan, arguments, forward_plans
 from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.stems import NO_TRAINING
-from bncheck.adapters.words import Kind, Role, argument_role, kind, stem, words
+from bncheck.adapters.words import STATISTICS, Kind, argument_role, kind, stem, words
 
 if TYPE_CHECKING:
     from bncheck.adapters.runs import Calling
 
 INFERRING = NO_TRAINING - {"check", "gradcheck", "numerical", "numeric"}
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-_KEYS = frozenset(role.value for role in _RUNNING)
+_KEYS = frozenset(role.value for role in STATISTICS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def gives_statistics(plan: Plan) -> bool:
 
 def keeps_statistics(plan: Plan, returned: Iterable[str | None]) -> bool:
     """Tell whether a forward keeps running statistics where its inference can be given them."""
-    return gives_statistics(plan) or {argument_role(name) for name in returned if name} >= set(_RUNNING)
+    return gives_statistics(plan) or {argument_role(name) for name in returned if name} >= set(STATISTICS)
 
 
 def beside(forward: str, functions: Mapping[str, Callable[..., Any]]) -> Inference | None:
@@ -92,7 +91,7 @@ def among(cls: type, methods: Iterable[str], forward: str) -> Inference | None:
         if said - INFERRING and kind(name) is not Kind.BN:
             continue
         given = arguments(_bound(function)) or []
-        reads = {argument_role(word) for word in spoken_words(function)} >= set(_RUNNING)
+        reads = {argument_role(word) for word in spoken_words(function)} >= set(STATISTICS)
         plan = _plan(_bound(function), own=True) if reads and sum(a.required for a in given) == 1 else None
         if plan is not None and plan.keys == {"x"}:
             return Inference(name, plan)

@@ -12,7 +12,6 @@ from bncheck.adapters.protocol import Parameters, Reading, Starting
 from bncheck.adapters.target import Way, as_array
 
 # Batch and channels differ, and from every spatial size: a value per element is told from one per channel.
-_SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 
 
 def find_initial(reading: Reading, way: Way, eps: float | None) -> tuple[str, str]:
@@ -28,13 +27,13 @@ def find_initial(reading: Reading, way: Way, eps: float | None) -> tuple[str, st
             raise
         except BaseException:
             return "", ""  # a layer that does not run on this batch tells nothing
-    channels = _SIZES[len(way.layout.name)][1]
+    channels = way.layout.few[1]
     gamma, beta = (_word(first.get(key), second.get(key), channels) for key in ("gamma", "beta"))
     return gamma, beta
 
 
 def _values(reading: Reading, way: Way, eps: float) -> dict[str, Any]:
-    sizes = _SIZES[len(way.layout.name)]
+    sizes = way.layout.few
     # Neither 1 nor 0: what the layer has of its own is told from what it was given.
     gamma, beta = way.parameter(np.full(sizes[1], 1.25)), way.parameter(np.full(sizes[1], 0.375))
     x = np.random.default_rng(7).normal(0.5, 1.0, sizes)

@@ -21,7 +21,7 @@ from bncheck.adapters.layer_reading import LayerReading
 from bncheck.adapters.meant import without_factor
 from bncheck.adapters.mode_values import spoken_words
 from bncheck.adapters.option_keys import dict_keys
-from bncheck.adapters.plans import STATISTICS, Argument, Plan, arguments, forward_plans
+from bncheck.adapters.plans import Argument, Plan, arguments, forward_plans
 from bncheck.adapters.protocol import (
     ADAPTERS,
     ArityError,
@@ -37,6 +37,7 @@ from bncheck.adapters.stems import NO_TRAINING, Match, match
 from bncheck.adapters.torch_parts import own_bases, torch_base
 from bncheck.adapters.unread import unread_momentum
 from bncheck.adapters.words import (
+    STATISTICS,
     Kind,
     Role,
     argument_role,

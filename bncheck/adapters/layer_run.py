@@ -22,10 +22,8 @@ from bncheck.adapters.results import attribute_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.seeking import acting, by_effect, named_after, proven, with_effects
 from bncheck.adapters.trails import Trail
-from bncheck.adapters.words import Role, argument_role, output_like
+from bncheck.adapters.words import STATISTICS, Role, argument_role, output_like
 from bncheck.model import GRADIENTS
-
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
 class LayerRun(CallRun):
@@ -316,7 +314,7 @@ class LayerRun(CallRun):
         if not found and self._layer is not None and "x" not in self._maker.keys:
             for place in self._parts().places:
                 role = argument_role(str(place.trail[-1]))
-                if role in _RUNNING and role not in found:
+                if role in STATISTICS and role not in found:
                     found[role] = place.get()
         if not found and self._maker.memory:
             found = {role: place.get() for role, place in self._means().items() if place.trail in self._maker.memory}
@@ -327,7 +325,7 @@ class LayerRun(CallRun):
         found: dict[Role, Place] = {}
         for place in self._parts().places:
             role = argument_role(f"running_{place.trail[-1]}")
-            if role in _RUNNING and np.size(self._taken(place.get())) == np.size(self.gamma):
+            if role in STATISTICS and np.size(self._taken(place.get())) == np.size(self.gamma):
                 found.setdefault(role, place)
         return found
 

@@ -42,6 +42,11 @@ class Layout:
         """Where the channels are in the user's order."""
         return self.name.index("C")
 
+    @property
+    def few(self) -> tuple[int, ...]:
+        """Sizes of the canonical axes of a batch of a few values: four rows, three channels."""
+        return (4, 3, 2, 2, 1)[: len(self.name)]
+
     def user(self, x: Any) -> Any:
         """Return a view of a canonical array in the user's order of axes."""
         return x if self.to_user is None else x.transpose(self.to_user)

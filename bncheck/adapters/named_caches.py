@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from bncheck.adapters.sources import source_tree
-from bncheck.adapters.words import Role, argument_role, words
+from bncheck.adapters.words import STATISTICS, argument_role, words
 
 _ENTRY = "entry:"
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
 def entries(function: Callable[..., Any]) -> list[str]:
@@ -35,7 +34,7 @@ def entries_for(names: Iterable[str], held: list[str]) -> dict[str, str]:
     found = {}
     for name in names:
         said = set(words(name))
-        like = [key for key in held if said <= set(words(key)) and argument_role(key) not in _RUNNING]
+        like = [key for key in held if said <= set(words(key)) and argument_role(key) not in STATISTICS]
         if name in held or len(like) == 1:
             found[name] = f"{_ENTRY}{name if name in held else like[0]}"
     return found

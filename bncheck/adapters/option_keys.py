@@ -9,7 +9,7 @@ from typing import Any
 from bncheck.adapters.mode_values import argument_key, mode_texts, reachable
 from bncheck.adapters.plans import Plan, arguments
 from bncheck.adapters.sources import attributes_of, keys_of
-from bncheck.adapters.words import Role, argument_role, clarity, says_train_or_test
+from bncheck.adapters.words import STATISTICS, Role, argument_role, clarity, says_train_or_test
 
 Function = Callable[..., Any]
 _AFFINE = frozenset({"gamma", "beta"})
@@ -36,9 +36,7 @@ def dict_keys(function: Function, plan: Plan | None = None) -> list[tuple[tuple[
         affine = {}
     modes = {key: said for key in keys if (said := _mode_key(key, function))}
     plain = {"eps": "eps", "momentum": "momentum"} | own | affine | modes
-    running = {
-        t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in (Role.RUNNING_MEAN, Role.RUNNING_VAR)
-    }
+    running = {t: role.value for t in (*texts, *keys) if (role := argument_role(t)) in STATISTICS}
     full = plain | {"running_mean": "running_mean", "running_var": "running_var"} | running
     return [tuple(plain.items()), tuple(full.items())]
 

@@ -22,7 +22,7 @@ from bncheck.adapters.protocol import ArityError
 from bncheck.adapters.sources import keys_of, needed_keys, unpacked
 from bncheck.adapters.unread import never_read
 from bncheck.adapters.widths import in_width
-from bncheck.adapters.words import Role, argument_role, aside, clarity
+from bncheck.adapters.words import STATISTICS, Role, argument_role, aside, clarity
 
 # What a trace calls the values of some keys.
 _SAID = {
@@ -33,7 +33,6 @@ _SAID = {
 # Keys of arguments that lead the parameters elsewhere if they keep their defaults.
 ALWAYS = ("lr", "zero")
 AXES = ("axis0", "axis-1", "axis1")
-STATISTICS = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 _AFFINE = (Role.GAMMA, Role.BETA)
 
 

@@ -17,9 +17,8 @@ from bncheck.adapters.jax_code import Jax, PureFunction, Recent
 from bncheck.adapters.profiles import base_profile
 from bncheck.adapters.protocol import ArityError, EpsPlace, Parameters, Reading, Run
 from bncheck.adapters.results import split_forward
-from bncheck.adapters.words import Role, argument_role, clarity, composite, size_like, train_is_true, words
+from bncheck.adapters.words import STATISTICS, Role, argument_role, clarity, composite, size_like, train_is_true, words
 
-RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # The shapes of one case and of its neighbours.
 _KEPT = 32
 # ``use_running_average`` is no running average, but says whether to use one.
@@ -62,7 +61,7 @@ class PureLayer:
     def running(self, arrays: Arrays) -> list[Any]:
         """Return what the running mean and the running variance are among the arrays, None where there is none."""
         found = {running_role(name): value for name, value in arrays.items() if name not in self.learning}
-        return [found.get(role) for role in RUNNING]
+        return [found.get(role) for role in STATISTICS]
 
     def call(self, framework: Framework, names: list[str], train: bool) -> Callable[..., Any]:
         """Return the layer as a function of x, the arrays `names`, and a dict of the others: y and that dict anew."""
@@ -86,7 +85,7 @@ def _last(name: str) -> str:
 def running_role(name: str) -> Role | None:
     """Return which running statistic an array that does not learn is: "moving_mean", or plainly "mean"."""
     role = argument_role(_last(name))
-    return role if role in RUNNING else argument_role(f"running_{_last(name)}")
+    return role if role in STATISTICS else argument_role(f"running_{_last(name)}")
 
 
 class PureRun(DifferentiatedRun):

@@ -20,10 +20,10 @@ from bncheck.adapters.frameworks import Framework, is_array
 from bncheck.adapters.jax_code import Jax
 from bncheck.adapters.layer_class import unbound
 from bncheck.adapters.protocol import ArityError, EpsPlace, Parameters, Reading
-from bncheck.adapters.pure_layers import RUNNING, Arrays, PureLayer, PureReading, given_to, mode_argument, running_role
+from bncheck.adapters.pure_layers import Arrays, PureLayer, PureReading, given_to, mode_argument, running_role
 from bncheck.adapters.results import split_forward
 from bncheck.adapters.signatures import refused
-from bncheck.adapters.words import Role, argument_role, composite, size_like, stem, train_is_true, words
+from bncheck.adapters.words import STATISTICS, Role, argument_role, composite, size_like, stem, train_is_true, words
 
 _MAKING = frozenset("init initialize initialise create make build new setup".split())
 _CALLS = ("__call__", "forward", "apply", "call")
@@ -114,7 +114,7 @@ class PytreeLayer:
             new = dict(zip(names, values, strict=True)) if len(values) == len(names) else {}
             return y, {name: value for name, value in new.items() if name in arrays}
 
-        learning = [name for name in arrays if running_role(name) not in RUNNING]
+        learning = [name for name in arrays if running_role(name) not in STATISTICS]
         said = f"argument {switch}" if switch else f"attribute {field}" if field else ""
         return PureLayer(arrays, learning, apply, said)
 

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.adapters.containers import contents
-from bncheck.adapters.words import Role, argument_role
-
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+from bncheck.adapters.words import STATISTICS, Role, argument_role
 
 
 def handed_back(
@@ -36,7 +34,7 @@ def handed_back(
             continue
         if name in pairs:
             yield from ((Role(part), value) for part, value in contents(pairs[name], rest[at]).items())
-        if (role := argument_role(name)) in _RUNNING:
+        if (role := argument_role(name)) in STATISTICS:
             yield role, rest[at]
     yield from statistics_inside(rest, held)
 
@@ -52,14 +50,14 @@ def statistics_inside(rest: tuple[Any, ...], held: tuple[str, ...]) -> Iterator[
         found += zip(held, inner, strict=True)
     for name, value in found:
         role = argument_role(name) if isinstance(name, str) and name else None
-        if role in _RUNNING and value is not None:
+        if role in STATISTICS and value is not None:
             yield role, value
 
 
 # ------------------------------------------------------------------------------------------- where no name says so
 
 Path = tuple[Any, ...]
-_KEYS = tuple(role.value for role in _RUNNING)
+_KEYS = tuple(role.value for role in STATISTICS)
 
 
 def arrays_per_channel(item: Any, size: int, take: Callable[[Any], Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:

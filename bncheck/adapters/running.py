@@ -48,7 +48,6 @@ from bncheck.adapters.walks import (
 from bncheck.errors import AdapterError
 
 # Four rows: the unbiased variance is 4/3 of the biased one for (N, C) data, 16/15 for four axes.
-_SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 
 
 # Batches after which a fraction of 0.99 or 0.999 that warm-ups end with has been reached: 1 / 1100 is less than 0.001.
@@ -203,7 +202,7 @@ class _Trying(NamedTuple):
 
     def _x(self) -> Any:
         """Return the batch on which eval mode is measured."""
-        return np.random.default_rng(12).normal(size=_SIZES[len(self.way.layout.name)])
+        return np.random.default_rng(12).normal(size=self.way.layout.few)
 
     def by_inference(self, known: Statistics, walk: Walk | None) -> Statistics:
         """Return the convention of statistics of which what is held says too little, by what eval mode does."""
@@ -247,11 +246,11 @@ class _Trying(NamedTuple):
 
     @property
     def channels(self) -> int:
-        return _SIZES[len(self.way.layout.name)][1]
+        return self.way.layout.few[1]
 
     def _batches(self, momentum: float, number: int = 3) -> Iterator[tuple[Run, tuple[Any, Any, int] | None]]:
         """Yield a run before any forward (with None), and after each: with the batch's mean, variance and m."""
-        sizes = _SIZES[len(self.way.layout.name)]
+        sizes = self.way.layout.few
         random = np.random.default_rng(11)
         ones, zeros = self.way.parameter(np.ones(sizes[1])), self.way.parameter(np.zeros(sizes[1]))
         with guard.user_code():

@@ -22,11 +22,10 @@ from bncheck.adapters.records import Record
 from bncheck.adapters.results import Order, describe_gradients, read_gradients, split_forward
 from bncheck.adapters.returned_statistics import handed_back
 from bncheck.adapters.saved import saved_among
-from bncheck.adapters.words import Role, argument_role
+from bncheck.adapters.words import STATISTICS, Role, argument_role
 from bncheck.session import SavedStatistic
 
 _MODE_OPTION = [("mode", "mode:train")]
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 # Values of arguments that have nothing to do with Batch Normalization, by key.
 _BESIDE = {
     "none": None, "yes": True, "step": 1, "zero": 0.0, "seed": 0, "label": "bn", "axis0": 0, "axis1": 1, "axis-1": -1,
@@ -296,9 +295,9 @@ class CallRun:
     def _statistics(self) -> dict[Role, Any]:
         values, keys = self._values, self._calling.forward.keys
         options = values["params"] if "params" in keys else {}
-        found = {role: value for name, value in options.items() if (role := argument_role(name)) in _RUNNING}
+        found = {role: value for name, value in options.items() if (role := argument_role(name)) in STATISTICS}
         if "running_mean" in keys or self._keeps_pair:
-            found |= {role: values[role.value] for role in _RUNNING}
+            found |= {role: values[role.value] for role in STATISTICS}
         return found
 
     @property
@@ -318,7 +317,7 @@ class CallRun:
         self._values |= changed(self._calling.forward.packed, self._values)
         if not self._rest:
             return
-        taken = self._calling.forward.keys | ({role.value for role in _RUNNING} if self._keeps_pair else set())
+        taken = self._calling.forward.keys | ({role.value for role in STATISTICS} if self._keeps_pair else set())
         options = {key: name for name, key in self._calling.dict_keys} if "params" in taken else {}
         returned, held = self._calling.returned, self._calling.held
         for role, value in handed_back(self._rest, self._place, returned, held, self._pairs):

@@ -12,9 +12,7 @@ from bncheck.adapters.frameworks import is_array
 from bncheck.adapters.places import Parts, Place, doubtful, put
 from bncheck.adapters.trails import Trail
 from bncheck.adapters.twins import AFTER, BEFORE
-from bncheck.adapters.words import Role, argument_role
-
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
+from bncheck.adapters.words import STATISTICS, argument_role
 
 
 def acts(forward: Callable[[], Any], parts: Parts, place: Place) -> bool:
@@ -33,7 +31,7 @@ def acting(forward: Callable[[], Any], parts: Parts, known: set[Trail], channels
     """
     for place in parts.places:
         own = place.get()
-        running = argument_role(str(place.trail[-1])) in _RUNNING
+        running = argument_role(str(place.trail[-1])) in STATISTICS
         if running or place.trail in known or not is_array(own) or not channels(own):
             continue
         if acts(forward, parts, place):
@@ -59,7 +57,7 @@ def by_effect(forward: Callable[[], Any], parts: Parts, channels: Callable[[Any]
         before = np.array(forward())
         for place in parts.places:
             own = place.get()
-            if argument_role(str(place.trail[-1])) in _RUNNING or not is_array(own) or channels(own) != 1:
+            if argument_role(str(place.trail[-1])) in STATISTICS or not is_array(own) or channels(own) != 1:
                 continue
             once, twice = (_with(forward, parts, place, own + by) - before for by in (1.0, 2.0))
             if np.allclose(once, 1.0) and np.all(own == 0):

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from bncheck.adapters.places import Place, parts_of
-from bncheck.adapters.words import Role, argument_role, clarity
+from bncheck.adapters.words import STATISTICS, Role, argument_role, clarity
 
 _AFFINE = (Role.GAMMA, Role.BETA)
 # Where torch itself keeps a module's tensors.
 _OF_TORCH = ("_parameters", "_buffers")
 _LONGEST = 16  # a dict or list of more entries holds data, not statistics
-_RUNNING = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
 def torch_base(cls: Any, name: str) -> bool:
@@ -112,7 +111,7 @@ def recorded_for(tensor: Any) -> str:
 def statistics_of(layer: Any) -> tuple[Any, Any] | None:
     """Return the running statistics as a layer keeps them now, None if it keeps none."""
     found = running_places(layer)
-    mean, var = (found.get(role) for role in _RUNNING)
+    mean, var = (found.get(role) for role in STATISTICS)
     return None if mean is None or var is None else (mean.get(), var.get())
 
 
@@ -121,7 +120,7 @@ def running_places(layer: Any) -> dict[Role, Place]:
     found: dict[Role, Place] = {}
     for place in kept_in(layer).values():
         role = argument_role(str(place.key))
-        if role in _RUNNING:
+        if role in STATISTICS:
             found.setdefault(role, place)
     return found
 

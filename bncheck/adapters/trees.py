@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bncheck.adapters.frameworks import is_array
-from bncheck.adapters.pure_layers import RUNNING, Arrays, running_role
-from bncheck.adapters.words import Role, argument_role, train_is_true
+from bncheck.adapters.pure_layers import Arrays, running_role
+from bncheck.adapters.words import STATISTICS, Role, argument_role, train_is_true
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def learns(leaves: list[Leaf]) -> bool:
 
 def named_arrays(leaves: list[Leaf], arrays: Arrays) -> list[str]:
     """Return the names of the arrays in a tree that are no running statistics."""
-    return [leaf.name for leaf in leaves if leaf.name in arrays and running_role(leaf.name) not in RUNNING]
+    return [leaf.name for leaf in leaves if leaf.name in arrays and running_role(leaf.name) not in STATISTICS]
 
 
 def renewed(jax: Any, others: tuple[Any, ...], names: Mapping[str, list[str]], arrays: Arrays) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from bncheck.adapters.protocol import Parameters, Reading
 from bncheck.adapters.rules import DEVIATIONS, Statistics
 from bncheck.adapters.target import Way, as_array
 
-_SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 2), 5: (4, 3, 2, 2, 1)}
 _MOMENTUM = 0.7
 # What float32 rounds by is less, and what a batch of another size changes in an average is more.
 _SAME = 1e-5
@@ -72,7 +71,7 @@ class _Asked(NamedTuple):
 
     def y(self, scale: float, *, train: bool = False) -> Any:
         """Return y of one and the same batch after steps on two others of that scale; None if it is no array."""
-        sizes = _SIZES[len(self.way.layout.name)]
+        sizes = self.way.layout.few
         random, ones = np.random.default_rng(14), np.ones(sizes[1])
         parameters = Parameters(self.way.parameter(ones), self.way.parameter(0 * ones), self.eps, _MOMENTUM)
         x = self.way.batch(random.normal(0.5, 1.5, sizes))

@@ -7,6 +7,7 @@ and ``dgamma`` read the same, and no list of whole names has to be complete.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
@@ -30,6 +31,9 @@ class Role(StrEnum):
     RUNNING_MEAN = "running_mean"
     RUNNING_VAR = "running_var"
     DY = "dy"
+
+
+STATISTICS = (Role.RUNNING_MEAN, Role.RUNNING_VAR)
 
 
 class Kind(StrEnum):
@@ -307,12 +311,8 @@ def _cut(word: str) -> tuple[str, ...]:
 
 def variant(longer: tuple[str, ...], shorter: tuple[str, ...]) -> bool:
     """Tell whether `longer` names a variant of `shorter`: the same words and a few more that name no other layer."""
-    extra = list(longer)
-    for word in shorter:
-        if word not in extra:
-            return False
-        extra.remove(word)
-    return not set(extra) & _OTHER_LAYER
+    more, fewer = Counter(longer), Counter(shorter)
+    return fewer <= more and not set(more - fewer) & _OTHER_LAYER
 
 
 @cache
