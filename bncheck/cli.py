@@ -60,8 +60,8 @@ EXIT_HELP = (
 )
 DEMO = (
     "Two samples of Batch Normalization by hand: right.py is right, and the dx of misprinted.py follows a formula that "
-    "many have copied from a page where it is misprinted. The first report should say PASS; the second that dx alone "
-    "is wrong, against both oracles, with the numbers of a small case."
+    "many have copied from a page where two of its terms are misprinted. The first report should say PASS; the second "
+    "that dx alone is wrong, against both oracles, with the numbers of a small case."
 )
 
 

@@ -5,10 +5,12 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import bncheck
 from bncheck import guard
 from bncheck.guard import Printed, changes_noted, printing_counted
 
@@ -342,3 +344,17 @@ def test_the_name_of_a_class_is_had_whatever_its_metaclass_says():
 
     assert guard.class_name(Meta("Odd", (), {})()) == "Odd"
     assert len(guard.class_name(type("O" * 10**6, (), {})())) == 200
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("/home/me/bn.py", True),
+        (str(Path(bncheck.__file__).parent / "samples" / "misprinted.py"), True),
+        (str(Path(bncheck.__file__).parent / "cli.py"), False),
+        ("/home/me/venv/lib/python3.12/site-packages/torch/nn/functional.py", False),
+        (np.__file__, False),
+    ],
+)
+def test_what_users_write_is_told_from_what_they_install(file, told):
+    assert guard.is_written_file(file) is told

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from bncheck.adapters.frameworks import FRAMEWORKS, Framework
 from bncheck.adapters.jax_code import Jax
 from bncheck.adapters.protocol import ADAPTERS, ByThing, Candidate, Parameters
@@ -27,8 +29,9 @@ def _linen(
     both = {train: given_to(made, parameters, x.dtype, train) for train in (True, False)}
     calls = {train: given_to(called, parameters, x.dtype, train) for train in (True, False)}
     begin = partial(cls(**both[True]).init, **calls[True])
-    # Compiled, so that what the forward would compute for shapes alone is left out.
-    variables = _plain(framework.compiled(begin)(jax.random.key(0), framework.give(x)))
+    # Compiled, so that what the forward would compute for shapes alone is left out. Of ones, as in Flax's own pages: a
+    # forward that takes statistics in while it is initialized must not begin with those of whichever case came first.
+    variables = _plain(framework.compiled(begin)(jax.random.key(0), framework.give(np.ones_like(x))))
     names, leaves, tree = _named_leaves(jax, variables)
     states = [collection for collection in variables if collection != "params"]
 

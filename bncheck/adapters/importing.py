@@ -136,7 +136,7 @@ class OwnFinder:
             return self._otherwise_spelled(name, self._folders if path is None else path)
         if spec.origin is None:
             return spec if path is None and _holds_python(spec) else None
-        if not isinstance(spec.loader, SourceFileLoader) or not _is_own(spec.origin):
+        if not isinstance(spec.loader, SourceFileLoader) or not guard.is_written_file(spec.origin):
             return None
         if path is None and os.path.realpath(spec.origin) == self._places.file:
             return self._target(name, spec.origin)
@@ -146,7 +146,7 @@ class OwnFinder:
     def _otherwise_spelled(self, name: str, folders: Sequence[str]) -> ModuleSpec | None:
         """Return the spec of a file or folder that only a file system blind to upper and lower case would find."""
         last = name.rpartition(".")[2]
-        for place in (Path(folder) for folder in folders if _is_own(folder) and os.path.isdir(folder)):
+        for place in (Path(folder) for folder in folders if guard.is_written_file(folder) and os.path.isdir(folder)):
             for found in sorted(place.iterdir()):
                 if found.stem.lower() != last.lower() or found.stem == last:
                     continue
@@ -199,13 +199,9 @@ def asked_by_user(late: bool) -> bool:
             and not file.startswith("<frozen importlib")
             and os.path.basename(os.path.dirname(file)) != "importlib"
         ):
-            return _is_own(file) or (file == loading and not late)
+            return guard.is_written_file(file) or (file == loading and not late)
         frame = frame.f_back  # type: ignore[assignment]
     return True
-
-
-def _is_own(file: str) -> bool:
-    return guard.is_user_file(file) and not {"site-packages", "dist-packages"} & set(Path(file).parts)
 
 
 def _holds_python(spec: ModuleSpec) -> bool:

@@ -171,7 +171,7 @@ def _on_purpose(error: BaseException) -> bool:
 
 def _is_user_code(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    return "site-packages" not in file and file != "<string>" and guard.is_user_file(file)
+    return file != "<string>" and guard.is_written_file(file)
 
 
 def _reached(lines: set[Line], call: Callable[[], T]) -> T:

@@ -84,6 +84,7 @@ def statistics_start_from_numbers(case: Case, seen: Seen) -> Judgement:
     Typical causes
     --------------
     ``np.random`` or ``np.empty`` for a buffer; mean and variance swapped; the variance started with the first mean.
+    In Flax, an update that runs while the layer is initialized: leave it out where ``self.is_initializing()``.
 
     References
     ----------

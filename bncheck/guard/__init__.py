@@ -285,3 +285,10 @@ def is_user_file(file: str) -> bool:
     if path.startswith(_NUMPY):
         return False
     return not path.startswith(_STDLIB) or "site-packages" in path
+
+
+@cache
+def is_written_file(file: str) -> bool:
+    """Tell what users write, bncheck's samples among it, from what they installed."""
+    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+    return is_user_file(file) and (not installed or os.path.realpath(file).startswith(_SAMPLES))

@@ -79,7 +79,7 @@ class Trace:
     def _begin(self, frame: FrameType, event: str, _: Any) -> Any:
         code = frame.f_code
         file = code.co_filename
-        if self.given_up or code.co_name.startswith("<") or "site-packages" in file or not guard.is_user_file(file):
+        if self.given_up or code.co_name.startswith("<") or not guard.is_written_file(file):
             return None
         try:
             if not statements_of(file):

@@ -112,6 +112,19 @@ def test_running_statistics_are_kept_and_used(name, switch):
     np.testing.assert_allclose(session.running_stats(), (mean, var), rtol=1e-10)
 
 
+def test_statistics_that_initializing_takes_in_are_not_those_of_an_earlier_batch(tmp_path):
+    text = (FIXTURES / "linen_right.py").read_text().replace("if not self.is_initializing():", "if True:")
+    (tmp_path / "mine.py").write_text(text)
+    spec = TargetSpec(str(tmp_path / "mine.py"))
+    target = resolve.target(spec, resolve.cards(spec)[0].name)
+    for scale in (1e200, 1.0):  # the squares of the first are no numbers any more
+        x = scale * RANDOM.normal(size=(6, 4))
+        session = target.open(Setup(GAMMA, BETA, 1e-2, 0.7))
+        session.forward(x)
+        mean = 0.7 * 0.3 + 0.3 * x.mean(0)  # initialized with a batch of ones, as in Flax's own pages
+        np.testing.assert_allclose(session.running_stats()[0], mean, rtol=1e-10)
+
+
 def test_layers_handed_over_from_python_are_found():
     for cls in (nn.BatchNorm, nnx.BatchNorm):
         (card,) = resolve.cards(TargetSpec("BatchNorm", (cls,)))

@@ -129,6 +129,7 @@ def test_the_demo_shows_a_right_one_and_a_wrong_one(work):
     assert "PASS  right.py::" in done.stdout
     assert "FAIL  misprinted.py::" in done.stdout
     assert "BUG" in done.stdout
+    assert "misprinted.py:43" in "".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(("sample", "verdict"), [("right", "pass"), ("misprinted", "fail")])
