@@ -314,3 +314,5 @@ def test_where_nothing_is_to_be_rounded_nothing_must_differ():
     case = replace(build(CaseSpec(n=2, c=1)), gamma=np.zeros(1), beta=np.zeros(1))
     arrays = {"x": np.ones((2, 1)), "y": np.zeros((2, 1)), "precision": np.zeros(1)}
     assert _used(case, Evidence("running", arrays), np.zeros(1), np.ones(1)).fits
+    arrays["y"] = np.array([[0.0], [1e-300]])
+    assert not _used(case, Evidence("running", arrays), np.zeros(1), np.ones(1)).fits
