@@ -47,7 +47,7 @@ def test_the_element_that_differs_is_shown_beside_that_of_training(at):
 
 @pytest.mark.parametrize("factor", [1.0, 5 / 4])
 def test_statistics_that_are_not_quite_those_of_the_batch_are_taken_into_account(factor):
-    mean, var = X.mean(axis=0) + [0.01, -0.3], X.var(axis=0) * [1.1, 0.7]
+    mean, var = X.mean(axis=0) + np.array([0.01, -0.3]), X.var(axis=0) * np.array([1.1, 0.7])
     assert agreement(normalised(X, mean, factor * var), held=(mean, var)).outcome is Outcome.PASS
     assert agreement(RIGHT, held=(mean, var)).outcome is Outcome.FAIL
 
