@@ -155,16 +155,19 @@ def test_wrong_ones_fail(tmp_path, parts, code):
 # ------------------------------------------------------------------------------------------------------ numbers by hand
 
 
-def in_inference(batches, x, mean, var, eps=0.1):
+def in_inference(batches, x, mean, var, eps=0.1, momentum=0.9, told=None):
     """Return what is said of the y that given averages make of x, after batches of two channels."""
-    case = build(CaseSpec(n=len(x), c=2, eps=eps))
+    case = build(CaseSpec(n=len(x), c=2, eps=eps, momentum=momentum))
     case = replace(case, x=x, gamma=np.array([2.0, -0.5]), beta=np.array([0.0, 3.0]))
     own = {
         "batch_mean": np.array([b.mean(axis=0) for b in batches]),
         "batch_var": np.array([b.var(axis=0) for b in batches]),
     }
     y = case.gamma * (x - mean) / np.sqrt(var + eps) + case.beta
-    facts = {"m": [len(b) for b in batches], "conventions": Keeping().told(momentum_sense="finished").conventions}
+    facts = {
+        "m": [len(b) for b in batches],
+        "conventions": Keeping().told(momentum_sense="finished", momentum=told).conventions,
+    }
     evidence = Evidence("running", own | {"x": x, "y": y, "precision": np.zeros(1)}, facts)
     return _averages_used(case, evidence)
 
@@ -202,6 +205,29 @@ def test_averages_are_those_of_batches_or_of_values(request, mean, var):
     used = in_inference(BATCHES, X, mean, np.abs(var))
     assert used.fits == right
     np.testing.assert_allclose(used.mean, mean if right else ALIKE, rtol=1e-12)
+
+
+def forgetting(share, counts):
+    """Return mean and variance of batches of which each counts that share of the next; by means, and of all values."""
+    weights = np.array([share**2, share, 1.0]) * counts
+    mean = np.average([b.mean(axis=0) for b in BATCHES], axis=0, weights=weights)
+    var = np.average([b.var(axis=0) for b in BATCHES], axis=0, weights=weights)
+    pooled = np.average([((b - mean) ** 2).mean(axis=0) for b in BATCHES], axis=0, weights=weights)
+    return mean, var, pooled
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1), (4, 7, 2)], ids=["batches", "values"])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_earlier_batches_may_count_less_by_the_momentum_or_what_it_leaves(share, counts):
+    mean, var, pooled = forgetting(share, counts)
+    for one in (var, pooled):
+        assert in_inference(BATCHES, X, mean, one, momentum=0.3).fits
+        assert not in_inference(BATCHES, X, mean, one, momentum=0.25).fits
+        assert in_inference(BATCHES, X, mean, one, told=share).fits
+        # A share that is measured is the only one.
+        assert not in_inference(BATCHES, X, mean, one, momentum=0.3, told=0.9).fits
+    later_less, of_it, _ = forgetting(1 / share, counts)
+    assert not in_inference(BATCHES, X, later_less, of_it, momentum=0.3).fits
 
 
 def test_averages_may_err_by_the_largest_value_of_their_channel():
@@ -314,3 +340,5 @@ def test_where_nothing_is_to_be_rounded_nothing_must_differ():
     case = replace(build(CaseSpec(n=2, c=1)), gamma=np.zeros(1), beta=np.zeros(1))
     arrays = {"x": np.ones((2, 1)), "y": np.zeros((2, 1)), "precision": np.zeros(1)}
     assert _used(case, Evidence("running", arrays), np.zeros(1), np.ones(1)).fits
+    arrays["y"] = np.array([[0.0], [1e-300]])
+    assert not _used(case, Evidence("running", arrays), np.zeros(1), np.ones(1)).fits

@@ -8,7 +8,7 @@ import pytest
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.checks.against_reference import variance_keeps_its_digits
-from bncheck.checks.contract import dtype_kept, prints_nothing, results_finite, survives
+from bncheck.checks.contract import dtype_kept, eps_is_heeded, prints_nothing, results_finite, shapes_fit, survives
 from bncheck.core.truth import allowances, truth
 from bncheck.guard import describe
 from bncheck.model import Evidence, Fault, Outcome
@@ -46,7 +46,10 @@ def test_long_doubles_are_more_digits(given):
     ],
 )
 def test_digits_decide(dtype, given, outcome):
-    assert dtypes(dtype, given).outcome is outcome
+    found = dtypes(dtype, given)
+    assert found.outcome is outcome
+    if outcome is not Outcome.PASS:
+        assert (found.tensor, found.message) == ("dx", f"dx is {dtype} for {given} input")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,8 @@ def test_falling_over_one_value_per_channel_is_no_refusal(error):
 
 def test_an_unbiased_variance_of_one_value_that_divides_by_zero_is_warned_of():
     fell = Fault("forward", "ZeroDivisionError", "division by zero")
-    assert judged(survives, CaseSpec(n=1), fault=fell).outcome is Outcome.WARN
+    found = judged(survives, CaseSpec(n=1), fault=fell)
+    assert (found.outcome, found.message) == (Outcome.WARN, "forward raised ZeroDivisionError: division by zero")
     assert judged(survives, CaseSpec(n=2), fault=fell).outcome is Outcome.FAIL
     assert judged(survives, CaseSpec(n=1), fault=replace(fell, stage="backward")).outcome is Outcome.FAIL
 
@@ -109,6 +113,61 @@ def test_a_forward_that_refuses_what_it_cannot_view_is_warned_of(memory):
     assert judged(survives, spec, fault=replace(refused, kind="AttributeError")).outcome is Outcome.FAIL
     for other in ("C", "readonly"):
         assert judged(survives, replace(spec, memory=other), fault=refused).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("spatial", "tensor", "shape", "said"),
+    [
+        ((), "y", (3, 4), "y has shape (3, 4) where (N, C) is (4, 3)"),
+        ((2,), "y", (4, 3), "y has shape (4, 3) where (N, C, ...) is (4, 3, 2)"),
+        ((2, 5), "dx", (4, 3), "dx has shape (4, 3) where (N, C, ...) is (4, 3, 2, 5)"),
+        ((), "dgamma", (4, 3), "dgamma has shape (4, 3) where (C,) is (3,)"),
+        ((2, 5), "dbeta", (), "dbeta has shape () where (C,) is (3,)"),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_told_beside_that_which_would(spatial, tensor, shape, said):
+    size = (4, 3, *spatial)
+    fitting = {"y": size, "dx": size, "dgamma": (3,), "dbeta": (3,)}
+    spec = CaseSpec(n=4, c=3, spatial=spatial)
+    assert judged(shapes_fit, spec, facts={"shapes": fitting}).outcome is Outcome.PASS
+    found = judged(shapes_fit, spec, facts={"shapes": fitting | {tensor: shape}})
+    assert (found.outcome, found.tensor, found.message) == (Outcome.FAIL, tensor, said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("NoneType", "dx is missing (None)"), ("function", "dx is a function, not an array")]
+)
+def test_what_is_no_array_is_told_by_what_it_is(kind, said):
+    facts = {"shapes": {"y": (4, 3), "dx": None}, "types": {"y": "ndarray", "dx": kind}}
+    found = judged(shapes_fit, CaseSpec(n=4, c=3), facts=facts)
+    assert (found.outcome, found.tensor, found.message) == (Outcome.FAIL, "dx", said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n  \n  mu = 0.5  \nvar = 2\n", "25 characters were printed in one step, beginning with 'mu = 0.5'"),
+        ("\n \n", "3 characters were printed in one step"),
+    ],
+)
+def test_a_print_is_told_by_its_first_line_that_is_not_blank(text, said):
+    found = judged(prints_nothing, CaseSpec(), facts={"printed": len(text), "printed_text": text})
+    assert (found.outcome, found.message, found.error) == (Outcome.WARN, said, float(len(text)))
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome", "said"),
+    [
+        ("argument", Outcome.PASS, "eps is heeded"),
+        ("attribute", Outcome.PASS, "eps is heeded"),
+        ("fixed", Outcome.SKIP, "the code takes no eps: it is hard-coded, or there is none"),
+        ("declared", Outcome.SKIP, "eps is as declared; whether the code would heed another was not tried"),
+        ("ignored", Outcome.FAIL, "eps is accepted and ignored: 0.125 is used whatever it is"),
+    ],
+)
+def test_an_eps_that_nobody_can_hand_over_is_not_said_to_be_heeded(source, outcome, said):
+    found = judged(eps_is_heeded, CaseSpec(eps=0.125), facts={"eps_source": source})
+    assert (found.outcome, found.message) == (outcome, said)
 
 
 def test_the_page_about_printing_says_what_is_seen_and_what_is_not():
@@ -148,7 +207,8 @@ def test_nan_where_a_one_pass_variance_keeps_no_digit_is_its_warning():
     first, finite, digits = not_finite(FAR, as_one_pass, True)
     assert first.outcome is Outcome.FAIL
     assert first.suspect
-    assert finite.outcome is Outcome.SKIP
+    assert (finite.outcome, finite.tensor) == (Outcome.SKIP, "y")
+    assert finite.message == "y is lost to a one-pass variance (see BN401)"
     assert digits.outcome is Outcome.WARN
     case = build(FAR)
     at = tuple(int(i) for i in np.argwhere(np.isnan(as_one_pass(case)))[0])
@@ -174,6 +234,27 @@ def test_nan_beside_the_channel_that_is_lost_fails():
     found = results_finite(case, seen)
     assert found.outcome is Outcome.FAIL
     assert found.index[1] == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_value_that_is_not_finite_is_found_among_those_that_are(value):
+    case = build(CaseSpec(n=3, c=2))
+    y = truth(case).forward.y.copy()
+    y[1, 1] = value
+    found = results_finite(case, {"training": Evidence("training", {"y": y})})
+    assert (found.outcome, found.tensor, found.index) == (Outcome.FAIL, "y", (1, 1))
+    assert (found.message, found.want) == (f"y is {value} for finite input", truth(case).forward.y[1, 1])
+
+
+def test_a_result_beyond_the_range_of_its_dtype_is_infinite_in_any_implementation():
+    """xhat is -1.22, 0 and 1.22: in half precision, whose largest number is 65504, 60000 times that is infinite."""
+    x, dtype = np.array([[-1.0], [0.0], [1.0]]), np.float16
+    case = replace(build(CaseSpec(n=3, c=1, dtype="float16")), x=x.astype(dtype), gamma=np.array([6e4], dtype))
+    case = replace(case, beta=np.zeros(1, dtype))
+    y = np.array([[-np.inf], [0.0], [np.inf]])
+    assert results_finite(case, {"training": Evidence("training", {"y": y})}).outcome is Outcome.PASS
+    within = replace(case, gamma=np.array([5e4], dtype))
+    assert results_finite(within, {"training": Evidence("training", {"y": y})}).outcome is Outcome.FAIL
 
 
 def digits_of(one_pass=None):

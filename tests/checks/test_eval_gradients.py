@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import targets
 from judging import SPEC, judged
 from layers import Keeping, eval_gradients
 
@@ -133,10 +134,93 @@ ACROSS = MANY.dy - CENTRED * (MANY.dy * CENTRED).mean(axis=0) / (CENTRED**2).mea
 )
 def test_a_dy_that_has_no_share_of_xhat_tells_no_mode(dy, told):
     """Training takes a constant and a multiple of xhat away from dy; the constant is left free."""
-    case, xhat = replace(MANY, dy=dy), (MANY.x - MEAN) * INV_STD
-    evidence = Evidence("running", {"dy": dy, "precision": np.zeros(1)})
-    found = {"dx": MANY.gamma * INV_STD * dy, "dgamma": (dy * xhat).sum(axis=0), "dbeta": dy.sum(axis=0)}
-    used = Used(MEAN, INV_STD, np.zeros(()), np.zeros(()), fits=True)
-    judgement = _gradients_judged(case, evidence, found, used, knows_dx=True)
+    judgement = compared(dy)
     assert judgement.outcome is (Outcome.PASS if told else Outcome.SKIP)
     assert ("training mode has the same dx" in judgement.message) != told
+
+
+def compared(dy=MANY.dy, gamma=MANY.gamma, framework="numpy", without=(), **wrong):
+    """Return what is said of the gradients of eval mode by their formula, of which some are replaced, or missing."""
+    case, xhat = replace(MANY, dy=dy, gamma=gamma), (MANY.x - MEAN) * INV_STD
+    facts = {"conventions": Keeping().told(framework=framework).conventions}
+    evidence = Evidence("running", {"dy": dy, "precision": np.zeros(1)}, facts)
+    found = {"dx": gamma * INV_STD * dy, "dgamma": (dy * xhat).sum(axis=0), "dbeta": dy.sum(axis=0)} | wrong
+    found = {name: value for name, value in found.items() if name not in without}
+    used = Used(MEAN, INV_STD, np.zeros(()), np.zeros(()), fits=True)
+    return _gradients_judged(case, evidence, found, used, knows_dx=True)
+
+
+def dx_of_training(dy=MANY.dy, gamma=MANY.gamma):
+    inv_std = 1 / np.sqrt(MANY.x.var(axis=0) + 0.1)
+    xhat = CENTRED * inv_std
+    return gamma * inv_std * (dy - dy.mean(axis=0) - xhat * (dy * xhat).mean(axis=0))
+
+
+NONE_THERE = "backward is that of training mode whatever the mode: eval mode has none"
+
+
+def test_autograd_that_calls_the_backward_of_training_is_warned_of_and_a_backward_by_hand_is_not():
+    judgement = compared(dx=dx_of_training())
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, NONE_THERE)
+    judgement = compared(dx=dx_of_training(), framework="torch")
+    assert (judgement.outcome, judgement.tensor) == (Outcome.WARN, "dx")
+    assert judgement.message == "in eval mode autograd calls the backward of training: dx is another one"
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("gone", [{"dx": np.zeros_like(MANY.dy)}, {"dgamma": np.ones(2), "without": ("dx",)}])
+def test_where_there_is_no_dx_there_is_no_backward_of_eval_mode(gone, framework):
+    judgement = compared(framework=framework, **gone)
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, NONE_THERE)
+
+
+def test_beside_a_dx_that_tells_no_mode_a_wrong_dgamma_is_left_open():
+    judgement = compared(ACROSS, dgamma=np.ones(2), framework="torch")
+    assert judgement.outcome is Outcome.SKIP
+    assert judgement.message == "training mode has the same dx on this case: the mode cannot be told"
+
+
+@pytest.mark.parametrize(
+    ("dx", "outcome"),
+    [
+        (1e6 * dx_of_training() * (1 + 5e-5), Outcome.SKIP),
+        (1e6 * dx_of_training() * (1 + 5e-4), Outcome.FAIL),
+    ],
+)
+def test_a_dx_of_training_is_told_within_a_share_of_itself_whatever_its_size(dx, outcome):
+    assert compared(1e6 * MANY.dy, dx=dx).outcome is outcome
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.5e-6, Outcome.SKIP), (5e-6, Outcome.FAIL)])
+def test_a_dx_of_training_is_told_within_rounding_of_its_largest_value(share, outcome):
+    """The second channel is a billionth of the first: there any error is one of rounding in the first."""
+    dy, gamma = 1e6 * MANY.dy, np.array([1.0, 1e-9])
+    dx = dx_of_training(dy, gamma)
+    dx[:, 1] += np.where(np.arange(70) % 2, share, -share) * np.abs(dx).max()
+    assert compared(dy, gamma, dx=dx).outcome is outcome
+
+
+def test_where_gamma_is_0_so_is_dx():
+    gamma = np.array([0.0, 1.0])
+    dx = gamma * INV_STD * MANY.dy
+    dx[5, 0] = 1e-3
+    judgement = compared(gamma=gamma, dx=dx)
+    assert (judgement.outcome, judgement.tensor, judgement.index) == (Outcome.FAIL, "dx", (5, 0))
+    assert (judgement.error, judgement.got, judgement.want) == (1e-3, 1e-3, 0.0)
+
+
+def test_gradients_that_fit_neither_in_training_nor_in_eval_mode_are_left_to_training():
+    def summed(dy, cache):
+        return targets.backward(dy, cache)._replace(dgamma=np.ones(1))
+
+    def summed_in_eval(*given):
+        return eval_gradients(*given)._replace(dgamma=np.ones(1))
+
+    judgement = judged("BN306", Keeping(backward=summed, eval_backward=summed_in_eval))
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, "no gradients of the right shapes (see BN501)")
+
+
+def test_gradients_by_averages_that_nobody_can_read_are_skipped():
+    judgement = judged("BN306", Keeping(eval_backward=eval_gradients).told(momentum_sense="finished"))
+    said = "the statistics that eval mode works out are not read"
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, said)

@@ -9,9 +9,9 @@ from judging import judged
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
-from bncheck.checks.against_reference import _is_of_float32
-from bncheck.core.truth import truth
-from bncheck.model import Outcome
+from bncheck.checks.against_reference import _is_of_float32, dx_matches_reference, y_matches_reference
+from bncheck.core.truth import allowances, truth
+from bncheck.model import Evidence, Outcome
 
 SPEC = CaseSpec(seed=5, n=4, c=3, spatial=(3,), eps=0.1)
 CODES = {"dgamma": "BN212", "dbeta": "BN213"}
@@ -111,3 +111,23 @@ def test_sums_show_float32_by_their_values_alone(tensor):
     assert _is_of_float32(case, tensor, right.astype(np.float32).astype(np.float64))
     assert not _is_of_float32(case, tensor, right * (1 + 1e-8))
     assert not _is_of_float32(case, tensor, np.array([1.0, 0.5, 1 / 3]))
+
+
+FAR = build(CaseSpec(seed=5, n=16, c=2, mean=1e6, eps=1e-5))
+
+
+@pytest.mark.parametrize(("check", "tensor"), [(y_matches_reference, "y"), (dx_matches_reference, "dx")])
+def test_what_a_one_pass_variance_explains_is_a_failure_where_the_code_has_none(check, tensor):
+    off = 0.5 * np.asarray(getattr(allowances(FAR, one_pass=True), tensor))
+    seen = {"training": Evidence("training", {tensor: truth(FAR).tensor(tensor) + off})}
+    asked = {
+        said: check(FAR, seen | {"large-mean": Evidence("large-mean", facts=facts)})
+        for said, facts in (("no", {"one_pass": False}), ("yes", {"one_pass": True}), ("nothing", {}))
+    }
+    first = check(FAR, seen)
+    assert (first.outcome, first.tensor, first.suspect) == (Outcome.FAIL, tensor, True)
+    assert (asked["no"].outcome, asked["no"].suspect) == (Outcome.FAIL, False)
+    assert asked["no"].message == f"{tensor} differs from the reference"
+    for said in ("yes", "nothing"):
+        assert asked[said].outcome in (Outcome.PASS, Outcome.INCONCLUSIVE)
+        assert asked[said].message == f"{tensor} errs no more than a one-pass variance makes it (see BN401)"
