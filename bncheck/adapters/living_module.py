@@ -7,7 +7,7 @@ from typing import Any
 from bncheck.adapters.differentiated import DifferentiatedRun
 from bncheck.adapters.own_methods import turned
 from bncheck.adapters.plans import mode_values
-from bncheck.adapters.torch_parts import torch_base
+from bncheck.adapters.torch_parts import own_bases, own_functions, torch_base
 from bncheck.adapters.words import Role, argument_role, train_is_true
 
 
@@ -26,6 +26,10 @@ class LivingModuleRun(DifferentiatedRun):
         """Call the layer's own method alone; return the call, "" where the mode is said elsewhere."""
         if self._layer is None or self._reading.calling.mode_switch or self._reading.unrecorded:
             return ""
+        cls = type(self._layer)
+        overridden = {"train", "eval"} & {name for base in own_bases(cls) for name in vars(base)}
+        if not overridden and not any("training" in function.__code__.co_names for function in own_functions(cls)):
+            return ""  # a module that takes the mode from elsewhere inherits the two all the same
         self._alone = True
         return turned(self._layer, train)
 

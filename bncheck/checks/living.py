@@ -61,8 +61,8 @@ def own_methods_switch_mode(case: Case, seen: Seen) -> Judgement:
         return judgement
     found, calls = evidence.arrays, evidence.facts["calls"]
     if "told_train" not in found or "train" not in found:
-        reason = "the layer has no methods of its own that switch the mode, and are asked for it"
-        return Judgement(Outcome.SKIP, evidence.facts["raised"] or (reason if _tried(evidence.facts) else NOT_TRIED))
+        reason = "no train() and eval() of a layer's own say the mode" if evidence.facts["tried"] else NOT_TRIED
+        return Judgement(Outcome.SKIP, evidence.facts["raised"] or reason)
     of_eval, of_training = found["told_eval"], found["told_train"]
     if plainly_off(of_eval, of_training) is None:
         return Judgement(Outcome.SKIP, "both modes have the same y on this case")
@@ -73,23 +73,19 @@ def own_methods_switch_mode(case: Case, seen: Seen) -> Judgement:
     ):
         return Judgement(Outcome.SKIP, f"{calls[0]} as well as {calls[1]} leaves training mode: frozen, it seems")
     stays = plainly_off(found["eval"], of_training) is None
+    if evidence.facts["conventions"].momentum_sense in _TAKEN_IN and (judgement := _statistics_moved(found, calls)):
+        return judgement
     of_batch = "normalised with the batch's own statistics" if stays else "not that of the running statistics"
     said = (f"after {calls[1]} y is {of_batch}", f"after {calls[1]} and {calls[2]} y is not that of the batch again")
     for message, name, want in zip(said, ("eval", "train"), (of_eval, of_training), strict=True):
         if (at := plainly_off(found[name], want)) is not None:
             return _off(message, found[name], want, at)
-    if evidence.facts["conventions"].momentum_sense in _TAKEN_IN and (judgement := _statistics_moved(found, calls)):
-        return judgement
     return Judgement(Outcome.PASS, f"{calls[0]} and {calls[1]} switch the mode")
 
 
 def _off(message: str, found: Array, want: Array, at: tuple[int, ...], tensor: str = "y") -> Judgement:
     figures = (float(abs(found[at] - want[at])), plain_share(want), at, float(found[at]), float(want[at]))
     return Judgement(Outcome.FAIL, message, tensor, *figures)
-
-
-def _tried(facts: dict[str, object]) -> bool:
-    return bool(facts["evaluations"])
 
 
 def _statistics_moved(found: dict[str, Array], calls: tuple[str, ...]) -> Judgement | None:
@@ -144,10 +140,11 @@ def follows_its_parameters(case: Case, seen: Seen) -> Judgement:
     Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 2: the scale and the shift of inference follow the training.
     """
     evidence = seen["changed-parameters"]
-    if raised := evidence.facts["raised"]:
+    if raised := evidence.facts.get("raised"):
         return Judgement(Outcome.SKIP, raised)
-    if not evidence.facts["changed"]:
-        return Judgement(Outcome.SKIP, NOT_TRIED)
+    if not evidence.facts.get("changed"):
+        reason = "no gamma and beta in the code that could be changed between two steps"
+        return Judgement(Outcome.SKIP, reason if evidence.facts.get("tried") else NOT_TRIED)
     for name in ("y", *GRADIENTS, "eval"):
         found, want = (evidence.arrays.get(key) for key in (name, f"want_{name}"))
         if found is None or want is None or (at := plainly_off(found, want)) is None:

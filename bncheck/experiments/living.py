@@ -26,10 +26,11 @@ def own_methods(target: Target, case: Case, seen: Seen) -> Evidence:
     ``told_eval``, ``told_train`` are those of the other layer; ``held_mean``, ``held_var`` the statistics before and
     after each call. Fact: "calls", as they are written.
     """
-    facts: dict[str, Any] = {"conventions": target.conventions, "evaluations": 0, "calls": ()}
+    facts: dict[str, Any] = {"conventions": target.conventions, "evaluations": 0, "calls": (), "tried": False}
     found = {}
     faults: list[Fault] = []
     if target.conventions.momentum_sense and target.conventions.mode_switch and tries_more(target, case):
+        facts["tried"] = True
         with faults_of("forward", faults):
             session = target.open(setup(case))
             if isinstance(session, Changeable):
@@ -75,9 +76,10 @@ def changed_parameters(target: Target, case: Case, seen: Seen) -> Evidence:
     asked before. The parameters are replaced; where that makes a difference, they are written into besides: which of
     the two an optimizer does, a layer may rely on.
     """
-    facts: dict[str, Any] = {"evaluations": 0, "raised": "", "changed": False}
+    facts: dict[str, Any] = {"evaluations": 0, "raised": "", "changed": False, "tried": False}
     if not tries_more(target, case) or target.conventions.forward_only:
         return Evidence("changed-parameters", facts=facts)
+    facts["tried"] = True
     faults: list[Fault] = []
     arrays: dict[str, Any] = {}
     with faults_of("forward", faults):

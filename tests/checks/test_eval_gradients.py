@@ -140,3 +140,35 @@ def test_a_dy_that_has_no_share_of_xhat_tells_no_mode(dy, told):
     judgement = _gradients_judged(case, evidence, found, used, knows_dx=True)
     assert judgement.outcome is (Outcome.PASS if told else Outcome.SKIP)
     assert ("training mode has the same dx" in judgement.message) != told
+
+
+class Silent(Keeping):
+    """Returns zeros for some gradients of eval mode."""
+
+    def __init__(self, *tensors):
+        def of_eval(dy, x, mean, var, setup):
+            found = eval_gradients(dy, x, mean, var, setup)
+            return found._replace(**{name: 0 * getattr(found, name) for name in tensors})
+
+        super().__init__(eval_backward=of_eval)
+
+
+def test_zeros_for_dx_alone_are_wrong_in_eval_mode():
+    """dx is gamma dy / sqrt(running_var + eps) there, after three batches of variance v, v' and v that 0.3 of stays."""
+    found, case = judged("BN306", Silent("dx")), build(SPEC)
+    assert (found.outcome, found.tensor, found.message) == (Outcome.FAIL, "dx", "dx in eval mode is wrong")
+    var = np.ones(SPEC.c)
+    for x in (case.x, np.concatenate([case.x[::-1], case.x[:1]]), -case.x):
+        var = 0.3 * var + 0.7 * x.var(axis=0)
+    want = (case.gamma / np.sqrt(var + SPEC.eps) * case.dy)[found.index]
+    assert (found.got, found.want) == (0.0, pytest.approx(want, rel=1e-9, abs=0))
+
+
+@pytest.mark.parametrize("tensors", [("dx", "dgamma"), ("dx", "dbeta")])
+def test_zeros_for_dx_are_wrong_as_long_as_any_gradient_is_there(tensors):
+    assert judged("BN306", Silent(*tensors)).outcome is Outcome.FAIL
+
+
+def test_a_layer_whose_gradients_are_all_zero_in_eval_mode_may_be_frozen():
+    found = judged("BN306", Silent("dx", "dgamma", "dbeta"))
+    assert (found.outcome, found.message) == (Outcome.SKIP, "all gradients are 0 in eval mode: frozen there, it seems")
