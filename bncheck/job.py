@@ -115,7 +115,7 @@ class Job:
         return TargetReport(
             name=card.name,
             verdict=Verdict.INTERRUPTED if sweep.interrupted else outcome,
-            conventions=card.conventions,
+            conventions=verdict.with_notes(card.conventions, found),
             oracles=oracles,
             findings=found,
             diagnoses=tuple(_conditioned(diagnosis, found) for answer in named for diagnosis in answer.diagnoses),

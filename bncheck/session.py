@@ -94,6 +94,20 @@ class Adding(Protocol):
 
 
 @runtime_checkable
+class Changeable(Protocol):
+    """A session of a layer that may be switched by methods of its own, and whose parameters may change."""
+
+    def switched(self, train: bool) -> str:
+        """Call the layer's own ``train()`` or ``eval()`` after a forward; return the call, "" where there is none.
+
+        From then on forwards run in the mode that the layer is in, whatever mode they are asked for.
+        """
+
+    def learned(self, gamma: Array, beta: Array, *, in_place: bool) -> bool:
+        """Replace gamma and beta after a forward, or write into them; tell whether that was done."""
+
+
+@runtime_checkable
 class Differentiable(Protocol):
     """A session of code that a library differentiates; each word returns None, or raises, where it is not offered."""
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from bncheck.checks.catalogue import CHECKS, OF_A_CASE, Check, named
+from bncheck.checks.eval_gradients import NOTHING_IN_EVAL, OF_TRAINING
 from bncheck.model import TENSORS, CaseResult, Conventions, Expected, Outcome
 from bncheck.report import Diagnosis, Finding, OracleTable, Verdict
 from bncheck.tally import Tally, size_of
@@ -174,6 +175,15 @@ def without_eval_mode(oracles: OracleTable | None, conventions: Conventions | No
     if oracles is None or conventions is None or not conventions.unjudged:
         return oracles
     return replace(oracles, conclusion=f"{oracles.conclusion} Eval mode was not verified.")
+
+
+def with_notes(conventions: Conventions | None, found: Sequence[Finding]) -> Conventions | None:
+    """Return the conventions, with a note where gradients of eval mode were looked for and are none to judge."""
+    reasons = [f.message for f in found if f.code == "BN306" and f.outcome is Outcome.SKIP]
+    if conventions is None or not {OF_TRAINING, NOTHING_IN_EVAL}.intersection(reasons):
+        return conventions
+    said = reasons[0].partition(": eval mode has none")[0]
+    return replace(conventions, notes=(*conventions.notes, f"gradients of eval mode were not verified: {said}"))
 
 
 # The bug of code that computes in a smaller dtype.

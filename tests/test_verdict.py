@@ -6,7 +6,8 @@ import pytest
 
 from bncheck import verdict
 from bncheck.case import CaseSpec
-from bncheck.model import CaseResult, Expected, Judgement, Outcome
+from bncheck.checks.eval_gradients import NOTHING_IN_EVAL, OF_TRAINING
+from bncheck.model import CaseResult, Conventions, Expected, Judgement, Outcome
 from bncheck.report import Diagnosis, Finding, Verdict
 
 SMALL, LARGE = CaseSpec(n=2, c=1).id, CaseSpec(n=64, c=8).id
@@ -287,3 +288,26 @@ def test_names_change_nothing_where_the_forward_is_right():
     failed = [finding("BN101", P, "y"), finding("BN201", F, "dx"), finding("BN211", F, "dx")]
     oracles = verdict.oracle_table(failed)
     assert verdict.with_names(failed, oracles, [named("dx", "BUG211")]) == (tuple(failed), oracles)
+
+
+NOT_VERIFIED = "gradients of eval mode were not verified"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message", "note"),
+    [
+        (
+            S,
+            OF_TRAINING,
+            "gradients of eval mode were not verified: backward is that of training mode whatever the mode",
+        ),
+        (S, NOTHING_IN_EVAL, f"{NOT_VERIFIED}: {NOTHING_IN_EVAL}"),
+        (S, "the code keeps no running statistics", None),
+        (P, OF_TRAINING, None),
+    ],
+)
+def test_gradients_of_eval_mode_that_were_not_verified_are_noted(outcome, message, note):
+    conventions = Conventions("test", ("NC",), "(C,)", "argument", None, "tuple", notes=("first",))
+    found = [finding("BN101", P), replace(finding("BN306", outcome), message=message)]
+    assert verdict.with_notes(conventions, found).notes == ("first", note)[: 2 if note else 1]
+    assert verdict.with_notes(None, found) is None

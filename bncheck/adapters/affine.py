@@ -14,7 +14,7 @@ import numpy as np
 
 from bncheck.adapters.frameworks import codes_of, functions_of
 from bncheck.adapters.modes import Remembers, Turning
-from bncheck.adapters.protocol import Parameters, Recording, Results, Run, Starting
+from bncheck.adapters.protocol import Living, Parameters, Recording, Results, Run, Starting
 from bncheck.adapters.words import Role, argument_role, clarity, gradient_name
 from bncheck.core.precision import limits
 from bncheck.session import SavedStatistic, Saving
@@ -110,6 +110,14 @@ class AffineRun:
         """Turn one switch of the code's own run alone."""
         if isinstance(self._run, Turning):
             self._run.turn(switch, train)
+
+    def switched(self, train: bool) -> str:
+        """Switch the code's own run by its own method."""
+        return self._run.switched(train) if isinstance(self._run, Living) else ""
+
+    def learned(self, gamma: Any, beta: Any, *, in_place: bool) -> bool:
+        """Say that nothing was changed: of what the code does without there is nothing in it."""
+        return False
 
     def running(self) -> tuple[Any, Any] | None:
         """Return what the code's own run says."""

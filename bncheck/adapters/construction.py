@@ -103,6 +103,11 @@ class Maker:
         return frozenset() if self._plan is None else self._plan.keys
 
     @property
+    def declared(self) -> bool:
+        """Whether the user has said what the mode switch is."""
+        return bool(self._mode)
+
+    @property
     def unmade(self) -> bool:
         """Whether objects are made without their constructor."""
         return self._plan is None

@@ -13,20 +13,21 @@ from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import shape_of
 from bncheck.adapters.handed import handed_over
 from bncheck.adapters.leaves import is_own_array
+from bncheck.adapters.living_run import LivingRun
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.parameter_gradients import parameter_gradients
 from bncheck.adapters.places import Parts, Place, doubtful, parts_of, put
 from bncheck.adapters.protocol import Results
 from bncheck.adapters.recording import Ledger
 from bncheck.adapters.results import attribute_names
-from bncheck.adapters.runs import Calling, CallRun
+from bncheck.adapters.runs import Calling
 from bncheck.adapters.seeking import acting, by_effect, named_after, proven, with_effects
 from bncheck.adapters.trails import Trail
 from bncheck.adapters.words import STATISTICS, Role, argument_role, output_like
 from bncheck.model import GRADIENTS
 
 
-class LayerRun(CallRun):
+class LayerRun(LivingRun):
     """One fresh layer. Its parameters are set before the first forward, or after it where it creates them.
 
     `how` is "given" where the user's code takes gamma and beta as arguments, "set" or "in place" where bncheck puts
@@ -302,11 +303,6 @@ class LayerRun(CallRun):
         if switch.lasting:
             self._flags = train
         else:
-            switch.turn(self._layer, self._values, train)
-
-    def _set_mode(self, train: bool) -> None:
-        super()._set_mode(train)
-        for switch in self._maker.switches or ():
             switch.turn(self._layer, self._values, train)
 
     def _statistics(self) -> dict[Role, Any]:

@@ -129,6 +129,20 @@ class Starting(Protocol):
         """Return the layer's own "gamma" and "beta" as they were before they were set; asked after a forward."""
 
 
+@runtime_checkable
+class Living(Protocol):
+    """A run of a layer that may be switched by methods of its own, and whose parameters may change; after a forward."""
+
+    def switched(self, train: bool) -> str:
+        """Call the layer's own ``train()`` or ``eval()``; return the call, "" where there is none.
+
+        From then on forwards run in the mode that the layer is in, and tell it nothing.
+        """
+
+    def learned(self, gamma: Any, beta: Any, *, in_place: bool) -> bool:
+        """Replace gamma and beta, or write into them; tell whether that was done."""
+
+
 class Reading(Protocol):
     """One way of calling a candidate."""
 

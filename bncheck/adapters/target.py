@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bncheck.adapters.layouts import CANONICAL, Layout, in_memory, layout
-from bncheck.adapters.protocol import Clearing, Differentiating, Parameters, Reading, Recording, Results, Run
+from bncheck.adapters.protocol import Clearing, Differentiating, Living, Parameters, Reading, Recording, Results, Run
 from bncheck.core.precision import kind
 from bncheck.model import GRADIENTS, Conventions
 from bncheck.session import Gradients, SavedStatistic, Saving, Setup
@@ -234,6 +234,17 @@ class FoundSession:
         """Return the statistics of the batch that the last forward returned beside y, as (C,)."""
         found: list[SavedStatistic] = self._run.saved() if isinstance(self._run, Saving) else []
         return [one._replace(value=per_channel(one.value, self._size)) for one in found]
+
+    def switched(self, train: bool) -> str:
+        """Call the layer's own ``train()`` or ``eval()`` after a forward; return the call, "" where there is none."""
+        return self._run.switched(train) if isinstance(self._run, Living) else ""
+
+    def learned(self, gamma: Array, beta: Array, *, in_place: bool) -> bool:
+        """Replace gamma and beta after a forward, or write into them; tell whether that was done."""
+        if not isinstance(self._run, Living):
+            return False
+        shaped = (np.array(value).reshape(self._way.shape or (-1,)) for value in (gamma, beta))
+        return self._run.learned(*shaped, in_place=in_place)
 
     @property
     def _size(self) -> int:

@@ -13,11 +13,12 @@ from typing import Any
 
 from bncheck.adapters.affine import run_of
 from bncheck.adapters.differentiable import differentiating, named_kind
-from bncheck.adapters.differentiated import DifferentiatedRun, recording
+from bncheck.adapters.differentiated import recording
 from bncheck.adapters.frameworks import Pull
 from bncheck.adapters.function_pair import eps_argument
+from bncheck.adapters.living_module import LivingModuleRun
 from bncheck.adapters.places import Place
-from bncheck.adapters.plans import Plan, forward_plans, mode_values
+from bncheck.adapters.plans import Plan, forward_plans
 from bncheck.adapters.profiles import base_profile
 from bncheck.adapters.protocol import (
     ADAPTERS,
@@ -48,7 +49,7 @@ from bncheck.adapters.torch_parts import (
     torch_base,
 )
 from bncheck.adapters.torch_sources import ClassSource, InstanceSource
-from bncheck.adapters.words import Kind, Role, argument_role, composite, stem, train_is_true, words
+from bncheck.adapters.words import Kind, Role, argument_role, composite, stem, words
 from bncheck.model import Declared
 
 NAME = "torch-module"
@@ -153,7 +154,7 @@ class ModuleReading:
         return layer
 
 
-class ModuleRun(DifferentiatedRun):
+class ModuleRun(LivingModuleRun):
     """One run of a layer."""
 
     def __init__(self, reading: ModuleReading, parameters: Parameters) -> None:
@@ -238,14 +239,6 @@ class ModuleRun(DifferentiatedRun):
             elif key in self._reading.given:
                 self._tensors[key] = values[key]
         self._missing = tuple(key for key in ("gamma", "beta") if key not in self._tensors)
-
-    def _set_mode(self, train: bool) -> None:
-        self._values.update(mode_values(train))
-        if torch_base(type(self._layer), "Module"):
-            self._layer.train(train)
-        for name, value in list(getattr(self._layer, "__dict__", {}).items()):
-            if isinstance(value, bool) and argument_role(name) is Role.MODE:
-                setattr(self._layer, name, train if train_is_true(name) else not train)
 
 
 class TorchModule:

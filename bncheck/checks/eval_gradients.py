@@ -25,6 +25,10 @@ _TELLING = 4
 # where rounding may be more than this share of dx, no form can be told from another.
 _TOLD_APART = 0.25
 
+# Why code is not asked for gradients of eval mode: it has none, or none that anybody could use.
+OF_TRAINING = "backward is that of training mode whatever the mode: eval mode has none"
+NOTHING_IN_EVAL = "all gradients are 0 in eval mode: frozen there, it seems"
+
 # A hundred times more than the few operations here make of rounding in float64.
 _NEGLIGIBLE = 1e-12
 
@@ -44,10 +48,10 @@ def eval_gradients(case: Case, seen: Seen) -> Judgement:
 
     Evidence
     --------
-    A forward and a backward in eval mode. Skipped where the code offers no such thing: where backward raises then, or
-    is that of training mode whatever the mode, which most code written by hand does and never asks for; where autograd
-    calls it, that is warned of. A case on which
-    the two come to the same dx, with gamma 0 for example, tells nothing and is skipped, too.
+    A forward and a backward in eval mode. Skipped where the code offers no such thing: where backward raises then, has
+    zeros for every gradient, or is that of training mode whatever the mode, which most code written by hand does and
+    never asks for (the report has a note of it); where autograd calls it, that is warned of. Zeros for dx alone are
+    wrong. A case on which the two come to the same dx, with gamma 0 for example, tells nothing and is skipped, too.
 
     Typical causes
     --------------
@@ -121,10 +125,14 @@ def _gradients_judged(
     rounding = _rounding_of_training(case)
     if rounding > _TOLD_APART:
         return Judgement(Outcome.SKIP, "rounding leaves too few digits to tell the mode of a gradient")
-    dx = found.get("dx", np.zeros(1))
-    if not dx.any() or _of_training(case, evidence, dx, used, rounding * float(np.abs(dx).max()), 1e-4):
-        if not dx.any() or evidence.facts["conventions"].framework == "numpy":
-            return Judgement(Outcome.SKIP, "backward is that of training mode whatever the mode: eval mode has none")
+    if not any(value.any() for value in found.values()):
+        return Judgement(Outcome.SKIP, NOTHING_IN_EVAL)
+    if "dx" not in found:
+        return Judgement(Outcome.SKIP, "no dx in eval mode by which to tell the mode of the others")
+    dx = found["dx"]
+    if dx.any() and _of_training(case, evidence, dx, used, rounding * float(np.abs(dx).max()), 1e-4):
+        if evidence.facts["conventions"].framework == "numpy":
+            return Judgement(Outcome.SKIP, OF_TRAINING)
         # A case on which both modes have the same dx tells nothing of a dx that is right.
         if "dx" not in wrong:
             return Judgement(Outcome.SKIP, "training mode has the same dx on this case: the mode cannot be told")

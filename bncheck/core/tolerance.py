@@ -119,3 +119,22 @@ def within(got: Array, want: Array, allowed: Array) -> tuple[Outcome, tuple[int,
     """
     found = compared(got, want, allowed)
     return found.outcome, found.at
+
+
+# What is left over of other parameters, or of another mode, is of the size of a result itself.
+_PLAIN = 1e-3
+
+
+def plainly_off(found: Array, want: Array) -> tuple[int, ...] | None:
+    """Return where an array is off by far more than rounding; None where it is not, or the two cannot be compared."""
+    if found.shape != want.shape or not np.isfinite(want).all():
+        return None
+    off = np.abs(found - want)
+    off = np.where(np.isnan(off), np.inf, off)
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
+    return at if off[at] > plain_share(want) else None
+
+
+def plain_share(want: Array) -> float:
+    """Return how far that is: by a thousandth of the largest value."""
+    return float(_PLAIN * np.abs(want).max())

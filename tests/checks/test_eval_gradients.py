@@ -168,9 +168,8 @@ def test_autograd_that_calls_the_backward_of_training_is_warned_of_and_a_backwar
 
 
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
-@pytest.mark.parametrize("gone", [{"dx": np.zeros_like(MANY.dy)}, {"dgamma": np.ones(2), "without": ("dx",)}])
-def test_where_there_is_no_dx_there_is_no_backward_of_eval_mode(gone, framework):
-    judgement = compared(framework=framework, **gone)
+def test_where_there_is_no_dx_there_is_no_backward_of_eval_mode(framework):
+    judgement = compared(framework=framework, dgamma=np.ones(2), without=("dx",))
     assert (judgement.outcome, judgement.message) == (Outcome.SKIP, NONE_THERE)
 
 
@@ -224,3 +223,35 @@ def test_gradients_by_averages_that_nobody_can_read_are_skipped():
     judgement = judged("BN306", Keeping(eval_backward=eval_gradients).told(momentum_sense="finished"))
     said = "the statistics that eval mode works out are not read"
     assert (judgement.outcome, judgement.message) == (Outcome.SKIP, said)
+
+
+class Silent(Keeping):
+    """Returns zeros for some gradients of eval mode."""
+
+    def __init__(self, *tensors):
+        def of_eval(dy, x, mean, var, setup):
+            found = eval_gradients(dy, x, mean, var, setup)
+            return found._replace(**{name: 0 * getattr(found, name) for name in tensors})
+
+        super().__init__(eval_backward=of_eval)
+
+
+def test_zeros_for_dx_alone_are_wrong_in_eval_mode():
+    """dx is gamma dy / sqrt(running_var + eps) there, after three batches of variance v, v' and v that 0.3 of stays."""
+    found, case = judged("BN306", Silent("dx")), build(SPEC)
+    assert (found.outcome, found.tensor, found.message) == (Outcome.FAIL, "dx", "dx in eval mode is wrong")
+    var = np.ones(SPEC.c)
+    for x in (case.x, np.concatenate([case.x[::-1], case.x[:1]]), -case.x):
+        var = 0.3 * var + 0.7 * x.var(axis=0)
+    want = (case.gamma / np.sqrt(var + SPEC.eps) * case.dy)[found.index]
+    assert (found.got, found.want) == (0.0, pytest.approx(want, rel=1e-9, abs=0))
+
+
+@pytest.mark.parametrize("tensors", [("dx", "dgamma"), ("dx", "dbeta")])
+def test_zeros_for_dx_are_wrong_as_long_as_any_gradient_is_there(tensors):
+    assert judged("BN306", Silent(*tensors)).outcome is Outcome.FAIL
+
+
+def test_a_layer_whose_gradients_are_all_zero_in_eval_mode_may_be_frozen():
+    found = judged("BN306", Silent("dx", "dgamma", "dbeta"))
+    assert (found.outcome, found.message) == (Outcome.SKIP, "all gradients are 0 in eval mode: frozen there, it seems")

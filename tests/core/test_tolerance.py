@@ -5,7 +5,7 @@ import pytest
 from dtypes import EVERY_DTYPE
 
 from bncheck.core.precision import limits
-from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, compared, decide, within
+from bncheck.core.tolerance import DECIDABLE, UNIT_ROUNDOFF, K, compared, decide, plainly_off, within
 from bncheck.model import Outcome
 
 
@@ -93,3 +93,15 @@ def test_the_peak_is_the_largest_magnitude_of_either_sign(want, peak):
     want = np.array(want)
     assert compared(want, want, np.ones(2)).peak == peak
     assert within(want, want, np.full(2, 1.5 * DECIDABLE * peak))[0] is (Outcome.INCONCLUSIVE if peak else Outcome.PASS)
+
+
+def test_what_is_off_by_more_than_a_thousandth_of_the_largest_is_plain():
+    want = np.array([[4.0, -100.0], [0.0, 1.0]])
+    assert plainly_off(want + np.array([[0.09, -0.09], [0.09, 0.0]]), want) is None
+    assert plainly_off(want + np.array([[0.0, 0.09], [0.11, 0.0]]), want) == (1, 0)
+    assert plainly_off(np.where(want == 1, np.nan, want), want) == (1, 1)
+
+
+def test_what_cannot_be_compared_is_not_plainly_off():
+    assert plainly_off(np.ones(2), np.array([0.0, np.inf])) is None
+    assert plainly_off(np.ones(2), np.zeros(3)) is None
