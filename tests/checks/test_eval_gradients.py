@@ -168,9 +168,10 @@ def test_autograd_that_calls_the_backward_of_training_is_warned_of_and_a_backwar
 
 
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
-def test_where_there_is_no_dx_there_is_no_backward_of_eval_mode(framework):
+def test_without_a_dx_the_mode_of_the_others_is_left_open(framework):
     judgement = compared(framework=framework, dgamma=np.ones(2), without=("dx",))
-    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, NONE_THERE)
+    said = "no dx in eval mode by which to tell the mode of the others"
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, said)
 
 
 def test_beside_a_dx_that_tells_no_mode_a_wrong_dgamma_is_left_open():
