@@ -8,6 +8,7 @@ from typing import Any
 
 from bncheck.adapters.affine import run_of
 from bncheck.adapters.construction import Maker
+from bncheck.adapters.fractions import Blending
 from bncheck.adapters.function_pair import cache_choices, eps_argument
 from bncheck.adapters.inference import chosen, gives_statistics, is_inference
 from bncheck.adapters.layer_run import LayerRun
@@ -18,7 +19,7 @@ from bncheck.adapters.runs import Calling
 from bncheck.adapters.tested import arguments_tested, attributes_tested, functions_asked
 
 
-class LayerReading:
+class LayerReading(Blending):
     """One way of constructing and calling a layer; `run` makes its runs."""
 
     def __init__(

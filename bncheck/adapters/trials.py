@@ -18,6 +18,7 @@ import numpy as np
 from bncheck import guard
 from bncheck.adapters.affine import OPTIONAL
 from bncheck.adapters.construction import raised_making
+from bncheck.adapters.fractions import settle_fraction
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
 from bncheck.adapters.log import Log
 from bncheck.adapters.meant import as_meant
@@ -110,6 +111,8 @@ def _settle_mode(found: Found, said: str, log: Log) -> None:
     """Find out by trying which of the ways of telling the mode acts; `said` is what the user named."""
     way = next(iter(found.fits.values())).way
     sizes = PROBES[len(way.layout.name)][0]
+    fraction = settle_fraction(found.reading, way, sizes, said)
+    log.lines += [fraction] * bool(fraction)
     trial, other = (Trial(found.reading, way, sizes, seed) for seed in (0, 1))
     how = settle(found.reading, trial.fresh, (trial.x, other.x), lambda one: tells_the_mode(one, way, sizes), said)
     find_memory(found.reading, trial.fresh, (trial.x, other.x))
