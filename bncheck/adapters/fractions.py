@@ -65,7 +65,8 @@ def _is_fraction(reading: Any, way: Way, sizes: tuple[int, ...]) -> bool:
 
     def at(fraction: float) -> tuple[Any, Any]:
         with guard.user_code():
-            run = reading.start(Parameters(gamma.copy(), beta.copy(), EPS, fraction, (mean.copy(), var.copy())))
+            given, axis = [one.copy() for one in (gamma, beta, mean, var)], way.layout.channel_axis
+            run = reading.start(Parameters(*given[:2], EPS, fraction, (given[2], given[3]), axis))
             y = run.forward(way.batch(x), True)
         return np.array(y, dtype=float), np.array(run.running(), dtype=float)
 

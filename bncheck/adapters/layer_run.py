@@ -119,8 +119,11 @@ class LayerRun(CallRun):
         if self._learns:  # the layer is to change them
             for key in ("gamma", "beta"):
                 self._values[key] = self._values[key].copy()
-        self._forward, self._backward = getattr(layer, self._names[0]), getattr(layer, self._names[1], _unmade)
+        self._bind()
         self._handed = handed_over(type(layer), *self._names)  # type: ignore[arg-type]  # classes are hashable
+
+    def _bind(self) -> None:  # anew with each mode: another class may have other methods
+        self._forward, self._backward = (getattr(self._layer, name, _unmade) for name in self._names)
 
     def _called(self, values: dict[str, Any]) -> Any:
         for name in self._handed:
@@ -308,6 +311,7 @@ class LayerRun(CallRun):
         super()._set_mode(train)
         for switch in self._maker.switches or ():
             switch.turn(self._layer, self._values, train)
+        self._bind()
 
     def _statistics(self) -> dict[Role, Any]:
         found = super()._statistics()
