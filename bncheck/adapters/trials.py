@@ -38,6 +38,7 @@ from bncheck.adapters.probe import (
 )
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.settling import find_memory, settle
+from bncheck.adapters.shared_state import shared_arrays
 from bncheck.adapters.stated import as_stated
 from bncheck.adapters.target import Way
 from bncheck.adapters.ties import by_statistics, is_settled
@@ -316,6 +317,8 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
     advice = " Is the layout another one? Then give it (--layout)." if only is None else ""
     if only is not None and only not in BY_AXES[len(only)]:  # any order of axes may be meant, and is a slip more often
         advice = f" {did_you_mean(only, BY_AXES[len(only)])}"
+    shared = shared_arrays(error)
+    advice = f" {shared}" if shared else advice
     arrays = " and ".join(log.dtypes)
     return TargetError(f"{said} Tried: {arrays} arrays in the {layouts}, gamma and beta of {shapes}.{advice}")
 
