@@ -118,7 +118,7 @@ class Job:
             conventions=verdict.with_notes(card.conventions, found),
             oracles=oracles,
             findings=found,
-            diagnoses=tuple(_conditioned(diagnosis, found) for answer in named for diagnosis in answer.diagnoses),
+            diagnoses=tuple(verdict.with_memory(_conditioned(d, found), found) for one in named for d in one.diagnoses),
             exhibits=tuple(show.exhibit for show in shown),
             cases=seen.cases,
             evaluations=seen.evaluations + sum(s.evaluations for s in shown) + sum(d.evaluations for d in named),

@@ -157,7 +157,9 @@ def with_names(
     if oracles is None or not named or "BN101" not in wrong or not all(d.is_named for d in named):
         return tuple(found), oracles
     if all(d.code == _SMALLER_DTYPE for d in named):
-        return tuple(found), replace(oracles, conclusion=_ROUNDED)
+        odd = [f.code for f in found if f.outcome is Outcome.FAIL and f.follows_from is None and misreads_memory(f)]
+        said = f"{_AND_MISREAD}{' and '.join(odd[:_MOST_NAMED])}." if odd else _ROUNDED
+        return tuple(found), replace(oracles, conclusion=said)
     if not _DERIVATIVE & wrong or any(not tensors <= {"y"} for _, tensors in of_training):
         return tuple(found), oracles
     # A dx that is the derivative of the wrong forward, and not that of the right one, has to be mended with it. (A
@@ -168,6 +170,26 @@ def with_names(
     wrong &= _DERIVATIVE
     followed = [replace(f, follows_from="BN101") if {f.code, f.follows_from} & wrong else f for f in found]
     return tuple(sorted(followed, key=_rank)), replace(oracles, conclusion=_FORWARD_FIRST)
+
+
+def misreads_memory(finding: Finding) -> bool:
+    """Tell whether it is in arrays of another order in memory that numbers are wrong, and not in contiguous ones."""
+    said = finding.condition.words if finding.condition is not None else ""
+    return finding.code[:3] in ("BN1", "BN2") and any(order in said for order in _ORDERS)
+
+
+def with_memory(diagnosis: Diagnosis, found: Sequence[Finding]) -> Diagnosis:
+    """Return a diagnosis that says so where arrays in another order in memory are misread.
+
+    The bug of a smaller dtype is not all that is wrong then; what has no name may be that alone.
+    """
+    roots = [f for f in found if f.outcome is Outcome.FAIL and f.follows_from is None and misreads_memory(f)]
+    if not diagnosis.is_named and any(map(diagnosis.is_about, roots)):
+        return replace(diagnosis, explanation="; ".join(filter(None, (_CONTIGUOUS, diagnosis.explanation))))
+    if diagnosis.code != _SMALLER_DTYPE or not roots:
+        return diagnosis
+    title = f"{diagnosis.title.partition(':')[0]}; where {roots[0].code} fails, it errs by more than that"
+    return replace(diagnosis, title=title, explanation=f"{_CONTIGUOUS}; {diagnosis.explanation}")
 
 
 def without_eval_mode(oracles: OracleTable | None, conventions: Conventions | None) -> OracleTable | None:
@@ -189,6 +211,12 @@ def with_notes(conventions: Conventions | None, found: Sequence[Finding]) -> Con
 # The bug of code that computes in a smaller dtype.
 _SMALLER_DTYPE = "BUG501"
 _ROUNDED = "Right to within the rounding of a smaller dtype, and not to within that of the dtype it was given."
+_AND_MISREAD = (
+    "For contiguous arrays right to within the rounding of a smaller dtype; for others it errs by more than that: "
+)
+# Properties of cases whose arrays are not contiguous.
+_ORDERS = ("x in Fortran order", "non-contiguous x", "x with gaps in memory")
+_CONTIGUOUS = "where memory is read by its address, as by C, hand over np.ascontiguousarray(x)"
 _FORWARD_FIRST = "The forward is wrong: mend it first. The backward fits the right forward."
 _FORWARD_AND_MORE = "The forward is wrong: mend it first. dx is the derivative of the wrong one: mend it with it."
 

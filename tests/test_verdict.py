@@ -8,7 +8,7 @@ from bncheck import verdict
 from bncheck.case import CaseSpec
 from bncheck.checks.eval_gradients import NOTHING_IN_EVAL, OF_TRAINING
 from bncheck.model import CaseResult, Conventions, Expected, Judgement, Outcome
-from bncheck.report import Diagnosis, Finding, Verdict
+from bncheck.report import Condition, Diagnosis, Finding, Verdict
 
 SMALL, LARGE = CaseSpec(n=2, c=1).id, CaseSpec(n=64, c=8).id
 P, F, W, S, I = Outcome.PASS, Outcome.FAIL, Outcome.WARN, Outcome.SKIP, Outcome.INCONCLUSIVE  # noqa: E741
@@ -282,6 +282,28 @@ def test_code_in_a_smaller_dtype_is_not_called_wrong(others, rounded):
     failed = [finding("BN101", F, "y"), finding("BN201", P, "dx"), finding("BN211", F, "dx")]
     _, oracles = verdict.with_names(failed, verdict.oracle_table(failed), [named("y, dx", "BUG501"), *others])
     assert oracles.conclusion.startswith("Right to within the rounding") is rounded
+
+
+@pytest.mark.parametrize(("words", "all_rounded"), [("C > 1 and x in Fortran order", False), ("C > 1", True)])
+def test_code_in_a_smaller_dtype_that_misreads_memory_is_not_called_right_but_for_rounding(words, all_rounded):
+    odd = replace(finding("BN201", F, "dx"), condition=Condition(words, 5, 5, 0, 9))
+    failed = [finding("BN101", F, "y"), odd]
+    single = replace(named("y, dx", "BUG501"), title="it computes in float32: nothing errs by more", explanation="old")
+    _, oracles = verdict.with_names(failed, verdict.oracle_table(failed), [single])
+    said = verdict.with_memory(single, failed)
+
+    assert oracles.conclusion.startswith("Right to within the rounding") is all_rounded
+    assert ("nothing errs by more" in said.title) is all_rounded
+    assert ("np.ascontiguousarray" in said.explanation) is not all_rounded
+    assert "old" in said.explanation
+
+
+def test_what_has_no_name_and_fails_with_strided_arrays_alone_is_told_of_contiguous_ones():
+    unnamed = named("dx", "BUG000", is_named=False)
+    strided = replace(finding("BN201", F, "dx"), condition=Condition("x with gaps in memory", 5, 5, 0, 9))
+
+    assert "np.ascontiguousarray" in verdict.with_memory(unnamed, [strided]).explanation
+    assert verdict.with_memory(unnamed, [finding("BN201", F, "dx")]) == unnamed
 
 
 def test_names_change_nothing_where_the_forward_is_right():

@@ -44,7 +44,8 @@ def per_activation(reading: Reading, way: Way) -> bool:
     """Tell whether every single activation of y has mean 0 over the batch, with gamma = 1 and beta = 0."""
     sizes = PROBES[len(way.layout.name)][0]
     given = way.batch(np.random.default_rng(5).normal(0.5, 1.0, sizes))
-    parameters = Parameters(way.parameter(np.ones(sizes[1])), way.parameter(np.zeros(sizes[1])), EPS, MOMENTUM)
+    ones, zeros = (way.parameter(make(sizes[1])) for make in (np.ones, np.zeros))
+    parameters = Parameters(ones, zeros, EPS, MOMENTUM, axis=way.layout.channel_axis)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:

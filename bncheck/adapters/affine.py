@@ -146,17 +146,19 @@ class AffineRun:
             self._y = None
             return y
         self._y = y.copy()  # code may reuse the array in its backward
-        y = y * self._own.gamma if "gamma" in self._absent else y
+        gamma, beta = self._along(self._own.gamma, x.ndim), self._along(self._own.beta, x.ndim)
+        y = y * gamma if "gamma" in self._absent else y
         if "beta" in self._absent:
-            y = y + self._own.beta
+            y = y + beta
         else:
-            self._y -= self._given_beta
-            y = y + (self._own.beta - self._own.gamma * self._given_beta)
+            given = self._along(self._given_beta, x.ndim)
+            self._y -= given
+            y = y + (beta - gamma * given)
         return y.astype(self._y.dtype, copy=False)
 
     def backward(self, dy: Any) -> Results:
         """Call the code's backward with what reaches it; add the gradients of what it does without."""
-        scaled = dy * self._own.gamma if "gamma" in self._absent else dy
+        scaled = dy * self._along(self._own.gamma, dy.ndim) if "gamma" in self._absent else dy
         given = scaled.astype(dy.dtype)
         given.flags.writeable = dy.flags.writeable
         before = given.copy()
@@ -169,10 +171,20 @@ class AffineRun:
             dy[...] = given  # so that a change in place is seen where changes are looked for
         dgamma = found.dgamma
         if "gamma" in self._absent:
-            dgamma = None if self._y is None else _summed_to(kept * self._y, self._own.gamma)
+            dgamma = None if self._y is None else self._summed(kept * self._y, self._own.gamma)
         if "beta" in self._absent:
-            return Results(found.dx, dgamma, _summed_to(kept, self._own.beta))
+            return Results(found.dx, dgamma, self._summed(kept, self._own.beta))
         return Results(found.dx, dgamma, self._unscaled(found.dbeta, kept))
+
+    def _along(self, parameter: Any, ndim: int) -> Any:
+        """Return one value per channel as it broadcasts along the channels of data of that many axes."""
+        if parameter.ndim != 1 or self._own.axis is None:
+            return parameter
+        return parameter.reshape((*[1] * self._own.axis, -1, *[1] * (ndim - self._own.axis - 1)))
+
+    def _summed(self, values: Any, parameter: Any) -> Any:
+        """Return the sum over all axes along which a parameter was broadcast, in its shape."""
+        return _summed_to(values, self._along(parameter, values.ndim)).reshape(parameter.shape)
 
     @property
     def _given_beta(self) -> Any:
@@ -184,7 +196,7 @@ class AffineRun:
         if not isinstance(dbeta, np.ndarray) or dbeta.size != gamma.size:
             return dbeta
         found = dbeta.reshape(gamma.shape) / _scale(gamma)
-        return np.where(gamma == 0, _summed_to(dy, gamma), found).astype(dbeta.dtype)
+        return np.where(gamma == 0, self._summed(dy, gamma), found).astype(dbeta.dtype)
 
 
 def _summed_to(values: Any, parameter: Any) -> Any:

@@ -106,7 +106,7 @@ def _forward(reading: Reading, way: Way, variance: float, eps: float) -> tuple[A
     given = way.batch(x)
     x = way.layout.canonical(given).astype(float)  # as it is in the dtype that the code gets
     with guard.user_code():
-        y = reading.start(Parameters(gamma, beta, eps, MOMENTUM)).forward(given, True)
+        y = reading.start(Parameters(gamma, beta, eps, MOMENTUM, axis=way.layout.channel_axis)).forward(given, True)
     return x, np.asarray(canonical(y, way.layout, given.shape), dtype=float)
 
 

@@ -13,6 +13,7 @@ from bncheck.adapters.affine import mentioned, run_of
 from bncheck.adapters.backward_plans import backward_plans
 from bncheck.adapters.carried import carried
 from bncheck.adapters.contexts import contextual, takes_context
+from bncheck.adapters.fractions import Blending
 from bncheck.adapters.frameworks import spoken_by
 from bncheck.adapters.given import heeds_momentum, with_statistics
 from bncheck.adapters.global_flags import global_switches
@@ -51,7 +52,7 @@ def no_backward(*args: Any) -> None:
     """Stand for the backward of code that has none."""
 
 
-class FunctionReading:
+class FunctionReading(Blending):
     """One way of calling a pair of functions."""
 
     def __init__(

@@ -145,7 +145,8 @@ class _Trying(NamedTuple):
         ones, zeros = (self.way.parameter(make(self._sizes[1])) for make in (np.ones, np.zeros))
         mean, var = map(self.way.parameter, _GIVEN[which])
         with guard.user_code():
-            return self.reading.start(Parameters(ones, zeros, self.eps, _MOMENTUM, (mean, var)))
+            axis = self.way.layout.channel_axis
+            return self.reading.start(Parameters(ones, zeros, self.eps, _MOMENTUM, (mean, var), axis))
 
 
 def _locals(call: Callable[[], Any]) -> Iterator[Any]:

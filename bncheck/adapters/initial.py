@@ -38,7 +38,7 @@ def _values(reading: Reading, way: Way, eps: float) -> dict[str, Any]:
     gamma, beta = way.parameter(np.full(sizes[1], 1.25)), way.parameter(np.full(sizes[1], 0.375))
     x = np.random.default_rng(7).normal(0.5, 1.0, sizes)
     with guard.user_code():
-        run = reading.start(Parameters(gamma, beta, eps, 0.9))
+        run = reading.start(Parameters(gamma, beta, eps, 0.9, axis=way.layout.channel_axis))
         run.forward(way.batch(x), True)
     return run.initial() if isinstance(run, Starting) else {}
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from bncheck.adapters.affine import run_of
 from bncheck.adapters.construction import Maker
+from bncheck.adapters.fractions import Blending
 from bncheck.adapters.function_pair import cache_choices, eps_argument
 from bncheck.adapters.inference import chosen, gives_statistics, is_inference
+from bncheck.adapters.inferring_classes import inferring_switches
 from bncheck.adapters.layer_run import LayerRun
 from bncheck.adapters.meant import factors, variants
 from bncheck.adapters.modes import Switch
@@ -18,7 +20,7 @@ from bncheck.adapters.runs import Calling
 from bncheck.adapters.tested import arguments_tested, attributes_tested, functions_asked
 
 
-class LayerReading:
+class LayerReading(Blending):
     """One way of constructing and calling a layer; `run` makes its runs."""
 
     def __init__(
@@ -77,7 +79,8 @@ class LayerReading:
         for switch, plan in arguments_tested(forward, self._calling.forward, functions_asked(forward, layer), name):
             yield self._told(switch, self._maker, replace(self._calling, forward=plan))
         turned = [switch.reversed() for switch in self._maker.switches or () if name and name in switch.said]
-        for switch in (*turned, *attributes_tested(layer, name)):
+        classes = inferring_switches(layer, self._names[0]) if not name else []
+        for switch in (*turned, *attributes_tested(layer, name), *classes):
             yield self._told(switch, self._maker.told(switch, alone=bool(name)), self._calling)
 
     def _told(self, switch: Switch, maker: Maker, calling: Calling) -> LayerReading:

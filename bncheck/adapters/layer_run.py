@@ -120,8 +120,11 @@ class LayerRun(LivingRun):
         if self._learns:  # the layer is to change them
             for key in ("gamma", "beta"):
                 self._values[key] = self._values[key].copy()
-        self._forward, self._backward = getattr(layer, self._names[0]), getattr(layer, self._names[1], _unmade)
+        self._bind()
         self._handed = handed_over(type(layer), *self._names)  # type: ignore[arg-type]  # classes are hashable
+
+    def _bind(self) -> None:  # anew with each mode: another class may have other methods
+        self._forward, self._backward = (getattr(self._layer, name, _unmade) for name in self._names)
 
     def _called(self, values: dict[str, Any]) -> Any:
         for name in self._handed:
@@ -304,6 +307,10 @@ class LayerRun(LivingRun):
             self._flags = train
         else:
             switch.turn(self._layer, self._values, train)
+
+    def _set_mode(self, train: bool) -> None:
+        super()._set_mode(train)
+        self._bind()
 
     def _statistics(self) -> dict[Role, Any]:
         found = super()._statistics()

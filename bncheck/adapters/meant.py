@@ -133,7 +133,8 @@ def _right_on(reading: Reading, way: Way, sizes: tuple[int, ...], seed: int) -> 
     axes = (0, *range(2, len(sizes)))
     forward = reference.forward(x, gamma, beta, EPS, axes)
     wanted = {"y": forward.y, **reference.backward(dy, forward, gamma, axes)._asdict()}
-    parameters = Parameters(way.parameter(gamma), way.parameter(beta), EPS, MOMENTUM)
+    given = way.parameter(gamma), way.parameter(beta)
+    parameters = Parameters(*given, EPS, MOMENTUM, axis=way.layout.channel_axis)
     found = _results(reading, way, (x, dy), parameters)
     # Some code means the gradients of its parameters as means over m; whether it may is not decided here.
     scales = {"dgamma": (1, forward.m), "dbeta": (1, forward.m)}

@@ -48,7 +48,7 @@ def tells_the_mode(reading: Reading, way: Way, sizes: tuple[int, ...]) -> bool:
 def _parameters(way: Way, channels: int) -> Parameters:
     random = np.random.default_rng(6)
     gamma, beta = (way.parameter(random.uniform(0.5, 2.0, channels)) for _ in range(2))
-    return Parameters(gamma, beta, EPS, MOMENTUM)
+    return Parameters(gamma, beta, EPS, MOMENTUM, axis=way.layout.channel_axis)
 
 
 def _trains(y_of: Callable[..., Any], one: Any, two: Any, asked: Any, beside: Any) -> bool:

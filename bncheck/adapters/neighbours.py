@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bncheck.adapters.function_pair import plain
+from bncheck.adapters.inferring_classes import named_for_inference
 from bncheck.adapters.mode_values import reachable
 from bncheck.adapters.plans import Argument, arguments
 from bncheck.adapters.protocol import Candidate, Namespace
@@ -32,7 +33,11 @@ _FEWEST = 3  # x, gamma, beta
 
 def others(candidates: Iterable[Candidate], namespace: Namespace) -> dict[str, str]:
     """Return the names of candidates that are other operators or helpers by what they say, and what says so."""
+    candidates = list(candidates)
+    names = {candidate.name for candidate in candidates}
     why = {candidate.name: _named_for(candidate) or _taking(candidate, namespace) for candidate in candidates}
+    inferring = (name for name in names if named_for_inference(name, namespace.things, names))
+    why |= {name: "its name says inference" for name in inferring if not why[name]}
     return {name: said for name, said in why.items() if said}
 
 

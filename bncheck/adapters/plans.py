@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from bncheck.adapters.carried import is_settings, statistics_fields
-from bncheck.adapters.containers import keyed_statistics, parts_of_key, statistics_key
+from bncheck.adapters.containers import indexed_statistics, keyed_statistics, parts_of_key, statistics_key
 from bncheck.adapters.hidden import revealed
 from bncheck.adapters.mode_values import argument_key, is_mode_key
 from bncheck.adapters.mode_values import mode_values as mode_values
@@ -122,7 +122,7 @@ def packed_key(function: Callable[..., Any], name: str) -> str | None:
     """Return the key of an argument that the code takes apart into x, gamma and beta, or gamma and beta."""
     names = unpacked(function, name) or statistics_fields(function, name)
     roles = [argument_role(inner) for inner in names]
-    statistics = statistics_key(function, name, names)
+    statistics = statistics_key(function, name, names) or indexed_statistics(function, name)
     if statistics:
         return statistics
     if not {Role.GAMMA, Role.BETA} <= set(roles):

@@ -135,8 +135,8 @@ class Trial:
         return self._started(self.gamma, self.beta)
 
     def _started(self, gamma: Any, beta: Any) -> Run:
-        parameters = Parameters(self.way.parameter(gamma), self.way.parameter(beta), EPS, MOMENTUM)
-        return self.reading.start(parameters)
+        gamma, beta = self.way.parameter(gamma), self.way.parameter(beta)
+        return self.reading.start(Parameters(gamma, beta, EPS, MOMENTUM, axis=self.way.layout.channel_axis))
 
     def _run_on(self, x: Any, gamma: Any, beta: Any) -> tuple[Run, Any]:
         try:

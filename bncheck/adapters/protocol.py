@@ -24,6 +24,7 @@ class Parameters(NamedTuple):
     """What one run is started with; gamma and beta in the user's shape.
 
     `running` are mean and variance for a forward that is given running statistics, in that shape too; None for 0 and 1.
+    `axis` is that of the channels in the user's data, None if it is not known.
     """
 
     gamma: Any
@@ -31,6 +32,7 @@ class Parameters(NamedTuple):
     eps: float
     momentum: float
     running: tuple[Any, Any] | None = None
+    axis: int | None = None
 
 
 class Results(NamedTuple):

@@ -13,6 +13,7 @@ from bncheck.adapters.differentiable import NAME as DIFFERENTIATED
 from bncheck.adapters.float32_only import examined
 from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
 from bncheck.adapters.forward_only import confirm, half_done, standing_alone
+from bncheck.adapters.inferring_classes import class_named
 from bncheck.adapters.loading import load, parse
 from bncheck.adapters.log import Log
 from bncheck.adapters.measured import found_target
@@ -149,7 +150,8 @@ def _entries(spec: TargetSpec) -> list[Entry]:
     if spec.live or _name_in(spec):
         entries = _tried(candidates, namespace, spec.declared)
     else:
-        entries = _without_bases(_without_others(candidates, namespace, spec.declared), namespace)
+        entries = _without_others(candidates, namespace, spec.declared)
+        entries = _without_bases(_without_inferring(entries, namespace), namespace)
     if not (spec.live or spec.program or spec.declared.adapter_file):
         entries = _with_forwards_alone(candidates, entries, namespace, _name_in(spec))
     # A program is named, and not found. Where nothing was tried that is worth telling, this is not either.
@@ -182,11 +184,19 @@ def _without_others(candidates: list[Candidate], namespace: Namespace, declared:
     left |= helpers([c for c in rest if namespace.label + c.name in failed], bound, namespace)
     entries = [entry for entry in entries if entry.name.removeprefix(namespace.label) not in left]
     first = next((entry for entry in entries if entry.target), None)
+    used = {class_named(entry.target.conventions.mode_switch) for entry in entries if entry.target}
+    left = {name: why for name, why in left.items() if name not in used}
     if first is None or first.target is None or not left:
         return entries
     said = note_of_left(left, namespace.label)
     first.target.note([said])
     return [replace(entry, trace=(said, *entry.trace)) if entry is first else entry for entry in entries]
+
+
+def _without_inferring(entries: list[Entry], namespace: Namespace) -> list[Entry]:
+    """Leave out classes that are the eval mode of another one: they are verified with it."""
+    used = {class_named(entry.target.conventions.mode_switch) for entry in entries if entry.target}
+    return [entry for entry in entries if entry.name.removeprefix(namespace.label) not in used]
 
 
 def _without_bases(entries: list[Entry], namespace: Namespace) -> list[Entry]:

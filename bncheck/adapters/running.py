@@ -254,7 +254,8 @@ class _Trying(NamedTuple):
         random = np.random.default_rng(11)
         ones, zeros = self.way.parameter(np.ones(sizes[1])), self.way.parameter(np.zeros(sizes[1]))
         with guard.user_code():
-            run = self.reading.start(Parameters(ones, zeros, self.eps, momentum))
+            axis = self.way.layout.channel_axis
+            run = self.reading.start(Parameters(ones, zeros, self.eps, momentum, axis=axis))
         yield run, None
         axes = (0, *range(2, len(sizes)))
         for scale in (1.0 + i % 3 for i in range(number)):

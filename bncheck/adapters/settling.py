@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bncheck import guard
+from bncheck.adapters.inferring_classes import class_named
 from bncheck.adapters.modes import Offering, Remembering, Remembers, Switch, Switched, Turning, declared_name, is_said
 from bncheck.adapters.protocol import Run
 from bncheck.errors import TargetError
@@ -81,7 +82,8 @@ def _adopted(reading: Any, proves: Callable[[Any], bool], name: str = "") -> str
     if found is None:
         return ""
     reading.adopt(found)
-    return f"mode: {reading.mode_switch}: the code tests it, and y follows it"
+    tests = "" if class_named(reading.mode_switch) else "the code tests it, and "
+    return f"mode: {reading.mode_switch}: {tests}y follows it"
 
 
 def refuse_unfound(said: str, used: Sequence[str]) -> None:

@@ -129,6 +129,23 @@ def items_set(function: Callable[..., Any], name: str) -> bool:
     )
 
 
+def items_made_of(function: Callable[..., Any], name: str) -> list[tuple[int, list[str]]]:
+    """Return which items of a variable a function sets by number, each with the names of what they are made of."""
+    tree, found = source_tree(function), []
+    for node in ast.walk(tree) if tree is not None else ():
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if len(targets) != 1 or not isinstance(node, ast.Assign | ast.AugAssign):
+            continue
+        place = targets[0]
+        while isinstance(place, ast.Subscript) and isinstance(place.value, ast.Subscript):
+            place = place.value  # running[0][:] = mean
+        if isinstance(place, ast.Subscript) and isinstance(place.value, ast.Name) and place.value.id == name:
+            if isinstance(place.slice, ast.Constant) and type(place.slice.value) is int:
+                names = [part.id for part in ast.walk(node.value) if isinstance(part, ast.Name) and part.id != name]
+                found.append((place.slice.value, names))
+    return found
+
+
 def only_keeps(method: Callable[..., Any]) -> bool:
     """Tell whether a method does nothing but keep what it is given: ``self.saved = arrays``."""
     tree = source_tree(method)

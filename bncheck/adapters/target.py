@@ -282,7 +282,7 @@ def start(reading: Reading, way: Way, setup: Setup) -> Run:
         gamma, beta = gamma.reshape(way.shape), beta.reshape(way.shape)
     if setup.memory == "readonly":
         gamma.flags.writeable = beta.flags.writeable = False
-    return reading.start(Parameters(gamma, beta, setup.eps, setup.momentum))
+    return reading.start(Parameters(gamma, beta, setup.eps, setup.momentum, axis=way.layout.channel_axis))
 
 
 def canonical(value: Any, place: Layout, shape: tuple[int, ...], *, copy: bool = True) -> Any:

@@ -83,14 +83,14 @@ def arguments_tested(
         how = tests.get(argument.name, Tested(bool(name), ()))
         for pair in _pairs(how, None if argument.required else argument.default):
             switch = Switch(f"argument {argument.name}", turn_arguments)
-            found.append((switch, _giving(plan, argument.name, mode_key(*pair))))
+            found.append((switch, giving(plan, argument.name, mode_key(*pair))))
     return found
 
 
 _UNSET = inspect.Parameter.empty
 
 
-def _giving(plan: Plan, name: str, key: str) -> Plan:
+def giving(plan: Plan, name: str, key: str) -> Plan:
     """Return the plan with another key for one argument, given by name if it was not given."""
     bound = dict(plan.bound)
     if name not in bound:

@@ -18,6 +18,7 @@ import numpy as np
 from bncheck import guard
 from bncheck.adapters.affine import OPTIONAL
 from bncheck.adapters.construction import raised_making
+from bncheck.adapters.fractions import settle_fraction
 from bncheck.adapters.layouts import BY_AXES, Layout, layout, parameter_shapes
 from bncheck.adapters.log import Log
 from bncheck.adapters.meant import as_meant
@@ -37,6 +38,7 @@ from bncheck.adapters.probe import (
 )
 from bncheck.adapters.protocol import Candidate, Reading
 from bncheck.adapters.settling import find_memory, settle
+from bncheck.adapters.shared_state import shared_arrays
 from bncheck.adapters.stated import as_stated
 from bncheck.adapters.target import Way
 from bncheck.adapters.ties import by_statistics, is_settled
@@ -110,6 +112,8 @@ def _settle_mode(found: Found, said: str, log: Log) -> None:
     """Find out by trying which of the ways of telling the mode acts; `said` is what the user named."""
     way = next(iter(found.fits.values())).way
     sizes = PROBES[len(way.layout.name)][0]
+    fraction = settle_fraction(found.reading, way, sizes, said)
+    log.lines += [fraction] * bool(fraction)
     trial, other = (Trial(found.reading, way, sizes, seed) for seed in (0, 1))
     how = settle(found.reading, trial.fresh, (trial.x, other.x), lambda one: tells_the_mode(one, way, sizes), said)
     find_memory(found.reading, trial.fresh, (trial.x, other.x))
@@ -313,6 +317,8 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
     advice = " Is the layout another one? Then give it (--layout)." if only is None else ""
     if only is not None and only not in BY_AXES[len(only)]:  # any order of axes may be meant, and is a slip more often
         advice = f" {did_you_mean(only, BY_AXES[len(only)])}"
+    shared = shared_arrays(error)
+    advice = f" {shared}" if shared else advice
     arrays = " and ".join(log.dtypes)
     return TargetError(f"{said} Tried: {arrays} arrays in the {layouts}, gamma and beta of {shapes}.{advice}")
 

@@ -73,7 +73,8 @@ class _Asked(NamedTuple):
         """Return y of one and the same batch after steps on two others of that scale; None if it is no array."""
         sizes = self.way.layout.few
         random, ones = np.random.default_rng(14), np.ones(sizes[1])
-        parameters = Parameters(self.way.parameter(ones), self.way.parameter(0 * ones), self.eps, _MOMENTUM)
+        gamma, beta = self.way.parameter(ones), self.way.parameter(0 * ones)
+        parameters = Parameters(gamma, beta, self.eps, _MOMENTUM, axis=self.way.layout.channel_axis)
         x = self.way.batch(random.normal(0.5, 1.5, sizes))
         with guard.user_code():
             run = self.reading.start(parameters)

@@ -59,6 +59,9 @@ _Y = frozenset("y out output outputs yhat o res result".split()) | languages.Y
 _NORMALIZED = frozenset("hat xhat zhat norm normed normalized normalised xnorm xn".split())
 _EPS = frozenset({"eps", "epsilon", "epsi"})
 _MOMENTUM = frozenset({"momentum", "decay", "rho", "mom"})
+# A fraction of an average: Caffe's "moving_average_fraction", cuDNN's "exponential_average_factor".
+_AVERAGED = frozenset("average averages averaging avg exponential exp ema ewma moving smoothing".split())
+_FRACTION = frozenset("factor fraction rate coefficient coeff coef alpha".split())
 _TRAIN = frozenset("train training trainings trn trains istrain istraining".split())
 _TEST = frozenset("test testing inference infer eval evaluate evaluation predict deterministic".split())
 _STATISTICS = frozenset("stats stat statistics average averages mean".split())
@@ -102,6 +105,8 @@ def argument_role(name: str) -> Role | None:
         return Role.EPS
     if some & _MOMENTUM:
         return Role.MOMENTUM if aside(name) is None else None  # not a weight_decay
+    if some & _AVERAGED and found[-1] in _FRACTION:
+        return Role.MOMENTUM
     if "use" in some and some & _RUNNING and some & _STATISTICS:
         return Role.MODE
     if name in ("rm", "rv"):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.bugs.catalogue import Version
-from bncheck.bugs.memory import OF_TRAINING, UPDATE, Past, Remembering, Rule
+from bncheck.bugs.memory import IN_EVAL_MODE, OF_TRAINING, UPDATE, Past, Remembering, Rule
 from bncheck.bugs.steps import FORWARD, Array, RightStep, Step, Steps
 from bncheck.case import Case
 from bncheck.core.tolerance import UNIT_ROUNDOFF
@@ -61,8 +61,25 @@ class Named(NamedTuple):
         version, bug = self.version, self.version.bug
         texts = (*(version.fill(text) for text in (bug.wrong, bug.right, bug.mend)), version.title)
         wrong, right, mend, title = (_in_letters(text, self.rule) for text in texts)
+        if version.place == IN_EVAL_MODE:
+            right, mend = _of_eval_mode(right), _of_eval_mode(mend)
         where = ", ".join(self.tensors)
         return Diagnosis(bug.code, bug.name, title, mend, where, 1.0, wrong=wrong, right=right, cases=self.batches)
+
+
+# What is said of dx in training, and what holds where the statistics are constants.
+_CONSTANTS = {
+    "gamma / sqrt(var + eps) * (dy - mean(dy) - xhat * mean(dy * xhat))": "gamma / sqrt(running_var + eps) * dy",
+    "write dx in stages: dxhat, dvar, dmu, and the three paths": "the statistics are constants in eval mode: "
+    "dx = gamma / sqrt(running_var + eps) * dy, and no other path",
+    "the bracket begins with dy itself": "begin with dy itself",
+}
+
+
+def _of_eval_mode(text: str) -> str:
+    for of_training, of_eval in _CONSTANTS.items():
+        text = text.replace(of_training, of_eval)
+    return text
 
 
 def _in_letters(text: str, rule: Rule) -> str:

@@ -82,3 +82,43 @@ def test_a_variance_that_stands_still_is_found(write, shape):
     (target,) = verified(write(source(shape, kept=("mean",)))).targets
     assert target.verdict is Verdict.FAIL
     assert {found.tensor for found in target.diagnoses} == {"running_var"}
+
+
+BY_NUMBER = """
+def bn(x, gamma, beta, run, train=True, eps=1e-5):
+    if train:
+        mu, var = x.mean(axis=0), x.var(axis=0)
+        run[{mean}] = {k} * run[{mean}] + (1 - {k}) * mu
+        run[{var}] = {k} * run[{var}] + (1 - {k}) * {taken}
+    else:
+        mu, var = run[{mean}], run[{var}]
+    inv_std = 1 / np.sqrt(var + eps)
+    xhat = (x - mu) * inv_std
+    return gamma * xhat + beta, (xhat, inv_std, gamma, train)
+
+def bn_back(dy, cache):
+    xhat, inv_std, gamma, train = cache
+    dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+    centred = (dbeta + xhat * dgamma) / len(dy) if train else 0
+    return gamma * inv_std * (dy - centred), dgamma, dbeta
+"""
+IN_LISTS = {
+    "mean, variance": {"mean": 0, "var": 1, "k": "0.9"},
+    "variance, mean": {"mean": 1, "var": 0, "k": "0.9"},
+    "mean, variance, momentum": {"mean": 0, "var": 1, "k": "run[2]"},
+}
+
+
+@pytest.mark.parametrize("order", IN_LISTS)
+def test_statistics_in_a_list_that_is_set_by_number_are_verified(write, order):
+    report = verified(write(BY_NUMBER.format(taken="var", **IN_LISTS[order])))
+
+    assert report.verdict is Verdict.PASS
+    assert report.targets[0].conventions.running_var == "biased"
+
+
+@pytest.mark.parametrize("order", IN_LISTS)
+def test_a_wrong_statistic_in_such_a_list_fails(write, order):
+    (target,) = verified(write(BY_NUMBER.format(taken="np.sqrt(var)", **IN_LISTS[order]))).targets
+
+    assert "BUG624" in [diagnosis.code for diagnosis in target.diagnoses]

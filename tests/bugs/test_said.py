@@ -191,6 +191,13 @@ def test_what_is_said_is_what_the_code_does(tmp_path, case):
     assert [(d.code, d.title, d.wrong) for d in found] == [said]
 
 
+def test_the_right_dx_of_eval_mode_is_said_where_that_of_eval_mode_is_wrong(tmp_path):
+    (found,) = diagnosed(tmp_path, LAYER, [("return dxhat * inv_std", "return dy")])
+    assert (found.title, found.right) == ("in eval mode, dx is dy", "dx = gamma / sqrt(running_var + eps) * dy")
+    assert "mean(dy)" not in found.explanation
+    assert "stages" not in found.explanation
+
+
 RESHAPED = """
 import numpy as np
 
