@@ -144,8 +144,9 @@ def test_an_expected_failure_of_no_target_is_told_where_all_targets_ran(pipe):
 
     assert told().startswith("bncheck: expected failure of BN508: no target fits 'c.py::*'. Did you mean ")
     assert told("a.py", "x/b.py", "d.py") == told()
-    for target in ("a.py::*", "b.py::g", "*"):
+    for target in ("a.py::*", "b.py::g", "x/b.py::*", "./x/*", "*"):
         assert told(target=target) == ""
+    assert "no target fits 'y/b.py::*'. Did you mean x/b.py::g" in told(target="y/b.py::*")
     assert told("a.py") == told("a.py", targets="[]") == ""
     pipe.result = report(broken())
     assert told() == ""
