@@ -234,7 +234,10 @@ for _command in (init, watch, explain, list_, report_command):
     "bncheck demo -v",
 )
 def demo(verbose: bool) -> None:
-    """Verify two small samples, one right and one wrong, to see what a report looks like."""
+    """Verify two small samples, to see what a report looks like.
+
+    One is right, and one is wrong.
+    """
     from bncheck import pipeline, samples
     from bncheck.reporters import REPORTERS
     from bncheck.reporters.destination import style_for, width, write_out

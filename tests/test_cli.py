@@ -190,6 +190,8 @@ def test_verbose_shows_the_traceback_of_our_own_fault(pipe):
         (("explain", "unbiased"), "variance"),
         (("explain", "qqqq"), "bncheck explain lists the pages"),
         (("explain", "dx-match-numeric"), "Did you mean dx-matches-numeric"),
+        (("explain", "BN999"), "'BN999'. bncheck explain lists the pages"),
+        (("explain", "BN231"), "Did you mean BN3"),
         (("list", "chekcs"), "Did you mean checks?"),
     ],
 )
@@ -413,7 +415,7 @@ def test_help_has_examples_each_on_a_line(words, ask):
     result = invoke(*words, ask)
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
-    assert re.search(r"^ +bncheck \w+.*$", result.stdout.partition("Examples:")[2], re.MULTILINE)
+    assert re.search(r"^   bncheck \w+.*$", result.stdout.partition("Examples:")[2], re.MULTILINE)
 
 
 def test_every_command_is_tested_for_its_help():

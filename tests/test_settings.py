@@ -47,6 +47,7 @@ def test_no_table_no_settings(tmp_path):
     ("text", "told"),
     [
         ("[tool.bncheck]\ncase = 3", "no setting 'case'. Did you mean cases"),
+        ("[tool.bncheck]\ntarget = ['a.py']", r"no setting 'target'. Did you mean targets\?"),
         ("[tool.bncheck]\ncases = '3'", "cases should be a whole number"),
         ("[tool.bncheck]\ncases = true", "cases should be a whole number"),
         ("[tool.bncheck]\nselect = ['BN2', 3]", "select should be a string or a list of strings"),
