@@ -229,10 +229,7 @@ for _command in (init, watch, explain, list_, report_command):
 
 @cli.command()
 @click.option("--verbose", "-v", is_flag=True, callback=remember_verbose, help="Show all.")
-@examples(
-    "bncheck demo",
-    "bncheck demo -v",
-)
+@examples("bncheck demo", "bncheck demo -v")
 def demo(verbose: bool) -> None:
     """Verify two small samples, to see what a report looks like.
 
