@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bncheck import pipeline
+from bncheck.adapters.words import stem
 from bncheck.errors import StubError, TargetError, UsageError
 from bncheck.model import TargetSpec
 from bncheck.registry import did_you_mean
@@ -95,6 +96,9 @@ def _spec(forward: Any, backward: Function | None) -> TargetSpec:
     live = (forward,) if backward is None else (forward, backward)
     if not all(callable(item) for item in live) and not _is_layer(live):
         raise UsageError("verify() takes a forward and a backward function, a layer class, or a target as text")
+    names = [getattr(item, "__name__", "") for item in live]
+    if [stem(name).direction for name in names] == ["backward", "forward"]:
+        raise UsageError(f"verify() takes the forward first: are {names[0]} and {names[1]} swapped?")
     return TargetSpec(getattr(forward, "__qualname__", type(forward).__name__), live)
 
 

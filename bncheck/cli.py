@@ -229,12 +229,12 @@ for _command in (init, watch, explain, list_, report_command):
 
 @cli.command()
 @click.option("--verbose", "-v", is_flag=True, callback=remember_verbose, help="Show all.")
-@examples(
-    "bncheck demo",
-    "bncheck demo -v",
-)
+@examples("bncheck demo", "bncheck demo -v")
 def demo(verbose: bool) -> None:
-    """Verify two small samples, one right and one wrong, to see what a report looks like."""
+    """Verify two small samples, to see what a report looks like.
+
+    One is right, and one is wrong.
+    """
     from bncheck import pipeline, samples
     from bncheck.reporters import REPORTERS
     from bncheck.reporters.destination import style_for, width, write_out

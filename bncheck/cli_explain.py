@@ -55,7 +55,8 @@ def explain(codes: tuple[str, ...]) -> None:
     for code, name in zip(codes, wanted, strict=True):
         if name not in by_name:
             speaking = about(code, {item.name: item.doc for item in known}, {n: p.doc for n, p in PAGES.items()})
-            near = did_you_mean(code.upper() if code[:2].upper() in ("BN", "BU") else code.lower(), by_name)
+            is_code = code[:2].upper() in ("BN", "BU")  # two digits of a code that differ are no slip
+            near = did_you_mean(code.upper() if is_code else code.lower(), by_name, 0.7 if is_code else 0.5)
             hint = f"Did you mean {' or '.join(speaking)}?" if speaking else near if "Did you" in near else ""
             listed = "bncheck explain lists the pages, bncheck list checks the checks."
             raise UsageError(f"no check, bug or page is called {code!r}. {hint or listed}")
@@ -71,7 +72,10 @@ def explain(codes: tuple[str, ...]) -> None:
     "bncheck list recipes",
 )
 def list_(what: str | None) -> None:
-    """List what bncheck knows, one line each; without a name, what can be listed."""
+    """List what bncheck knows, one line each.
+
+    Without a name: what can be listed.
+    """
     import importlib
 
     from bncheck.reporters.destination import width, write_out

@@ -38,7 +38,8 @@ def perform(task: Task, tell: Tell) -> None:
             if task.spec.live and task.kind == "discover":
                 guard.forget_replaced()  # files are loaded anew, and forget; live objects follow one another
             resolve.load_source(task.spec)
-            tell(Begun(""))
+            if not task.spec.program:  # it has its own time for the hello, and its first call is a sign of life
+                tell(Begun(""))
             if task.kind == "discover":
                 with guard.calls_told(_SignOfLife(tell)):
                     cards = resolve.cards(task.spec)

@@ -97,7 +97,7 @@ class Job:
         found = verdict.findings(seen)
         told = found
         if one_case is None:  # of one case alone, a failure that stays away says nothing
-            found = verdict.with_expected(found, self.settings.expected, card.name)
+            found = verdict.with_expected(found, self.settings.expected, self.spec.names_of(card.name))
         shown, named = self._looked_into(card, sweep, found, one_case)
         by_code = {show.code: show for show in shown}
         found = tuple(_located(finding, by_code.get(finding.code), seen) for finding in found)
@@ -269,7 +269,7 @@ _UNTRIED = "this was before the first case, while it was tried how to call it"
 
 
 def _fatal(how: str) -> Finding:
-    return Finding("BN506", "survives", Outcome.FAIL, "error", how, counts={"fail": 1})
+    return Finding("BN506", "survives", Outcome.FAIL, "error", how)
 
 
 def _refused(card: TargetCard, error: str) -> TargetReport:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -85,13 +88,18 @@ class Expected:
     reason : str
         Why it stays.
     target : str
-        Which targets it is expected of, as a pattern for their names ("*BatchNorm1d"); all of them by default.
+        Which targets it is expected of, as a pattern for their names ("*BatchNorm1d"), with the path of their file
+        or without it ("src/layers.py::*", "layers.py::*"); all of them by default.
 
     """
 
     check: str
     reason: str
     target: str = "*"
+
+    def fits(self, names: Iterable[str]) -> bool:
+        """Tell whether it is expected of a target that is called so (see :meth:`TargetSpec.names_of`)."""
+        return any(fnmatchcase(name, self.target) for name in names)
 
 
 UNDECLARED = Declared()
@@ -206,6 +214,11 @@ class TargetSpec:
     live: tuple[Any, ...] = ()
     declared: Declared = UNDECLARED
     program: bool = False
+
+    def names_of(self, target: str) -> tuple[str, ...]:
+        """Return what one of its targets is called: as reports have it, and in a file with the path from here, too."""
+        file, (_, sep, name) = self.source.partition("::")[0], target.partition("::")
+        return (target, f"{Path(os.path.relpath(file)).as_posix()}::{name}") if sep else (target,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,5 +238,6 @@ def hints(settings: Settings, specs: Sequence[TargetSpec], report: Report) -> li
     if unknown or not settings.targets or not {*settings.targets} <= {spec.source for spec in specs}:
         return []
     # Of files of one name in several folders reports give the path.
-    names = [t.name.rpartition("/")[2] if "::" in t.name else t.name for t in report.targets]
+    told = [t.name.rpartition("/")[2] if "::" in t.name else t.name for t in report.targets]
+    names = [name for bare in told for spec in specs for name in spec.names_of(bare) if name.endswith(bare)]
     return list(misfits(settings.expected, names))

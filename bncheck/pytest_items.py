@@ -20,7 +20,7 @@ from bncheck.codec import decode, encode
 from bncheck.errors import UsageError
 from bncheck.executors.isolated import Isolated
 from bncheck.job import Job
-from bncheck.model import TargetSpec
+from bncheck.model import Expected, TargetSpec
 from bncheck.pipeline import put_together
 from bncheck.pytest_nodes import CheckItem, ModuleSource, Source, bug_in_words
 from bncheck.report import Report, TargetReport, Verdict
@@ -66,8 +66,8 @@ class Items:
         self.picked = self._picked()
         self.due = self._due([_located(here, target) for target in asked])
         self.collected: set[str] = set()
-        # Of the targets that were found; None for a source that cannot be verified.
-        self.names: list[str | None] = []
+        # Of the targets that were found, all that each is called; none for a source that cannot be verified.
+        self.names: list[tuple[str, ...]] = []
         self._places = ExitStack()
         self._place: Isolated | None = None
         self._files = ExitStack()
@@ -244,9 +244,8 @@ class Items:
 
     def _hints(self) -> Iterator[str]:
         """Yield what is to be set right in the settings, where all targets were found."""
-        names = [name for name in self.names if name is not None]
-        if set(self.targets) <= self.collected and len(names) == len(self.names):
-            yield from misfits(self.settings.expected, names)
+        if set(self.targets) <= self.collected and all(self.names):
+            yield from misfits(self.settings.expected, [name for names in self.names for name in names])
 
     def _facts(self, target: TargetReport) -> Iterator[str]:
         if target.findings:
@@ -306,8 +305,14 @@ class _as_usage_error:  # noqa: N801 - reads as the statement that it is
 class Package:
     """The package bncheck as the fixture hands it out: it remembers the reports that it returns."""
 
-    def __init__(self, given: list[Any]) -> None:
-        self._given = given
+    def __init__(self, given: list[Any], config: pytest.Config) -> None:
+        self._given, self._config = given, config
+
+    @property
+    def expected(self) -> tuple[Expected, ...]:
+        """The expected failures of pyproject.toml, for ``verify(..., expected=bncheck.expected)``."""
+        items = self._config.pluginmanager.get_plugin("bncheck-items")
+        return items.settings.expected if items is not None else ()
 
     def verify(self, *targets: Any, **options: Any) -> Report:
         """Verify as :func:`bncheck.verify` does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -33,7 +32,7 @@ class Plugin(Protocol):
 
     settings: Settings
     collected: set[str]
-    names: list[str | None]
+    names: list[tuple[str, ...]]
 
     def job(self, spec: TargetSpec, codes: Iterable[str] = ()) -> Job:
         """Return what discovers and verifies a source, with these checks."""
@@ -54,17 +53,13 @@ class _Sources(pytest.Collector):
         self.plugin.collected.update(spec.source for spec in self.specs)
         for spec in self.specs:
             for card in self._cards(spec):
-                self.plugin.names.append(None if isinstance(card, TargetReport) else card.name)
+                self.plugin.names.append(() if isinstance(card, TargetReport) else spec.names_of(card.name))
                 if isinstance(card, TargetReport):
                     yield Unusable.from_parent(self, name=f"unusable{len(seen) or ''}", report=card, plugin=self.plugin)
                     seen.add(spec.source)
                     continue
                 name = card.name.rpartition("::")[2] or card.name
-                if name in seen:
-                    again = _unusable(card.name, f"{card.name} is among the targets twice")
-                    again_name = f"{name}-again{len(seen)}"
-                    yield Unusable.from_parent(self, name=again_name, report=again, plugin=self.plugin)
-                else:
+                if name not in seen:  # it may be named by itself, too
                     ids = {"nodeid": card.name} if isinstance(self, ModuleSource) else {}
                     yield TargetItems.from_parent(self, name=name, plugin=self.plugin, spec=spec, card=card, **ids)
                 seen.add(name)
@@ -127,7 +122,7 @@ class TargetItems(pytest.Collector):
     def _causes(self, codes: Collection[str]) -> list[str]:
         """Return the checks that are not chosen, and whose expected failure makes one of a chosen check expected."""
         causes = {cause for code in codes for cause in CHECKS.get(code).follows}.difference(codes)
-        known = (k for k in self.plugin.settings.expected if fnmatchcase(self.card.name, k.target))
+        known = (k for k in self.plugin.settings.expected if k.fits(self.spec.names_of(self.card.name)))
         return [code for code in dict.fromkeys(named(k.check).code for k in known) if code in causes]
 
     def news(self) -> TargetReport | None:

@@ -76,7 +76,7 @@ def bncheck(request: pytest.FixtureRequest) -> Any:
     """Return the package, whose ``verify`` shows its report where a test fails: ``assert bncheck.verify(layer)``."""
     from bncheck.pytest_items import Package
 
-    return Package(request.node.stash.setdefault(GIVEN, []))
+    return Package(request.node.stash.setdefault(GIVEN, []), request.config)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -72,10 +72,15 @@ def import_modules(package: str) -> None:
         importlib.import_module(f"{package}.{module.name}")
 
 
-def did_you_mean(name: str, known: object) -> str:
-    """Return a sentence that names the nearest known names, or all of them when none is near."""
+# What is so much less like a name than the nearest one is was not meant.
+_FURTHER = 0.2
+
+
+def did_you_mean(name: str, known: object, least: float = 0.5) -> str:
+    """Return a sentence that names the nearest known names, or all of them when none is near: `least` of it alike."""
     names = [str(n) for n in known]  # type: ignore[attr-defined]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
+    if near := difflib.get_close_matches(name, names, n=3, cutoff=least):
+        alike = [difflib.SequenceMatcher(None, other, name).ratio() for other in near]
+        meant = [other for other, ratio in zip(near, alike, strict=True) if ratio > alike[0] - _FURTHER]
+        return f"Did you mean {' or '.join(meant)}?"
     return f"Known: {', '.join(sorted(names))}."

@@ -15,13 +15,11 @@ _TEST = '''"""Batch Normalization, verified by bncheck; [tool.bncheck] has an it
 import pytest
 
 TARGETS = {targets}
-# The expected failures of pyproject.toml are not known here: leave the check out with ignore="BN508" behind dtype, or
-# expect it here too, with expected=[{{"check": "BN508", "reason": "why it stays"}}].
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_batch_norm_is_right_in_float32(bncheck, target):
-    assert bncheck.verify(target, dtype="float32")
+    assert bncheck.verify(target, dtype="float32", expected=bncheck.expected)
 '''
 
 _WORKFLOW = """name: bncheck

@@ -9,7 +9,6 @@ import threading
 import tomllib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +184,9 @@ def _expected(entries: object) -> tuple[Expected, ...]:
 
 
 def misfits(expected: Iterable[Expected], names: Collection[str]) -> Iterator[str]:
-    """Yield a sentence for each expected failure that is expected of none of all the targets that there are."""
+    """Yield a sentence for each expected failure that fits none of the names of all the targets that there are."""
     for entry in expected:
-        if names and not any(fnmatchcase(name, entry.target) for name in names):
+        if names and not entry.fits(names):
             near = did_you_mean(entry.target, dict.fromkeys(names))
             yield f"expected failure of {entry.check}: no target fits {entry.target!r}. {near}"
 
@@ -237,6 +236,8 @@ def read_pyproject(folder: Path) -> dict[str, Any]:
             raise UsageError(f"{path}: [tool.bncheck] {error}") from error
     if "targets" in values:
         values["targets"] = tuple(_seen_from_here(path.parent, target) for target in values["targets"])
+    if "expected" in values:
+        values["expected"] = tuple(_expected_from_here(path.parent, entry) for entry in values["expected"])
     return values
 
 
@@ -246,3 +247,10 @@ def _seen_from_here(folder: Path, target: str) -> str:
         return target
     path, sep, name = target.partition("::")
     return f"{os.path.relpath(folder / path)}{sep}{name}"
+
+
+def _expected_from_here(folder: Path, entry: Expected) -> Expected:
+    """Return an expected failure whose pattern, if it has a path, is that of whoever is in another folder."""
+    if "/" not in entry.target:
+        return entry
+    return dataclasses.replace(entry, target=Path(os.path.relpath(folder / entry.target)).as_posix())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from bncheck.checks.catalogue import CHECKS, OF_A_CASE, Check, named
 from bncheck.checks.eval_gradients import NOTHING_IN_EVAL, OF_TRAINING
@@ -51,12 +50,13 @@ def _rank(finding: Finding) -> tuple[int, bool, str]:
     return _GRAVITY.index(finding.outcome), finding.follows_from is not None, finding.code
 
 
-def with_expected(found: Sequence[Finding], expected: Sequence[Expected], target: str) -> tuple[Finding, ...]:
+def with_expected(found: Sequence[Finding], expected: Sequence[Expected], names: Sequence[str]) -> tuple[Finding, ...]:
     """Return the findings with known failures as warnings, and with failures for those that do not happen any more.
 
     What follows from a known failure is known with it. A check that did not run, or decided nothing, is left as it is.
+    `names` are what the target is called.
     """
-    reasons = {named(e.check).code: e.reason for e in expected if fnmatchcase(target, e.target)}
+    reasons = {named(e.check).code: e.reason for e in expected if e.fits(names)}
     known: list[Finding] = []
     for finding in found:
         root = finding.code if finding.code in reasons else finding.follows_from
@@ -247,7 +247,9 @@ def verdict(found: Sequence[Finding], oracles: OracleTable | None, *, strict: bo
     # So does one that was skipped on every case: its forward raised, say, wherever it was probed.
     derivative = {f.outcome for f in found if f.code in _DERIVATIVE}
     undecided |= derivative == {Outcome.SKIP} and not absent
-    if undecided or Outcome.PASS not in outcomes or (oracles and oracles.conclusion.startswith("Contradiction")):
+    # A failure that was expected, and came, is an answer too.
+    answered = Outcome.PASS in outcomes or any(finding.expected for finding in found)
+    if undecided or not answered or (oracles and oracles.conclusion.startswith("Contradiction")):
         return Verdict.INCONCLUSIVE
     return Verdict.PASS
 

@@ -81,6 +81,7 @@ def test_codes_may_have_blanks_between_them():
         ((3,), {}, "takes a forward and a backward function, a layer class, or"),
         ((Layer(1, 0), backward), {}, "takes a forward and a backward function, a layer class, or"),
         (("my.py", backward), {}, "leave out the second argument"),
+        ((backward, forward), {}, "takes the forward first: are backward and forward swapped"),
         ((forward, backward), {"dtype": "float46"}, "Did you mean float"),
         ((forward, backward), {"select": "BN999"}, "no check's code starts with 'BN999'"),
         ((forward, backward), {"cazes": 3}, "cazes"),

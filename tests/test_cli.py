@@ -144,8 +144,9 @@ def test_an_expected_failure_of_no_target_is_told_where_all_targets_ran(pipe):
 
     assert told().startswith("bncheck: expected failure of BN508: no target fits 'c.py::*'. Did you mean ")
     assert told("a.py", "x/b.py", "d.py") == told()
-    for target in ("a.py::*", "b.py::g", "*"):
+    for target in ("a.py::*", "b.py::g", "x/b.py::*", "./x/*", "*"):
         assert told(target=target) == ""
+    assert "no target fits 'y/b.py::*'. Did you mean x/b.py::g" in told(target="y/b.py::*")
     assert told("a.py") == told("a.py", targets="[]") == ""
     pipe.result = report(broken())
     assert told() == ""
@@ -189,6 +190,8 @@ def test_verbose_shows_the_traceback_of_our_own_fault(pipe):
         (("explain", "unbiased"), "variance"),
         (("explain", "qqqq"), "bncheck explain lists the pages"),
         (("explain", "dx-match-numeric"), "Did you mean dx-matches-numeric"),
+        (("explain", "BN999"), "'BN999'. bncheck explain lists the pages"),
+        (("explain", "BN231"), "Did you mean BN3"),
         (("list", "chekcs"), "Did you mean checks?"),
     ],
 )
@@ -412,7 +415,7 @@ def test_help_has_examples_each_on_a_line(words, ask):
     result = invoke(*words, ask)
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
-    assert re.search(r"^ +bncheck \w+.*$", result.stdout.partition("Examples:")[2], re.MULTILINE)
+    assert re.search(r"^   bncheck \w+.*$", result.stdout.partition("Examples:")[2], re.MULTILINE)
 
 
 def test_every_command_is_tested_for_its_help():

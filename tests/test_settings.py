@@ -8,7 +8,7 @@ import pytest
 
 from bncheck.adapters.layouts import LAYOUTS, layout
 from bncheck.errors import UsageError
-from bncheck.model import Declared, Expected
+from bncheck.model import Declared, Expected, TargetSpec
 from bncheck.settings import Settings, read_pyproject
 
 
@@ -47,6 +47,7 @@ def test_no_table_no_settings(tmp_path):
     ("text", "told"),
     [
         ("[tool.bncheck]\ncase = 3", "no setting 'case'. Did you mean cases"),
+        ("[tool.bncheck]\ntarget = ['a.py']", r"no setting 'target'. Did you mean targets\?"),
         ("[tool.bncheck]\ncases = '3'", "cases should be a whole number"),
         ("[tool.bncheck]\ncases = true", "cases should be a whole number"),
         ("[tool.bncheck]\nselect = ['BN2', 3]", "select should be a string or a list of strings"),
@@ -118,6 +119,25 @@ def test_expected_failures_are_tables_with_a_check_and_a_reason(tmp_path):
     found = Settings(**read_pyproject(write(tmp_path, text)))
     assert found.expected == (Expected("BN508", "one object", "*1d"),)
     assert Settings(expected=[{"check": "BN508", "reason": "why"}]).expected == (Expected("BN508", "why"),)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fitting"),
+    [
+        ("layers.py::*", {"a", "b"}), ("a/layers.py::*", {"a"}), ("./a/layers.py::*", {"a"}), ("b/*", {"b"}),
+        ("src/layers.py::*", set()), ("*::BatchNorm", {"a", "b"}), ("*", {"a", "b"}),
+    ],
+)  # fmt: skip
+def test_an_expected_failure_fits_targets_by_name_and_by_path_from_the_project(tmp_path, monkeypatch, pattern, fitting):
+    entry = f'[[tool.bncheck.expected]]\ncheck = "BN508"\nreason = "x"\ntarget = "{pattern}"\n'
+    project = write(tmp_path, f'[tool.bncheck]\ntargets = ["a/layers.py", "b/layers.py"]\n{entry}')
+    for folder in (project, project / "tests"):
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        found = Settings(**read_pyproject(folder))
+        specs = dict(zip("ab", map(TargetSpec, found.targets), strict=True))
+        fits = {k for k, spec in specs.items() if found.expected[0].fits(spec.names_of("layers.py::BatchNorm"))}
+        assert fits == fitting
 
 
 @pytest.mark.parametrize(

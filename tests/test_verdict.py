@@ -176,7 +176,7 @@ KNOWN = (Expected("BN508", "one object on purpose"),)
 
 
 def known(found, expected=KNOWN, target="my_bn.py::BatchNorm1d"):
-    found = verdict.with_expected(found, expected, target)
+    found = verdict.with_expected(found, expected, (target,))
     return {f.code: f for f in found}, verdict.verdict(found, None, strict=True)
 
 
@@ -192,6 +192,11 @@ def test_what_follows_from_an_expected_failure_is_expected_with_it():
     assert found["BN509"].follows_from == "BN508"
     assert found["BN509"].outcome is W
     assert outcome is Verdict.PASS
+
+
+def test_an_expected_failure_alone_leaves_nothing_open():
+    assert known(verdict.findings([result(SMALL, BN508=F)]))[1] is Verdict.PASS
+    assert known(verdict.findings([result(SMALL, BN508=F, BN101=I)]))[1] is Verdict.INCONCLUSIVE
 
 
 def test_another_failure_still_fails():

@@ -144,7 +144,8 @@ class Process:
             return self._exchange(line + "\n")
         except ChildProcessError:
             if late.is_set():
-                raise ChildProcessError(f"the program did not answer within {HELLO_SECONDS:g} seconds") from None
+                said = f"; it wrote {text_of(bytes(self._heard))!r:.60}, without an end of line" if self._heard else ""
+                raise ChildProcessError(f"the program did not answer within {HELLO_SECONDS:g} seconds{said}") from None
             raise
         finally:
             timer.cancel()

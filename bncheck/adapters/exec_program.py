@@ -29,6 +29,7 @@ NAME = "exec"
 VERSION = "1"
 _OFFERS = ("eps", "eval", "running_stats")
 _STATEMENTS = ("layout", "without")
+_PAGE = "What a program is to answer stands in docs/exec-protocol.md."
 _ABSENT = {"beta": frozenset({"beta"}), "gamma,beta": frozenset({"gamma", "beta"})}
 _ABSENT["beta,gamma"] = _ABSENT["gamma,beta"]
 
@@ -49,7 +50,8 @@ def parse_hello(answer: str) -> Hello:
         raise TargetError(f"it answered hello with an error: {rest:.200}")
     version, *items = rest.split() or [""]
     if first != "ok" or not version.isdigit():
-        raise TargetError(f"it answered hello with {answer!r:.60}, and not with 'ok {VERSION}' and what it offers")
+        said = f"it answered hello with {answer!r:.60}, and not with 'ok {VERSION}' and what it offers"
+        raise TargetError(f"{said}. {_PAGE}")
     if version != VERSION:
         raise TargetError(f"it speaks version {version:.20} of the protocol, and this bncheck version {VERSION}")
     said = dict(item.partition("=")[::2] for item in items)
@@ -81,7 +83,7 @@ class Program:
             try:
                 self.hello = parse_hello(process.hello(f"hello {VERSION}"))
             except ChildProcessError as error:
-                raise TargetError(f"no answer to hello: {error}") from None
+                raise TargetError(f"no answer to hello: {error}. {_PAGE}") from None
             except TargetError:
                 process.stop()
                 raise

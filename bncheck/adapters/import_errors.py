@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from bncheck import guard
+from bncheck.adapters.standins import misspelt
 from bncheck.errors import TargetError
 
 _PYTHON_2 = re.compile(
@@ -42,6 +43,8 @@ def explain(error: BaseException, label: str, file: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         if error.name == label or label.startswith(f"{error.name}."):
             return f"{label}: there is no module {error.name!r} on the path. Run from the folder that holds it."
+        if meant := misspelt(error.name):
+            return f"{label} imports {error.name!r}{place}: there is no such module. Did you mean {meant}?"
         return (
             f"{label} imports {error.name!r}{place}, which is not installed here. Install it, or, if the batch norm "
             "does not need it, move that import out of the way (into the function that uses it, or under try)."

@@ -69,7 +69,7 @@ def parse(text: str) -> Source:
     if double or is_file:
         return Source(place, name, True)
     module, colon, name = place.partition(":")
-    if colon and all(part.isidentifier() for part in module.split(".")):
+    if colon and not module.endswith(_ENDINGS) and all(part.isidentifier() for part in module.split(".")):
         return Source(module, name, False)
     return Source(place, "", True)
 
@@ -208,6 +208,9 @@ def _read(path: Path, place: Path) -> bytes:
         meant = [f"{path}{ending}" for ending in _ENDINGS if Path(f"{place}{ending}").is_file()]
         if meant and not place.exists():
             raise TargetError(f"{path} is not there. Did you mean {' or '.join(meant)}?")
+        file, colon, name = str(path).rpartition(":")
+        if colon and file.endswith(_ENDINGS):
+            raise TargetError(f"{path} is not there. Did you mean {file}::{name}?")
         known = "A target is file.py, file.py::name, notebook.ipynb, or package.module:name."
         there = "is not a Python file" if place.exists() else "is not there, and is not a Python file"
         raise TargetError(f"{path} {there}. {as_program(path) or known}")

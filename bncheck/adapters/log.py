@@ -8,6 +8,9 @@ from bncheck import guard
 from bncheck.adapters.layouts import Layout, spell_shape
 from bncheck.adapters.plans import UnfilledError
 
+# What is raised where a shape is unpacked into names, and has more or fewer axes.
+_OF_AXES = "values to unpack"
+
 
 @dataclass
 class Log:
@@ -46,12 +49,17 @@ class Log:
         return max(others or errors, key=lambda e: max((line for _, line in guard.user_lines(e)), default=0))
 
     def all_alike(self) -> bool:
-        """Tell whether several trials raised, and all of them the same in the same line."""
-        told = {(type(e), guard.one_line(e), guard.where(e)) for e in (*self.errors, *self.of_unmade)}
-        return len(told) == 1 and len(self.errors) + len(self.of_unmade) > 1
+        """Tell whether several trials raised, and all of them the same in the same line.
+
+        Those do not count that came no further than ``N, D = x.shape``, where arrays of other axes were tried, too.
+        """
+        raised = [e for e in (*self.errors, *self.of_unmade) if _OF_AXES not in str(e)]
+        return len(raised) > 1 and len({(type(e), guard.one_line(e), guard.where(e)) for e in raised}) == 1
 
     def merge_layouts(self) -> None:
-        """Let the lines of layouts that fared alike be one."""
+        """Let the lines of layouts that fared alike be one, where all did."""
+        if any(_OF_AXES in line for line in self.lines):
+            return
         merged: list[str] = []
         for line in self.lines:
             _, layouts, outcome = line.partition(" with gamma ")

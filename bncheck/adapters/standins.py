@@ -8,6 +8,7 @@ takes the place of a variable whose statement was not run, and any use of it rai
 from __future__ import annotations
 
 import builtins
+import difflib
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ _DISTRIBUTIONS = {
     "cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image", "yaml": "pyyaml",
     "Image": "pillow", "pylab": "matplotlib", "mpl_toolkits": "matplotlib",
 }  # fmt: skip
+# What code of this kind imports: a name that is nearly one of these is a slip, and not a module to be installed.
+_WELL_KNOWN = ("numpy", "scipy", "torch", "jax", "flax", "keras", "tensorflow", "matplotlib", "pandas", "autograd")
 # Packages that carry Python 2's names over to Python 3.
 _COMPATIBILITY = frozenset({"past", "six", "future", "__builtin__"})
 _OPERATORS = [
@@ -47,6 +50,11 @@ class NotLoadedError(NameError):
 
 # What stands for "it is not there" in code that runs.
 ABSENT = (NotInstalledError, _NotInstalledAttributeError, NotLoadedError)
+
+
+def misspelt(name: str) -> str:
+    """Return the well-known module that a name is nearly, "" if there is none."""
+    return next(iter(difflib.get_close_matches(name, _WELL_KNOWN, n=1, cutoff=0.75)), "")
 
 
 class Book:
@@ -89,6 +97,8 @@ class Book:
         root, reason = self.reason_for(path) or (path, "not installed")
         if reason != "not installed":
             return f"{self.user} uses {path}, and for {root} there is {reason}"
+        if meant := misspelt(root):
+            return f"{self.user} uses {path}, and there is no module {root}. Did you mean {meant}?"
         name = _DISTRIBUTIONS.get(root.split(".")[0], root.split(".")[0])
         how = f" (pip install {name})" if name != root else ""
         return f"{self.user} uses {path}, and {root} is not installed: install it{how}"

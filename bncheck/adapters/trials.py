@@ -7,6 +7,8 @@ for a features-first batch norm instead of being reported.
 
 from __future__ import annotations
 
+import linecache
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -307,7 +309,7 @@ def _failure(candidate: Candidate, log: Log, only: str | None) -> TargetError:
     if isinstance(error, LACKING):  # these tell their story themselves
         return TargetError(f"{name} cannot be run: {guard.one_line(error)}{place}")
     said = f"{name} raised in every way it was tried: {type(error).__name__}: {guard.one_line(error)}{place}."
-    if isinstance(error, _NO_CALL_HELPS) or _of_a_module(error):
+    if isinstance(error, _NO_CALL_HELPS) or _of_a_module(error) or _of_a_keyword(error):
         return BrokenCodeError(said)
     if only is None and log.all_alike():
         log.merge_layouts()
@@ -330,3 +332,10 @@ _NO_CALL_HELPS = (NameError, SystemExit, MemoryError)
 def _of_a_module(error: BaseException) -> bool:
     """Tell whether it is that a module has no such function: ``np.prodigal``."""
     return isinstance(error, AttributeError) and isinstance(error.obj, ModuleType)
+
+
+def _of_a_keyword(error: BaseException) -> bool:
+    """Tell whether the code itself writes a keyword that what it calls does not have: ``np.mean(x, axes=0)``."""
+    said = re.search(r"unexpected keyword argument '(\w+)'", str(error)) if isinstance(error, TypeError) else None
+    line = "".join(linecache.getline(file, number) for file, number in [*guard.user_lines(error)][-1:])
+    return said is not None and re.search(rf"\b{said[1]}\s*=", line) is not None

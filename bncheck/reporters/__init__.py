@@ -57,9 +57,8 @@ class _Reporters(Registry[Reporter]):
         if name in ENDINGS:
             raise UsageError(f"no format is called {name!r}. Did you mean {ENDINGS[name]}?")
         reporter = super().get(name)
-        for library in NEEDED.get(name, ()):
-            if find_spec(library) is None:
-                raise UsageError(f"the format {name} needs {library}: pip install 'bncheck[{name}]'")
+        if missing := [library for library in NEEDED.get(name, ()) if find_spec(library) is None]:
+            raise UsageError(f"the format {name} needs {' and '.join(missing)}: pip install 'bncheck[{name}]'")
         return reporter
 
 

@@ -273,8 +273,24 @@ def test_a_hello_that_never_comes_is_waited_for_so_long(monkeypatch):
     started = time.monotonic()
     report = verify(faulty("silent"))
     assert report.verdict is Verdict.ERROR
-    assert "no answer to hello: the program did not answer within 0.5 seconds" in only(report).error
+    assert "no answer to hello: the program did not answer within 0.5 seconds. " in only(report).error
+    assert "docs/exec-protocol.md" in only(report).error
     assert time.monotonic() - started < 5
+
+
+def test_a_hello_may_take_longer_than_the_timeout_of_a_call(monkeypatch):
+    report = verify("sleep 2", Isolated(0.5), timeout=0.5)
+    assert report.verdict is Verdict.ERROR
+    assert "no answer to hello: the program exited with code 0" in only(report).error
+
+
+def test_what_was_written_in_place_of_a_hello_is_told(monkeypatch):
+    monkeypatch.setattr(exec_process, "HELLO_SECONDS", 0.5)
+    said = "did not answer within 0.5 seconds; it wrote 'Enter a number:', without an end of line. "
+    assert said in only(verify("""sh -c 'printf "Enter a number: "; sleep 60'""")).error
+    (target,) = verify("""sh -c 'echo Welcome; echo ok 1'""").targets
+    assert "it answered hello with 'Welcome', and not with 'ok 1' and what it offers. " in target.error
+    assert "docs/exec-protocol.md" in target.error
 
 
 def test_a_parameter_shape_other_than_the_protocols_is_refused():

@@ -395,3 +395,10 @@ def test_of_many_files_beside_one_that_is_not_there_the_first_are_named(tmp_path
     with pytest.raises(TargetError) as caught:
         resolve.cards(TargetSpec(f"{tmp_path / 'absent.ipynb'}"))
     assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize("name", ["bn_forward", "BatchNorm.forward", ""])
+def test_one_colon_behind_a_file_is_asked_about(tmp_path, name):
+    with pytest.raises(TargetError) as caught:
+        load(parse(f"{tmp_path}/layers.py:{name}"))
+    assert str(caught.value) == f"{tmp_path}/layers.py:{name} is not there. Did you mean {tmp_path}/layers.py::{name}?"

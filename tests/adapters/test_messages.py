@@ -251,6 +251,29 @@ def test_a_forward_that_raises_whatever_it_gets(write):
     says(text, "bn_forward raised in every way it was tried: AttributeError", "prodigal", "(my_bn.py:4)")
 
 
+@pytest.mark.parametrize("start", ["", "    N, D = x.shape\n"], ids=["any shape", "two axes"])
+def test_a_keyword_that_nothing_takes_is_told_with_its_line_and_without_advice(write, start):
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(write(RIGHT.replace("eps=1e-5):", f"eps=1e-5):\n{start}    x - np.mean(x, axes=0)")))
+    text = str(caught.value)
+    says(text, "TypeError", "unexpected keyword argument 'axes'", f"(my_bn.py:{4 + bool(start)}).")
+    assert text.endswith(").")
+    assert caught.value.trace == ()
+
+
+def test_a_keyword_that_the_call_was_given_is_no_slip_of_the_code(write):
+    source = RIGHT.replace("eps=1e-5):", "eps=1e-5, **more):\n    np.mean(x, **{'ax' + 'es': 0})")
+    with pytest.raises(TargetError) as caught:
+        resolve.cards(write(source))
+    assert caught.value.trace
+
+
+def test_what_is_raised_behind_the_unpacking_of_a_shape_is_not_a_matter_of_layouts(write):
+    text = message(write(RIGHT.replace("eps=1e-5):", "eps=1e-5):\n    N, D = x.shape\n    float('a')")))
+    says(text, "ValueError: could not convert string to float: 'a' (my_bn.py:5).")
+    assert "layout" not in text
+
+
 def test_a_forward_for_a_layout_of_its_own(write):
     text = message(write(RIGHT.replace("eps=1e-5):", "eps=1e-5):\n    a, b, c, d, e, f = x.shape")))
     says(text, "ValueError: not enough values to unpack", "NC, CN, NCHW, NHWC", "--layout")

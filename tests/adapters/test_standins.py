@@ -151,6 +151,17 @@ def test_what_to_install_where_it_is_called_otherwise(path):
     assert "cv2 is not installed: install it (pip install opencv-python)" in refused(path(source))
 
 
+@pytest.mark.parametrize(
+    ("slip", "meant"), [("nmupy", "numpy"), ("numpi", "numpy"), ("troch", "torch"), ("pytorch", "torch")]
+)
+def test_a_misspelt_module_is_not_to_be_installed(path, slip, meant):
+    used = refused(path(f"import {slip} as lib\n" + RIGHT.replace("    std =", "    lib.mean(x)\n    std =")))
+    alone = refused(path(f"from {slip} import bn\n"))
+    for said in (used, alone):
+        assert f"Did you mean {meant}?" in said
+        assert "nstall" not in said
+
+
 def test_without_stand_ins_the_import_is_refused(path):
     with pytest.raises(TargetError, match=r"my_bn.py imports 'absent_lib' \(line 1\), which is not installed here"):
         load(Source(path("import absent_lib\n" + RIGHT), "", True), stand_ins=False)

@@ -90,6 +90,7 @@ def test_an_end_before_the_first_case(tmp_path, monkeypatch, source, verdict, to
     (target,) = report.targets
     assert report.verdict is verdict
     assert told in target.error + "".join(f.message for f in target.findings)
+    assert not any(f.counts for f in target.findings)  # of no case is anything known
 
 
 def test_a_hang_of_a_later_call_in_discovery_has_the_seconds_that_were_asked_for(tmp_path):

@@ -293,6 +293,23 @@ def test_an_expected_failure_is_one_and_has_to_happen(project):
     assert outcomes(made.runpytest_inprocess("-k", "BN101")) == {"failed": 1}
 
 
+def test_an_expected_failure_that_is_run_alone_is_no_open_question(project):
+    made = project('targets = ["wrong.py"]\n' + FEW + EXPECTED.format("BN201"), wrong=WRONG)
+    result = made.runpytest_inprocess("wrong.py::bn_forward::BN201-dx-matches-numeric")
+    assert outcomes(result) == {"xfailed": 1}
+    result.stdout.fnmatch_lines(["PASS wrong.py::bn_forward: 0 checks on 12 cases, 1 expected failure"])
+
+
+def test_a_test_by_hand_is_told_the_expected_failures_by_the_fixture(project):
+    by_hand = "def test_bn(bncheck): assert bncheck.verify('wrong.py', cases=12, expected={})"
+    for said, told in (("bncheck.expected", {"passed": 1}), ("()", {"failed": 1})):
+        made = project(EXPECTED.format("BN201"), test_own=by_hand.format(said), wrong=WRONG)
+        assert outcomes(made.runpytest_inprocess("test_own.py")) == told
+    made.path.joinpath("pyproject.toml").unlink()
+    made.path.joinpath("test_own.py").write_text("def test_none(bncheck): assert bncheck.expected == ()")
+    assert outcomes(made.runpytest_inprocess("test_own.py")) == {"passed": 1}
+
+
 def test_an_expected_failure_of_no_target_is_told(project):
     slip = 'target = "rigth.py::*"\n'
     made = project(
@@ -412,6 +429,15 @@ def test_a_target_that_ends_its_process_fails_and_the_others_go_on(project):
 # ------------------------------------------------------------------------------------------------------------ bad input
 
 
+@pytest.mark.parametrize("again", ["right.py", "right.py::bn_forward", "./right.py::bn_forward"])
+def test_a_target_that_is_named_twice_is_verified_once(project, again):
+    made = project('targets = ["right.py"]\nselect = ["BN1", "BN20"]\ncases = 3\n', right=RIGHT)
+    result = made.runpytest_inprocess("--bncheck", again)
+    assert outcomes(result) == {"passed": 4}
+    made = project(f'targets = ["right.py", "{again}"]\nselect = ["BN1"]\ncases = 3\n', right=RIGHT)
+    assert outcomes(made.runpytest_inprocess()) == {"passed": 1}
+
+
 @pytest.mark.parametrize(
     ("settings", "files", "message"),
     [
@@ -424,11 +450,10 @@ def test_a_target_that_ends_its_process_fails_and_the_others_go_on(project):
         ),
         ('targets = ["empty.py"]', {"empty": "x = 1\n"}, "empty.py"),
         ('targets = ["right.py::bn_backwards"]', {"right": RIGHT}, "Did you mean"),
-        ('targets = ["right.py", "right.py"]', {"right": RIGHT}, "twice"),
         ('targets = ["right.py"]\nselect = ["BN9X"]', {"right": RIGHT}, "BN9X"),
         ('targets = ["absent.module:bn"]', {}, "absent"),
     ],
-    ids=["absent", "syntax", "import", "nothing", "name", "twice", "code", "module"],
+    ids=["absent", "syntax", "import", "nothing", "name", "code", "module"],
 )
 def test_what_cannot_be_verified_fails_by_itself_and_other_tests_run(project, settings, files, message):
     made = project(settings + "\ncases = 3\n", test_own="def test_one(): pass", **files)

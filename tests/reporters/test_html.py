@@ -397,6 +397,13 @@ def test_a_missing_library_is_told_before_anything_runs(library, monkeypatch):
     REPORTERS.get("json")
 
 
+def test_all_missing_libraries_are_told_at_once(monkeypatch):
+    for library in ("jinja2", "matplotlib"):
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UsageError, match=r"the format html needs jinja2 and matplotlib: pip install 'bncheck\[html\]'"):
+        REPORTERS.get("html")
+
+
 def test_other_formats_load_no_library_of_this_one():
     program = (
         "import sys; from bncheck.reporters import REPORTERS, Style; from bncheck.reporters.specimen import specimen;"
