@@ -50,8 +50,8 @@ def parse_hello(answer: str) -> Hello:
         raise TargetError(f"it answered hello with an error: {rest:.200}")
     version, *items = rest.split() or [""]
     if first != "ok" or not version.isdigit():
-        said = f"it answered hello with {answer!r:.60}, and not with 'ok {VERSION}' and what it offers"
-        raise TargetError(f"{said}. {_PAGE}")
+        wanted = f"'ok {VERSION}' and what it offers"
+        raise TargetError(f"it answered hello with {answer!r:.60}, and not with {wanted}. {_PAGE}")
     if version != VERSION:
         raise TargetError(f"it speaks version {version:.20} of the protocol, and this bncheck version {VERSION}")
     said = dict(item.partition("=")[::2] for item in items)

@@ -29,6 +29,10 @@ class Blending:
 
     _calling: Calling
 
+    def spelled(self) -> str:
+        """Return how the code is called, in one line."""
+        raise NotImplementedError
+
     def blending(self) -> Self | None:
         """Return the same reading with a momentum for the one argument that was filled by guessing."""
         plan = self._calling.forward
@@ -65,8 +69,9 @@ def _is_fraction(reading: Any, way: Way, sizes: tuple[int, ...]) -> bool:
 
     def at(fraction: float) -> tuple[Any, Any]:
         with guard.user_code():
-            given, axis = [one.copy() for one in (gamma, beta, mean, var)], way.layout.channel_axis
-            run = reading.start(Parameters(*given[:2], EPS, fraction, (given[2], given[3]), axis))
+            own = gamma.copy(), beta.copy()
+            held = mean.copy(), var.copy()
+            run = reading.start(Parameters(*own, EPS, fraction, held, way.layout.channel_axis))
             y = run.forward(way.batch(x), True)
         return np.array(y, dtype=float), np.array(run.running(), dtype=float)
 

@@ -28,7 +28,8 @@ def _kin(own: type) -> Iterator[type]:
     derived = list(_derived(own))
     yield from derived
     for base in _bases(own):
-        yield from (one for one in _derived(base) if one not in (own, *derived) and _says_inference(one))
+        others = [cls for cls in _derived(base) if cls not in (own, *derived)]
+        yield from filter(_says_inference, others)
 
 
 def _derived(cls: type) -> Iterator[type]:

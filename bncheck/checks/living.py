@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,7 +89,7 @@ def _off(message: str, found: Array, want: Array, at: tuple[int, ...], tensor: s
     return Judgement(Outcome.FAIL, message, tensor, *figures)
 
 
-def _statistics_moved(found: dict[str, Array], calls: tuple[str, ...]) -> Judgement | None:
+def _statistics_moved(found: Mapping[str, Array], calls: tuple[str, ...]) -> Judgement | None:
     """Return the failure of statistics that a call changes; what ``eval()`` does to them, ``train()`` may undo."""
     for name in ("mean", "var"):
         if f"held_{name}" not in found:
