@@ -55,7 +55,7 @@ def turned(layer: Any, train: bool) -> str:
 
     What returns something else than the layer is a question, or a context that is to be entered.
     """
-    name = own_methods(type(layer)).get(train, "")
+    name = own_methods(type(layer)).get(train, "")  # type: ignore[arg-type]  # classes are hashable
     if not name:
         return ""
     returned = getattr(layer, name)()

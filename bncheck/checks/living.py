@@ -13,6 +13,8 @@ from bncheck.core.tolerance import plain_share, plainly_off
 from bncheck.model import GRADIENTS, Judgement, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -88,7 +90,7 @@ def _off(message: str, found: Array, want: Array, at: tuple[int, ...], tensor: s
     return Judgement(Outcome.FAIL, message, tensor, *figures)
 
 
-def _statistics_moved(found: dict[str, Array], calls: tuple[str, ...]) -> Judgement | None:
+def _statistics_moved(found: Mapping[str, Array], calls: tuple[str, ...]) -> Judgement | None:
     """Return the failure of statistics that a call changes; what ``eval()`` does to them, ``train()`` may undo."""
     for name in ("mean", "var"):
         if f"held_{name}" not in found:
