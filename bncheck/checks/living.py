@@ -14,6 +14,8 @@ from bncheck.core.tolerance import plain_share, plainly_off
 from bncheck.model import GRADIENTS, Judgement, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]

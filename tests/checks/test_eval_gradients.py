@@ -256,3 +256,11 @@ def test_zeros_for_dx_are_wrong_as_long_as_any_gradient_is_there(tensors):
 def test_a_layer_whose_gradients_are_all_zero_in_eval_mode_may_be_frozen():
     found = judged("BN306", Silent("dx", "dgamma", "dbeta"))
     assert (found.outcome, found.message) == (Outcome.SKIP, "all gradients are 0 in eval mode: frozen there, it seems")
+
+
+def test_without_a_dx_in_eval_mode_nothing_tells_the_mode_of_the_others():
+    found = {"dgamma": np.array([3.0, -7.0]), "dbeta": MANY.dy.sum(axis=0)}
+    used = Used(MEAN, INV_STD, np.zeros(()), np.zeros(()), fits=True)
+    evidence = Evidence("running", {"dy": MANY.dy, "precision": np.zeros(1)})
+    judgement = _gradients_judged(MANY, evidence, found, used, knows_dx=True)
+    assert judgement.message == "no dx in eval mode by which to tell the mode of the others"
