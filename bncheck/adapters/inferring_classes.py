@@ -33,7 +33,8 @@ def _kin(own: type) -> Iterator[type]:
 
 
 def _derived(cls: type) -> Iterator[type]:
-    for one in type.__subclasses__(cls):
+    found: list[type] = type.__subclasses__(cls)
+    for one in found:
         if one.__module__ == cls.__module__:
             yield one
             yield from _derived(one)
