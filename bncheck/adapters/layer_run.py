@@ -96,6 +96,8 @@ class LayerRun(LivingRun):
             self._furnish()
             self._furnished = True
         if train:
+            if not self._train:  # a frozen layer may refuse to be cleared
+                self._set_mode(True)
             self._clear()
         if not self._unsure:
             return super().forward(x, train)
@@ -298,8 +300,6 @@ class LayerRun(LivingRun):
             for key, place in self._places.items():
                 if place.get() is not self._held[key]:  # a reset of more than the gradients
                     place.put(self._held[key])
-
-    # --------------------------------------------------------------------------------------------------------- state
 
     def turn(self, switch: Switch, train: bool) -> None:
         """Turn one switch alone."""
