@@ -218,11 +218,9 @@ def momentum_is_heeded(case: Case, seen: Seen) -> Judgement:
         return NO_STATISTICS
     if conventions.momentum_sense == "last":
         return Judgement(Outcome.SKIP, "nothing of the old statistics stays (see BN301)")
-    measured = conventions.momentum_sense == "fixed" or conventions.momentum is not None
-    if conventions.unread and measured:
-        kept = "" if conventions.momentum is None else f": {conventions.momentum:g} of the old statistics stay"
-        message = f"{conventions.unread} is accepted and ignored{kept} whatever it is"
-        return Judgement(Outcome.FAIL, message)
+    if conventions.unread and conventions.momentum is not None:
+        kept = f"{conventions.momentum:g} of the old statistics stay whatever it is"
+        return Judgement(Outcome.FAIL, f"{conventions.unread} is accepted and ignored: {kept}")
     return Judgement(Outcome.PASS, "momentum is heeded, or hard-coded")
 
 
