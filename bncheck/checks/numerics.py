@@ -82,7 +82,7 @@ def _judge(seen: Seen, edge: str, share: float, complaint: str) -> Judgement:
         return Judgement(Outcome.SKIP, "only half precision is in danger of it" if only else NOT_TRIED, "y")
     allowed = share * float(np.abs(want).max())
     with np.errstate(invalid="ignore"):
-        error = np.nan_to_num(np.abs(y - want), nan=np.inf)
+        error = np.nan_to_num(np.abs(y - want), nan=np.inf, posinf=np.inf)
     at = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
     if error[at] <= allowed:
         return Judgement(Outcome.PASS, "right at the edge of the dtype", "y")

@@ -81,3 +81,27 @@ def test_statistics_that_are_mostly_kept_by_default_pass(sense, usual, written):
 def test_without_a_default_or_under_a_profile_no_side_is_the_wrong_one(told):
     assert judged("BN704", Keeping(sense="new").told(**told)).outcome is Outcome.SKIP
     assert judged("BN704", targets.Pair()).outcome is Outcome.SKIP
+
+
+def test_statistics_that_start_otherwise_in_every_channel_are_told_of_in_words():
+    told = judged("BN703", Keeping(sense="kept").told(running_start="differs by channel"))
+    assert told.outcome is Outcome.WARN
+    assert told.message == "running mean and variance start from another number in every channel"
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (
+            {"momentum_sense": "kept", "usual_momentum": 0.9},
+            "0.9 of the old {}, by the default momentum of 0.9",
+        ),
+        (
+            {"momentum_sense": "new", "usual_momentum": 0.1},
+            "0.9 of the old {}, by the default momentum of 0.1",
+        ),
+        ({"momentum_sense": "fixed", "momentum": 0.75}, "0.75 of the old {}, by a number in the code"),
+    ],
+)
+def test_how_much_stays_is_told(told, message):
+    assert judged("BN704", Keeping(sense="kept").told(**told)).message == message.format("statistics stay")

@@ -10,8 +10,9 @@ from judging import SPEC, complaints, judged, roots
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
+from bncheck.checks.catalogue import CHECKS
 from bncheck.checks.laws import _own_rounding, _worst
-from bncheck.model import GRADIENTS, Outcome
+from bncheck.model import GRADIENTS, Evidence, Outcome
 from bncheck.session import Gradients
 
 SPACE = replace(SPEC, n=5, spatial=(2, 3))
@@ -202,3 +203,50 @@ def test_what_is_wrong_errs_by_its_own_size(dtype, u, spatial):
     found = np.moveaxis(_own_rounding(case, tensor), 1, 0).reshape(3, -1)
     size = np.abs(np.moveaxis(tensor, 1, 0).reshape(3, -1)).max(axis=1)
     np.testing.assert_allclose(found, np.broadcast_to((share * size)[:, None], found.shape), rtol=1e-12)
+
+
+# ----------------------------------------------------------------------------------------------------- evidence by hand
+
+
+def of_law(code, law, own, found, case, **facts):
+    laws = {f"{law}.{name}": values for name, values in found.items()}
+    return CHECKS.get(code).judge(case, {"laws": Evidence("laws", laws, facts), "training": Evidence("training", own)})
+
+
+@pytest.mark.parametrize(
+    ("code", "law", "facts", "lacking"),
+    [("BN609", "space", {}, False), ("BN609", "space", {"both": True}, False),
+     ("BN609", "space", {"both": False}, True),
+     ("BN602", "shift", {"both": False}, False), ("BN602", "shift", {}, False)],
+)  # fmt: skip
+def test_why_a_law_is_not_judged_is_told(code, law, facts, lacking):
+    told = of_law(code, law, {}, {}, build(SPEC), **facts)
+    message = "the code takes (N, C) or maps, and not both" if lacking else "not tried on this case"
+    assert (told.outcome, told.message) == (Outcome.SKIP, message)
+
+
+@pytest.mark.parametrize("lost", ["own", "found"])
+def test_a_tensor_that_is_not_finite_leaves_the_others_to_be_judged(lost):
+    case = build(SPEC)
+    dbeta = case.dy.sum(axis=0)
+    own, found = {"dgamma": dbeta + 1, "dbeta": dbeta}, {"dgamma": dbeta + 1, "dbeta": dbeta}
+    (own if lost == "own" else found)["dgamma"] = np.array([1.0, np.nan, 2.0])
+    assert of_law("BN602", "shift", own, found, case).outcome is Outcome.PASS
+    assert of_law("BN602", "shift", own, found | {"dbeta": dbeta + 1}, case).tensor == "dbeta"
+
+
+def test_a_law_is_held_to_the_rounding_of_what_is_wrong_where_the_right_value_has_none():
+    """With gamma 0 the right dx is 0, and exact: a wrong one errs by m u of its own size."""
+    case = build(replace(SPEC, gamma="zero"))
+    want = 1.0 + 0 * case.x
+    off = np.zeros(case.x.shape)
+    (channel,) = np.flatnonzero(case.gamma == 0)
+    off[2, channel] = SPEC.n * 2.0**-53
+    assert of_law("BN602", "shift", {"dx": want}, {"dx": want + off}, case).outcome is Outcome.PASS
+    told = of_law("BN602", "shift", {"dx": want}, {"dx": want + 1000 * off}, case)
+    assert (told.outcome, told.index) == (Outcome.FAIL, (2, channel))
+
+
+def test_a_law_that_the_two_pass_bound_decides_is_not_left_open_for_the_one_pass_bound():
+    """At a mean of 10^7 of the spread one pass may lose every digit, and two passes half of them."""
+    assert judged("BN604", targets.Pair(), replace(SPEC, mean=1e7)).outcome is Outcome.PASS

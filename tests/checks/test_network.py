@@ -198,7 +198,7 @@ def test_gradients_of_weights_may_err_by_the_sum_of_what_dx_may(spatial):
     allowed = np.abs(allowed)
     got = dx.copy()
     got[2, 1] += 1e3
-    judgement = _weights(build(CaseSpec()), Evidence("network", {"u": u}), got, dx, allowed, "wrong")
+    judgement = _weights(Evidence("network", {"u": u}), got, dx, allowed, "wrong")
 
     def gradient(dx, u):
         return np.array([[sum((dx[n, c] * u[n, k]).sum() for n in range(4)) for k in range(3)] for c in range(2)])
@@ -209,5 +209,5 @@ def test_gradients_of_weights_may_err_by_the_sum_of_what_dx_may(spatial):
     assert judgement.allowed == pytest.approx(limit[at], rel=1e-9)
     assert judgement.got == pytest.approx(gradient(got, u)[at], rel=1e-9)
     assert judgement.want == pytest.approx(gradient(dx, u)[at], rel=1e-9, abs=1e-12)
-    exact = _weights(build(CaseSpec()), Evidence("network", {"u": u}), got, dx, np.zeros(()), "wrong")
+    exact = _weights(Evidence("network", {"u": u}), got, dx, np.zeros(()), "wrong")
     assert exact.allowed == pytest.approx(2.0**-52 * gradient(np.abs(dx), np.abs(u))[exact.index], rel=1e-9, abs=0)

@@ -7,7 +7,9 @@ import pytest
 import targets
 from judging import SPEC, judged, roots
 
-from bncheck.model import Outcome
+from bncheck.cases.arrays import build
+from bncheck.checks.catalogue import CHECKS
+from bncheck.model import Evidence, Outcome
 
 SPACE = replace(SPEC, n=5, spatial=(2, 2))
 DTYPES = ["float64", "float32", "float16"]
@@ -85,3 +87,44 @@ def test_a_refusal_of_large_values_is_skipped_with_the_reason():
 def test_edges_are_tried_once_and_not_in_every_draw(code):
     spec = replace(SPEC, recipe="draw", dtype="float16")
     assert judged(code, with_variance(one_pass), spec).outcome is Outcome.SKIP
+
+
+# ----------------------------------------------------------------------------------------------------- evidence by hand
+
+SQUARES, SUMS = ("BN403", "squares"), ("BN404", "sums")
+CASE = build(replace(SPEC, dtype="float16"))
+
+
+def of_edge(code, edge, facts=None, **arrays):
+    evidence = Evidence("edges", {f"{edge}.{name}": values for name, values in arrays.items()}, facts or {})
+    return CHECKS.get(code).judge(CASE, {"edges": evidence})
+
+
+@pytest.mark.parametrize(
+    ("check", "facts", "message"),
+    [
+        (SQUARES, {}, "not tried on this case"),
+        (SUMS, {}, "not tried on this case"),
+        (SUMS, {"squares.raised": ""}, "only half precision is in danger of it"),
+        (SUMS, {"sums.raised": ""}, "not tried on this case"),
+        (SQUARES, {"sums.raised": ""}, "not tried on this case"),
+    ],
+)
+def test_why_an_edge_is_not_judged_is_told(check, facts, message):
+    for arrays in ({}, {"y": np.ones((8, 2))}, {"want": np.ones((8, 2))}):
+        told = of_edge(*check, facts, **arrays)
+        assert (told.outcome, told.message) == (Outcome.SKIP, message)
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("check", "share"), [(SQUARES, 0.5), (SUMS, 100 * 2.0**-11)])
+def test_what_is_allowed_at_an_edge_is_a_share_of_the_largest_value(check, share, lost):
+    want = np.array([[64.0, -1.0], [0.5, -128.0]])
+    off = np.array([[0.0, 0.0], [128 * share, 0.0]])
+    assert of_edge(*check, y=want + 0.9 * off, want=want).outcome is Outcome.PASS
+    told = of_edge(*check, y=want + 1.1 * off, want=want)
+    assert (told.outcome, told.index, told.want) == (Outcome.WARN, (1, 0), 0.5)
+    told = of_edge(*check, y=np.where(off > 0, lost, want), want=want)
+    assert (told.outcome, told.error) == (Outcome.WARN, np.inf)
+    nothing = np.zeros((2, 2))  # gamma and beta are 0
+    assert of_edge(*check, y=nothing, want=nothing).outcome is Outcome.PASS

@@ -11,8 +11,11 @@ import targets
 from judging import SPEC, complaints, judged
 
 from bncheck import guard
+from bncheck.cases.arrays import build
+from bncheck.checks.catalogue import CHECKS
 from bncheck.checks.process import _bounded
-from bncheck.model import Outcome
+from bncheck.guard.process import Change
+from bncheck.model import Evidence, Fault, Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +161,13 @@ def test_a_long_list_of_changes_is_cut_to_300_characters(length, shown):
     found = _bounded(text)
     assert len(found) == shown
     assert found == text if length == shown else found == text[:297] + "..."
+
+
+@pytest.mark.parametrize("raised", ["training", "training-again"])
+def test_either_of_the_two_steps_that_raises_says_nothing(raised):
+    left = {"left": [Change("forward", "folder", "the folder is another one")]}
+    seen = {name: Evidence(name, {}, left) for name in ("training", "training-again")}
+    assert CHECKS.get("BN517").judge(build(SPEC), seen).outcome is Outcome.WARN
+    seen[raised] = replace(seen[raised], fault=Fault("backward", "ValueError", "no"))
+    told = CHECKS.get("BN517").judge(build(SPEC), seen)
+    assert (told.outcome, told.message) == (Outcome.SKIP, "forward or backward raised")
