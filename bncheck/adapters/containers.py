@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bncheck.adapters.sources import indexed, items_made_of, items_set, keys_of
+from bncheck.adapters.sources import indexed, items_averaged, items_made_of, items_set, keys_of
 from bncheck.adapters.words import STATISTICS, argument_role
 
 
@@ -59,13 +59,16 @@ def statistics_key(function: Callable[..., Any], name: str, unpacked: list[str])
 def indexed_statistics(function: Callable[..., Any], name: str) -> str | None:
     """Return the key of an argument that is a list of a mean and a variance, ``running[0] = ... * mu``; else None.
 
-    What is set says which is which. A third item that is read alone is the momentum.
+    What is set says which is which. What is set by what it was is an average, and no cache. A third item that is read
+    alone is the momentum.
     """
     roles: dict[int, set[Any]] = {}
     for place, names in items_made_of(function, name):
         roles.setdefault(place, set()).update(argument_role(f"running_{one}") for one in names)
     told = {place: found & {*STATISTICS} for place, found in roles.items()}
     if sorted(told) != [0, 1] or any(len(found) != 1 for found in told.values()) or told[0] == told[1]:
+        return None
+    if not items_averaged(function, name) >= {0, 1}:
         return None
     said = [str(*told[0]), str(*told[1])]
     places = indexed(function, name)

@@ -44,7 +44,7 @@ def explain(error: BaseException, label: str, file: str) -> str:
         if error.name == label or label.startswith(f"{error.name}."):
             return f"{label}: there is no module {error.name!r} on the path. Run from the folder that holds it."
         if meant := misspelt(error.name):
-            return f"{label} imports {error.name!r}{place}: there is no such module. Did you mean {meant}?"
+            return f"{label} imports {error.name!r}{place}: no such module is found. Did you mean {meant}?"
         return (
             f"{label} imports {error.name!r}{place}, which is not installed here. Install it, or, if the batch norm "
             "does not need it, move that import out of the way (into the function that uses it, or under try)."

@@ -64,7 +64,7 @@ def _says_inference(cls: type) -> bool:
 def named_for_inference(name: str, things: Mapping[str, Any], beside: set[str]) -> bool:
     """Tell whether a class is named for the inference of another one of `beside`, by what both derive from."""
     cls = things.get(name.partition(".")[0])
-    if not inspect.isclass(cls) or not _says_inference(cls):
+    if not inspect.isclass(cls) or not {"inference", "inferring"}.intersection(words(cls.__name__)):
         return False
     others = [things.get(other.partition(".")[0]) for other in beside]
     kin = (one for one in others if inspect.isclass(one) and one is not cls and not _says_inference(one))

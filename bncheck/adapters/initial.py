@@ -11,8 +11,6 @@ from bncheck import guard
 from bncheck.adapters.protocol import Parameters, Reading, Starting
 from bncheck.adapters.target import Way, as_array
 
-# Batch and channels differ, and from every spatial size: a value per element is told from one per channel.
-
 
 def find_initial(reading: Reading, way: Way, eps: float | None) -> tuple[str, str]:
     """Return in a word what gamma and beta start from: a number, "random", "one number", "a value per element".

@@ -44,7 +44,11 @@ class Layout:
 
     @property
     def few(self) -> tuple[int, ...]:
-        """Sizes of the canonical axes of a batch of a few values: four rows, three channels."""
+        """Sizes of the canonical axes of a batch of a few values: four rows, three channels.
+
+        A value per element is told from one per channel, and the unbiased variance is 4/3 of the biased one for (N, C)
+        data, 16/15 for four axes.
+        """
         return (4, 3, 2, 2, 1)[: len(self.name)]
 
     def user(self, x: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bncheck.adapters.construction import Maker
 from bncheck.adapters.frameworks import shape_of
-from bncheck.adapters.own_methods import turned
+from bncheck.adapters.own_methods import changed_by_method, turned
 from bncheck.adapters.places import Parts, Place
 from bncheck.adapters.runs import CallRun
 
@@ -23,6 +23,7 @@ class LivingRun(CallRun):
     _held: dict[str, Any]
     _layer: Any
     _maker: Maker
+    _names: tuple[str, str]
     _places: dict[str, Place]
 
     def switched(self, train: bool) -> str:
@@ -48,6 +49,8 @@ class LivingRun(CallRun):
         parts, framework = self._parts(), self._calling.framework
         for key, value in wanted.items():
             place = self._places[key]
+            if changed_by_method(place, self._layer, (*self._names, "__call__")):
+                return False
             given, own = framework.give(np.array(value)), place.get()
             if in_place:
                 if shape_of(own) is None:
@@ -56,6 +59,8 @@ class LivingRun(CallRun):
                 self._values[key] = own
             else:
                 self._values[key] = self._put(parts, place, given)
+                if place.get() is own:  # it cannot be replaced
+                    return False
             self._held[key] = place.get()
         return True
 

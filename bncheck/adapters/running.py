@@ -47,9 +47,6 @@ from bncheck.adapters.walks import (
 )
 from bncheck.errors import AdapterError
 
-# Four rows: the unbiased variance is 4/3 of the biased one for (N, C) data, 16/15 for four axes.
-
-
 # Batches after which a fraction of 0.99 or 0.999 that warm-ups end with has been reached: 1 / 1100 is less than 0.001.
 _LONG = 1100
 

@@ -109,12 +109,28 @@ def takes_first(function: Callable[..., Any], name: str) -> bool:
 def indexed(function: Callable[..., Any], name: str) -> frozenset[int]:
     """Return the numbers by which a function takes single things out of a variable: ``inputs[0]``, ``inputs[1]``."""
     tree = source_tree(function)
-    found = set()
+    return frozenset(_items(tree, name)) if tree is not None else frozenset()
+
+
+def items_averaged(function: Callable[..., Any], name: str) -> frozenset[int]:
+    """Return the numbers of items that a function sets by what they are: ``run[0] = m * run[0] + ...``."""
+    tree = source_tree(function)
+    found: set[int] = set()
     for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name:
-            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
-                found.add(node.slice.value)
+        if isinstance(node, ast.AugAssign):
+            found |= _items(node.target, name)
+        elif isinstance(node, ast.Assign):
+            found |= _items(node.value, name).intersection(*(_items(target, name) for target in node.targets))
     return frozenset(found)
+
+
+def _items(tree: ast.AST, name: str) -> set[int]:
+    return {
+        node.slice.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == name
+        if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int)
+    }
 
 
 def items_set(function: Callable[..., Any], name: str) -> bool:

@@ -53,8 +53,9 @@ ABSENT = (NotInstalledError, _NotInstalledAttributeError, NotLoadedError)
 
 
 def misspelt(name: str) -> str:
-    """Return the well-known module that a name is nearly, "" if there is none."""
-    return next(iter(difflib.get_close_matches(name, _WELL_KNOWN, n=1, cutoff=0.75)), "")
+    """Return the well-known module that a name is nearly, "" if there is none, and for what is called after one."""
+    found = next(iter(difflib.get_close_matches(name, _WELL_KNOWN, n=1, cutoff=0.8)), "")
+    return "" if name.startswith(found) else found
 
 
 class Book:
@@ -98,7 +99,7 @@ class Book:
         if reason != "not installed":
             return f"{self.user} uses {path}, and for {root} there is {reason}"
         if meant := misspelt(root):
-            return f"{self.user} uses {path}, and there is no module {root}. Did you mean {meant}?"
+            return f"{self.user} uses {path}, and no module {root} is found. Did you mean {meant}?"
         name = _DISTRIBUTIONS.get(root.split(".")[0], root.split(".")[0])
         how = f" (pip install {name})" if name != root else ""
         return f"{self.user} uses {path}, and {root} is not installed: install it{how}"

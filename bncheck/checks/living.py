@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,8 +75,11 @@ def own_methods_switch_mode(case: Case, seen: Seen) -> Judgement:
     ):
         return Judgement(Outcome.SKIP, f"{calls[0]} as well as {calls[1]} leaves training mode: frozen, it seems")
     stays = plainly_off(found["eval"], of_training) is None
-    if evidence.facts["conventions"].momentum_sense in _TAKEN_IN and (judgement := _statistics_moved(found, calls)):
+    taken_in = evidence.facts["conventions"].momentum_sense in _TAKEN_IN
+    if taken_in and (judgement := _statistics_moved(found, calls)):
         return judgement
+    if not taken_in and not stays:  # train() may begin a collection anew, and eval() end it
+        of_eval = found["eval"]
     of_batch = "normalised with the batch's own statistics" if stays else "not that of the running statistics"
     said = (f"after {calls[1]} y is {of_batch}", f"after {calls[1]} and {calls[2]} y is not that of the batch again")
     for message, name, want in zip(said, ("eval", "train"), (of_eval, of_training), strict=True):
@@ -98,13 +100,13 @@ def _statistics_moved(found: Mapping[str, Array], calls: tuple[str, ...]) -> Jud
             continue
         held = found[f"held_{name}"]
         for before, after, call in ((0, 1, calls[0]), (2, 3, calls[1]), (4, 5, calls[2])):
-            undone = before == 2 and np.array_equal(held[2], held[5], equal_nan=True)
-            undoes = before == 4 and not np.array_equal(held[2], held[3], equal_nan=True)
-            if undone or undoes or np.array_equal(held[before], held[after], equal_nan=True):
+            undone = before == 2 and plainly_off(held[2], held[5]) is None
+            undoes = before == 4 and plainly_off(held[2], held[3]) is not None
+            if undone or undoes or plainly_off(held[before], held[after]) is None:
                 continue
             one, two = held[before], held[after]
-            at = int(np.argmax(~((one == two) | (np.isnan(one) & np.isnan(two)))))
-            figures = (float(abs(two[at] - one[at])), 0.0, (at,), float(two[at]), float(one[at]))
+            at = int(np.argmax(np.abs(two - one)))
+            figures = (float(abs(two[at] - one[at])), plain_share(one), (at,), float(two[at]), float(one[at]))
             return Judgement(Outcome.FAIL, f"running_{name} is changed by {call}", f"running_{name}", *figures)
     return None
 
