@@ -250,8 +250,8 @@ def _seen_from_here(folder: Path, target: str) -> str:
 
 
 def _expected_from_here(folder: Path, entry: Expected) -> Expected:
-    """Return an expected failure whose pattern, if it has a file's path, is that of whoever is in another folder."""
-    file, sep, _ = entry.target.partition("::")
-    if not sep or "/" not in file or set(file) & set("*?["):
+    """Return an expected failure whose pattern, if it has a path, is that of whoever is in another folder."""
+    # Without a "::" it may be that of a program's command line, which is as it is written.
+    if "/" not in entry.target or ("::" not in entry.target and folder == Path.cwd()):
         return entry
     return dataclasses.replace(entry, target=Path(os.path.relpath(folder / entry.target)).as_posix())

@@ -140,6 +140,12 @@ def test_an_expected_failure_fits_targets_by_name_and_by_path_from_the_project(t
         assert fits == fitting
 
 
+def test_an_expected_failure_of_a_program_is_called_as_the_program_is(tmp_path, monkeypatch):
+    entry = '[[tool.bncheck.expected]]\ncheck = "BN508"\nreason = "x"\ntarget = "./build/*"\n'
+    monkeypatch.chdir(write(tmp_path, entry))
+    assert Settings(**read_pyproject(tmp_path)).expected[0].fits(["./build/my_bn"])
+
+
 @pytest.mark.parametrize(
     ("entries", "told"),
     [

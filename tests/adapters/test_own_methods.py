@@ -4,7 +4,8 @@ import contextlib
 
 import pytest
 
-from bncheck.adapters.own_methods import own_methods, turned
+from bncheck.adapters.own_methods import changed_by_method, own_methods, turned
+from bncheck.adapters.places import Place
 
 
 class Switched:
@@ -94,3 +95,35 @@ def test_methods_without_anything_in_them_count_where_the_layer_itself_has_them(
 def test_a_method_that_answers_a_question_has_not_switched():
     layer = type("Layer", (Switched,), {"eval": lambda self: 0.9})()  # the accuracy of a model, say
     assert turned(layer, train=False) == ""
+
+
+class Also(Switched):
+    def learn(self, lr=0.1):
+        self.gamma -= lr * self.dgamma
+
+    def test(self):
+        assert self.mode is not None
+
+
+def test_what_else_reads_as_a_mode_is_none_beside_train_and_eval():
+    assert own_methods(Also) == {True: "train", False: "eval"}
+
+
+class Parameter:
+    def __init__(self, data):
+        self.data, self.version = data, 0
+
+    def put(self, data):
+        self.data, self.version = data, self.version + 1
+
+
+@pytest.mark.parametrize(("key", "told"), [("data", True), ("version", True), ("grad", False)])
+def test_a_parameter_that_a_method_changes_is_told(key, told):
+    place = Place(Parameter(1.0), key, (key,))
+    assert changed_by_method(place, object(), ()) is told
+    assert not changed_by_method(place, object(), ("put",))
+
+
+@pytest.mark.parametrize(("cls", "told"), [(Also, False), (type("Steps", (), {"step": Also.learn}), True)])
+def test_parameters_in_a_dict_are_changed_by_what_reads_as_a_step(cls, told):
+    assert changed_by_method(Place({}, "gamma", ("gamma",)), cls(), ("learn",)) is told

@@ -10,7 +10,7 @@ import pytest
 
 from bncheck.adapters import gone, resolve
 from bncheck.adapters.loading import Source, load
-from bncheck.adapters.standins import Book, LeftOut, NotInstalledError, NotLoadedError, StandIn
+from bncheck.adapters.standins import Book, LeftOut, NotInstalledError, NotLoadedError, StandIn, misspelt
 from bncheck.errors import TargetError
 from bncheck.model import TargetSpec
 
@@ -160,6 +160,11 @@ def test_a_misspelt_module_is_not_to_be_installed(path, slip, meant):
     for said in (used, alone):
         assert f"Did you mean {meant}?" in said
         assert "nstall" not in said
+
+
+@pytest.mark.parametrize("name", ["torch", "numpyro", "pandera", "flux", "torchx"])
+def test_what_is_no_slip_is_not_asked_about(name):
+    assert misspelt(name) == ""
 
 
 def test_without_stand_ins_the_import_is_refused(path):
