@@ -99,7 +99,8 @@ class Expected:
 
     def fits(self, names: Iterable[str]) -> bool:
         """Tell whether it is expected of a target that is called so (see :meth:`TargetSpec.names_of`)."""
-        return any(fnmatchcase(name, self.target) for name in names)
+        patterns = {self.target, self.target.removeprefix("./")}
+        return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
 UNDECLARED = Declared()
