@@ -124,8 +124,19 @@ RESET = "self.running_mean = np.zeros_like(self.running_mean)"
         ({"train": "pass"}, "after eval() and train() y is not that of the batch again"),
         ({"eval": f"self.training = False; {RESET}"}, "running_mean is changed by eval()"),
         ({"train": f"self.training = True; {RESET}"}, "running_mean is changed by train()"),
+        ({"eval": "self.training = False; self.running_var *= np.nan"}, "running_var is changed by eval()"),
     ],
-    ids=["two flags", "empty", "another name", "copied", "exchanged", "not back", "eval resets", "train resets"],
+    ids=[
+        "two flags",
+        "empty",
+        "another name",
+        "copied",
+        "exchanged",
+        "not back",
+        "eval resets",
+        "train resets",
+        "lost",
+    ],
 )
 def test_methods_that_do_not_switch_the_mode_or_do_more_are_told(tmp_path, changed, message):
     found = said("BN312", tmp_path, **changed)
