@@ -8,15 +8,16 @@ failing begins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build, gamma_of
+from bncheck.checks.state import AFTER_ONE
 from bncheck.core.truth import is_nothing
-from bncheck.model import TENSORS, CaseResult, Outcome
+from bncheck.model import TENSORS, CaseResult, Judgement, Outcome
 from bncheck.report import Condition, Finding, Trend
 from bncheck.tally import WHOLE
 
@@ -68,8 +69,8 @@ def condition_of(
     judged = {r.case: r.judgements[finding.code] for r in results if finding.code in r.judgements}
     judged = {case: j for case, j in judged.items() if j.outcome in (finding.outcome, Outcome.PASS)}
     known = {case: j.outcome is finding.outcome for case, j in judged.items()}
-    if finding.code in _LATER_CALLS:
-        said = _of_later_calls(finding.code, known, results)
+    if finding.code == _LATER_CALLS:
+        said = _of_later_calls(judged.values(), results)
         return said if said is None or whole else replace(said, first=WHOLE, later=len(later))
     swept = [_seen(case, known[case], finding.tensor, True, j.allowed or 0.0) for case, j in judged.items()]
     if len({case.failed for case in swept if case}) < 2:
@@ -86,17 +87,21 @@ def _outcome(code: str, result: CaseResult) -> Outcome | None:
     return result.judgements[code].outcome if code in result.judgements else None
 
 
-# Checks that compare a later call with the first one of a fresh layer.
-_LATER_CALLS = {"BN508": "from the second call on"}
+# The check that compares later calls with the first one of a fresh layer.
+_LATER_CALLS = "BN508"
 _OF_FIRST_CALLS = ("BN1", "BN2")
 
 
-def _of_later_calls(code: str, known: Mapping[str, bool], results: Sequence[CaseResult]) -> Condition | None:
-    """Return the condition that lies in what the check looks at, where first calls were judged, and none is wrong."""
+def _of_later_calls(judged: Collection[Judgement], results: Sequence[CaseResult]) -> Condition | None:
+    """Return the condition that lies in what the check looks at, where first calls were judged, and none is wrong.
+
+    What takes more than one step before is told by the finding itself.
+    """
     first = [j.outcome for r in results for other, j in r.judgements.items() if other.startswith(_OF_FIRST_CALLS)]
-    if Outcome.PASS not in first or Outcome.FAIL in first:
+    failing = [j.message for j in judged if j.outcome is not Outcome.PASS]
+    if Outcome.PASS not in first or Outcome.FAIL in first or not any(AFTER_ONE in message for message in failing):
         return None
-    return Condition(_LATER_CALLS[code], sum(known.values()), len(known), 0, 0)
+    return Condition("from the second call on", len(failing), len(judged), 0, 0)
 
 
 def _seen(case_id: str, failed: bool, tensor: str | None, swept: bool, allowed: float = 0.0) -> Seen | None:

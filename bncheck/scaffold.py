@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from bncheck.errors import UsageError
@@ -32,7 +33,7 @@ jobs:
       - uses: actions/setup-python@v5
         with:
           python-version: "3.12"
-      - run: pip install bncheck
+      - run: pip install {bncheck}
       # - run: pip install -e .
       - run: pytest --bncheck-report bncheck.json
       - if: always()
@@ -45,7 +46,7 @@ jobs:
 _SHELL = """#!/bin/sh
 # Verify Batch Normalization: for any CI that runs a shell. Exits with 1 if something is wrong.
 set -eu
-python -m pip install bncheck
+python -m pip install {bncheck}
 python -m bncheck verify --output bncheck.json --format json
 """
 
@@ -83,11 +84,25 @@ def pieces(folder: Path, targets: Sequence[str]) -> list[Piece]:
     listed = json.dumps(list(targets), ensure_ascii=False)
     new = {
         folder / "tests" / "test_batch_norm.py": _TEST.format(targets=listed),
-        folder / ".github" / "workflows" / "bncheck.yml": _WORKFLOW,
-        folder / "bncheck-ci.sh": _SHELL,
+        folder / ".github" / "workflows" / "bncheck.yml": _WORKFLOW.replace("{bncheck}", requirement()),
+        folder / "bncheck-ci.sh": _SHELL.replace("{bncheck}", requirement()),
     }
     files = [Piece(path, text, kept="it is there already" if path.exists() else "") for path, text in new.items()]
     return [_settings(folder / "pyproject.toml", f"[tool.bncheck]\ntargets = {listed}\n"), *files]
+
+
+def requirement() -> str:
+    """Return what pip installs this bncheck by elsewhere (PEP 610): its name, or the repository that it came from."""
+    try:
+        text = metadata.distribution("bncheck").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:  # it runs from its sources
+        text = None
+    origin = json.loads(text) if text else {}
+    if "vcs_info" in origin:
+        system = origin["vcs_info"]
+        return f"'bncheck @ {system['vcs']}+{origin['url']}@{system['commit_id']}'"
+    here = str(origin.get("url", "")).startswith("file:")
+    return "bncheck" + "  # it came from a folder here: 'bncheck @ git+https://...' where it is not released" * here
 
 
 def _settings(path: Path, section: str) -> Piece:

@@ -184,6 +184,22 @@ def test_what_fails_from_the_second_call_on_is_said():
     assert finding.condition.words == "from the second call on"
 
 
+class Late(Layer):
+    """From its third batch on, a layer doubles dx."""
+
+    def backward(self, dy):
+        dx, dgamma, dbeta, _ = backward(dy, self.cache)
+        return dx * (2 if self.calls > 2 else 1), dgamma, dbeta
+
+
+def test_what_takes_more_steps_than_one_has_no_condition_of_its_own():
+    (target,) = verify(Late, select=("BN1", "BN2", "BN508"), cases=20).targets
+    finding = next(f for f in target.findings if f.code == "BN508")
+    assert finding.outcome is Outcome.FAIL
+    assert finding.message == "dx differs between a step of a fresh layer and one after 2 others"
+    assert finding.condition is None
+
+
 # ------------------------------------------------------------------------------------------------------------ counting
 
 

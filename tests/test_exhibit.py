@@ -104,6 +104,31 @@ def test_what_is_shown_follows_from_the_inputs_that_are_shown():
     np.testing.assert_array_equal(array(compared.found), before + own)
 
 
+class Doubling(targets.Pair):
+    """dx doubles from the fifth step of a layer on."""
+
+    def open(self, setup):
+        session, steps = super().open(setup), []
+        backward = session.backward
+
+        def doubled(dy):
+            steps.append(dy)
+            found = backward(dy)
+            return found._replace(dx=2 * found.dx) if len(steps) > 4 else found
+
+        session.backward = doubled
+        return session
+
+
+def test_of_what_shows_after_many_steps_no_batch_before_is_shown():
+    _, seen, shown = made("BN508", Doubling())
+    assert list(shown.inputs) == ["x", "gamma", "beta", "dy"]
+    (compared,) = shown.comparisons
+    assert (compared.tensor, compared.oracle) == ("dx", "a fresh layer")
+    np.testing.assert_array_equal(array(compared.found), 2 * array(compared.expected))
+    assert seen["many-steps"].facts["before"] == 5
+
+
 def test_the_batch_of_the_other_layer_is_shown():
     case, _, shown = made("BN509", Sharing())
     assert list(shown.inputs) == ["x of the other layer", "x", "gamma", "beta", "dy"]

@@ -21,7 +21,7 @@ def test_files_of_one_name_in_two_folders_have_their_paths_in_the_names_of_their
 
 
 def test_notebooks_and_files_that_cannot_be_verified_are_told_apart_too():
-    assert named(("bn.ipynb::f", "a/bn.ipynb, cell 1"), ("bn.ipynb::f", "b/bn.ipynb, cell 7")) == [
+    assert named(("bn.ipynb::f", "a/bn.ipynb, code cell 1"), ("bn.ipynb::f", "b/bn.ipynb, code cell 7")) == [
         "a/bn.ipynb::f",
         "b/bn.ipynb::f",
     ]

@@ -7,6 +7,7 @@ import sys
 import threading
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,6 +45,40 @@ def test_files_are_written_and_nothing_is_written_twice(project):
     again = run("init", "my_bn.py", cwd=project)
     assert [line.split(":")[0] for line in again.stdout.splitlines()[1:-1]] == ["kept"] * 4
     assert {name: (project / name).read_text() for name in FILES} == before
+
+
+@pytest.mark.parametrize(
+    ("origin", "requirement"),
+    [
+        (None, "bncheck"),
+        ('{"url": "https://example.org/bncheck.whl", "archive_info": {}}', "bncheck"),
+        (
+            '{"url": "https://example.org/b.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
+            "'bncheck @ git+https://example.org/b.git@abc'",
+        ),
+        (
+            '{"url": "file:///home/me/bncheck", "dir_info": {"editable": true}}',
+            "bncheck  # it came from a folder here: 'bncheck @ git+https://...' where it is not released",
+        ),
+    ],
+)
+def test_ci_installs_what_was_installed_here(monkeypatch, tmp_path, origin, requirement):
+    def distribution(name):
+        assert name == "bncheck"
+        return SimpleNamespace(read_text=lambda file: origin if file == "direct_url.json" else "")
+
+    monkeypatch.setattr(scaffold.metadata, "distribution", distribution)
+    _, _, workflow, script = [piece.text for piece in scaffold.pieces(tmp_path, ["my_bn.py"])]
+    assert f"      - run: pip install {requirement}\n" in workflow
+    assert f"python -m pip install {requirement}\n" in script
+
+
+def test_sources_that_were_never_installed_are_called_by_their_name(monkeypatch):
+    def distribution(name):
+        raise scaffold.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(scaffold.metadata, "distribution", distribution)
+    assert scaffold.requirement() == "bncheck"
 
 
 def test_what_is_written_runs(project):

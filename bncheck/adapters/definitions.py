@@ -38,7 +38,7 @@ class Statement:
     file : str
         The file name that its code carries.
     cell : int
-        The notebook cell it stands in, 0 in a file.
+        The number of the code cell it stands in, among those of its notebook, 0 in a file.
     flags : int
         Compiler flags of the ``from __future__`` imports before it.
     binds : frozenset of str
@@ -83,8 +83,8 @@ class Statement:
 
     @property
     def place(self) -> str:
-        """Where it stands: "line 40", or "cell 7, line 3"."""
-        return f"cell {self.cell}, line {self.node.lineno}" if self.cell else f"line {self.node.lineno}"
+        """Where it stands: "line 40", or "code cell 7, line 3"."""
+        return f"code cell {self.cell}, line {self.node.lineno}" if self.cell else f"line {self.node.lineno}"
 
     @property
     def is_definition(self) -> bool:

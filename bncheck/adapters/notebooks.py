@@ -37,7 +37,7 @@ def statements(label: str, file: str, text: bytes) -> list[Statement]:
     label : str
         What messages call the notebook.
     file : str
-        Its path; code in cell 7 carries the file name ``path, cell 7``.
+        Its path; code in the seventh code cell carries the file name ``path, code cell 7``.
     text : bytes
         Its JSON.
 
@@ -52,13 +52,13 @@ def statements(label: str, file: str, text: bytes) -> list[Statement]:
     flags = 0
     cells = _cells(label, text)
     for cell in cells:
-        name = f"{file}, cell {cell.number}"
+        name = f"{file}, code cell {cell.number}"
         lines = without_magics(cell.text)
         try:
             tree = _parsed(lines, name)
         except (SyntaxError, ValueError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-            wrong.append(f"cell {cell.number}{line}: not valid Python ({getattr(error, 'msg', error)})")
+            wrong.append(f"code cell {cell.number}{line}: not valid Python ({getattr(error, 'msg', error)})")
             continue
         _register(name, lines)
         flags |= future_flags(tree)

@@ -1,6 +1,6 @@
-"""What running statistics do over many steps: updated once per step, exact after many, and those of a batch met again.
+"""What many steps show: whether a step stays what it was, and running statistics exact and updated once per step.
 
-Long scripts, for a few small cases: statistics follow their rule on any.
+Long scripts, for a few small cases: what counts steps does so on any.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from bncheck.experiments.catalogue import Seen, experiment
 from bncheck.experiments.running import roundoff, take_in
 from bncheck.experiments.training import is_tensor, setup
 from bncheck.guard import faults_of
-from bncheck.model import Evidence, Fault
+from bncheck.model import TENSORS, Evidence, Fault
 from bncheck.session import Target
 
 _STEPS = 50
 _ELEMENTS = 64
+# The golden ratio's multiples, modulo 1, are spread evenly, and no two of them are equal.
+_GOLDEN = 0.6180339887498949
+# Where many steps are run on one batch, those on another: about half, in no rhythm that a wrong step could hide in.
+_ELSEWHERE = frozenset(step for step in range(1, _STEPS) if step * _GOLDEN % 1.0 > 0.5)
 
 
 def tries_long_runs(case: Case) -> bool:
@@ -67,6 +71,38 @@ def long_run(target: Target, case: Case, seen: Seen) -> Evidence:
     return Evidence("long-run", {k: np.asarray(v, np.float64) for k, v in fitting.items()}, facts)
 
 
+@experiment("many-steps", needs=("training",))
+def many_steps(target: Target, case: Case, seen: Seen) -> Evidence:
+    """Run the case's own step over and over in one layer, until it is not what it was in a fresh one.
+
+    Half of the steps are on another batch. The results are those of the first step that differs, or of the last;
+    the fact "before" counts the steps before it. Where a fresh layer raises, nothing is run.
+    """
+    fresh = seen["training"]
+    if not tries_long_runs(case) or fresh.fault is not None:
+        return Evidence("many-steps")
+    forward_only = target.conventions.forward_only
+    faults: list[Fault] = []
+    found: dict[str, Any] = {}
+    before = 0
+    with faults_of("forward", faults):
+        session = target.open(setup(case))
+        for before in range(_STEPS):
+            x, dy = (-2 * case.x, -case.dy) if before in _ELSEWHERE else (case.x, case.dy)
+            returned = [session.forward(x)]
+            with faults_of("backward", faults):
+                returned += [] if forward_only else session.backward(dy)[:-1]
+            named = zip(TENSORS, returned, strict=False)
+            found = {name: value for name, value in named if name in fresh.arrays}
+            same = (np.array_equal(value, fresh.arrays[name], equal_nan=True) for name, value in found.items())
+            if faults or (before not in _ELSEWHERE and not all(same)):
+                break
+    shapes = {name: array.shape for name, array in fresh.arrays.items()}
+    arrays = {k: np.asarray(v, np.float64) for k, v in found.items() if is_tensor(v, shapes[k]) and not faults}
+    facts = {"before": before, "evaluations": (2 - forward_only) * (before + 1)}
+    return Evidence("many-steps", arrays, facts, faults[0] if faults else None)
+
+
 @experiment("agreement", needs=("training",))
 def agreement(target: Target, case: Case, seen: Seen) -> Evidence:
     """Train on the batch, make another one whose own statistics are those then held, and run it in either mode.
@@ -104,10 +140,6 @@ def agreement(target: Target, case: Case, seen: Seen) -> Evidence:
             arrays["precision"] = np.array([max(roundoff(np.asarray(value)) for value in held)])
     facts |= {"evaluations": 3, "fault": str(faults[0]) if faults else ""}
     return Evidence("agreement", {name: np.asarray(value, np.float64) for name, value in arrays.items()}, facts)
-
-
-# The golden ratio's multiples, modulo 1, are spread evenly, and no two of them are equal.
-_GOLDEN = 0.6180339887498949
 
 
 def batch_with(case: Case, mean: Any, var: Any) -> Any:

@@ -264,7 +264,7 @@ def where(error: BaseException) -> str:
     if not found:
         return ""
     name, line = Path(found[-1][0]).name, found[-1][1]
-    return f"{name}, line {line}" if ".ipynb, cell " in name else f"{name}:{line}"
+    return f"{name}, line {line}" if ".ipynb, code cell " in name else f"{name}:{line}"
 
 
 def user_lines(error: BaseException) -> Iterator[tuple[str, int]]:

@@ -48,8 +48,9 @@ def show_findings(target: TargetReport, style: Style) -> Iterator[RenderableType
     for root, names in followers.items():
         yield from _following(root, names)
     rest = _rest_in_words([f for f in roots if f not in shown])
+    more = "" if style.verbose or len(shown) <= MOST_MESSAGES else ", and what is wrong in each"
     if rest and (shown or target.verdict is not Verdict.PASS):
-        yield indented(Text(f"{rest} (-v lists them)", style="dim"))
+        yield indented(Text(f"{rest} (-v lists them{more})", style="dim"))
 
 
 def _following(root: str, names: Sequence[str]) -> Iterator[RenderableType]:

@@ -56,12 +56,32 @@ def print_report(report: Report, style: Style, console: Console) -> None:
     if len(report.targets) > 1:
         blocks.append(list(_summary(report, style)))
     shown = [t for t in report.targets if len(report.targets) == 1 or style.verbose or not _is_all_said(t)]
-    blocks += [list(_target(target, report, style)) for target in shown]
+    blocks += list(_blocks(shown, report, style))
     for i, block in enumerate(blocks):
         if i:
             console.print(Text("─" * style.width, style="dim"))
         for part in block:
             console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
+
+
+def _blocks(targets: Sequence[TargetReport], report: Report, style: Style) -> Iterator[list[RenderableType]]:
+    """Yield what is shown of each target; what is wrong at the same lines in another one is told there."""
+    told: dict[tuple[object, ...], str] = {}
+    for target in targets:
+        first = told.setdefault(_wrong_at(target), target.name)
+        if style.verbose or first == target.name or not target.diagnoses:
+            yield list(_target(target, report, style))
+        else:
+            there = f"The same lines are wrong as in {clean(first, style.ascii)}, see there (-v shows this report too)."
+            yield [_verdict_line(target, style), indented(Text(there))]
+
+
+def _wrong_at(target: TargetReport) -> tuple[object, ...]:
+    """Return which bugs a target has at which lines, and what else is said of it; its name, where a line is unknown."""
+    bugs = [(d.code, d.line, d.wrong) for d in target.diagnoses]
+    said = [(f.code, f.outcome, f.message, f.follows_from) for f in target.findings]
+    known = all(line is not None for _, line, _ in bugs)
+    return (target.verdict, target.error, *bugs, *said, *([] if known else [target.name]))
 
 
 def _console(out: StringIO, style: Style) -> Console:
@@ -126,6 +146,8 @@ def _target(whole: TargetReport, report: Report, style: Style) -> Iterator[Rende
     in_full = style.verbose or target.cases == 1  # one case alone was asked for
     for exhibit in target.exhibits if in_full else target.exhibits[:1]:
         yield from show_exhibit(exhibit, target.findings, style, in_full)
+    if len(target.exhibits) > 1 and not in_full:
+        yield indented(Text(f"{count(len(target.exhibits) - 1, 'more failing case')}: -v shows all", style="dim"))
     if target.replay:
         yield from _replay(target, style)
 

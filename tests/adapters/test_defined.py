@@ -101,7 +101,7 @@ def test_a_cell_of_a_notebook_is_named():
     cells = [{"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": PAIR}]
     Path("src/n.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     line = the_card(TargetSpec("src/n.ipynb")).defined
-    assert line.file == "src/n.ipynb, cell 1"
+    assert line.file == "src/n.ipynb, code cell 1"
     assert line.number == 4
 
 

@@ -59,7 +59,7 @@ def test_a_name_in_a_notebook(notebook):
 def test_what_cells_do_is_left_out_and_noted_with_the_cell(notebook):
     path = notebook(NUMPY, FORWARD, DONE, "x = 1\n\nfor i in range(10**12): x += i\n")
     assert cards(path)[0].conventions.notes == (
-        "only the definitions of my_bn.ipynb were run: its top level trains, plots or reads data (cell 4, line 3)",
+        "only the definitions of my_bn.ipynb were run: its top level trains, plots or reads data (code cell 4, line 3)",
     )
 
 
@@ -83,12 +83,12 @@ def test_sources_of_functions_methods_and_classes(notebook):
 
 
 def test_an_error_names_the_cell(notebook):
-    with pytest.raises(TargetError, match=r"NameError.*my_bn\.ipynb, cell 2"):
+    with pytest.raises(TargetError, match=r"NameError.*my_bn\.ipynb, code cell 2"):
         cards(notebook(NUMPY, FORWARD.replace("std = ", "std = undefined + "), DONE))
 
 
 def test_a_missing_global_names_the_cell(notebook):
-    with pytest.raises(TargetError, match=r"EPS should be set in cell 2, line 2 of my_bn.ipynb, which raises"):
+    with pytest.raises(TargetError, match=r"EPS should be set in code cell 2, line 2 of my_bn.ipynb, which raises"):
         cards(notebook(NUMPY, "\nEPS = [][1]", FORWARD.replace("+ eps", "+ EPS"), DONE))
 
 
@@ -115,7 +115,10 @@ def test_pylab_gives_numpy(notebook):
         ("{}", "my_bn.ipynb is no notebook: it is JSON, but without cells"),
         ("[1, 2]", "it is JSON, but without cells"),
         ('{"cells": [{"cell_type": "markdown", "source": ["x"]}]}', "a notebook without code cells"),
-        ('{"cells": [{"cell_type": "code", "source": "a b"}]}', r"no Python code in its 1 code cells: cell 1, line 1"),
+        (
+            '{"cells": [{"cell_type": "code", "source": "a b"}]}',
+            r"no Python code in its 1 code cells: code cell 1, line 1",
+        ),
     ],
 )
 def test_what_is_no_notebook(tmp_path, text, said):

@@ -1,4 +1,4 @@
-"""BN307 to BN309 on layers that keep running statistics by a rule that holds for a while, or is not theirs alone."""
+"""BN307 to BN309 and BN508 on layers that keep to a rule for a while, or keep what is not theirs alone."""
 
 from dataclasses import replace
 
@@ -8,7 +8,11 @@ import targets
 from judging import SPEC, complaints, judged, roots
 from layers import Keeping, Session
 
-from bncheck.model import Outcome
+from bncheck.cases.arrays import build
+from bncheck.experiments.long_run import _ELSEWHERE, many_steps
+from bncheck.experiments.training import training_step
+from bncheck.guard import describe
+from bncheck.model import Evidence, Outcome
 
 SPACE = replace(SPEC, n=5, spatial=(2, 2))
 CODES = ["BN307", "BN308"]
@@ -132,3 +136,103 @@ def test_where_nothing_stays_no_momentum_is_heeded_and_it_is_told_once():
 def test_a_momentum_that_is_hard_coded_or_moves_the_statistics_is_heeded(told):
     """Nothing accepted, nothing ignored; and what moves the statistics is read, whatever the source looks like."""
     assert judged("BN309", Keeping(update=ninth).told(**told)).outcome is Outcome.PASS
+
+
+class Counting(targets.Pair):
+    """Spoils a tensor in the steps that `when` is true of, the first of which is 0."""
+
+    def __init__(self, tensor, when, spoil):
+        super().__init__()
+        self.tensor, self.when, self.spoil = tensor, when, spoil
+
+    def open(self, setup):
+        session = super().open(setup)
+        forward, backward, steps = session.forward, session.backward, iter(range(1000))
+
+        def counted(x, mode="train"):
+            self.step = next(steps)
+            y = forward(x)
+            return self.spoil(y) if self.tensor == "y" and self.when(self.step) else y
+
+        def spoiled(dy):
+            found = backward(dy)
+            if self.tensor == "y" or not self.when(self.step):
+                return found
+            return found._replace(**{self.tensor: self.spoil(getattr(found, self.tensor))})
+
+        session.forward, session.backward = counted, spoiled
+        return session
+
+
+def slightly(array):
+    return array * (1 + 1e-15)
+
+
+@pytest.mark.parametrize("tensor", ["y", "dx", "dgamma", "dbeta"])
+@pytest.mark.parametrize("first", [2, 20, 49])
+def test_what_changes_after_some_steps_is_found(tensor, first):
+    judgement = judged("BN508", Counting(tensor, lambda step: step >= first, slightly))
+    assert judgement.outcome is Outcome.FAIL
+    assert judgement.message == f"{tensor} differs between a step of a fresh layer and one after {first} others"
+    assert judgement.tensor == tensor
+
+
+@pytest.mark.parametrize("period", range(2, 12))
+def test_no_period_hides_behind_the_other_batches(period):
+    def when(step):
+        return step % period == period - 1
+
+    assert judged("BN508", Counting("dx", when, slightly)).outcome is Outcome.FAIL
+
+
+def test_steps_on_another_batch_are_compared_with_nothing():
+    layer = Counting("dx", lambda step: step in _ELSEWHERE and step > 1, slightly)
+    judgement = judged("BN508", layer)
+    assert judgement.outcome is Outcome.PASS
+    assert judgement.message == "a step of a fresh layer and one after 49 others give the same bits"
+
+
+def refusing(array):
+    raise ValueError("out of buffers")
+
+
+@pytest.mark.parametrize(("tensor", "where"), [("y", "forward"), ("dx", "backward")])
+def test_what_raises_after_some_steps_is_found(tensor, where):
+    judgement = judged("BN508", Counting(tensor, lambda step: step == 7, refusing))
+    assert judgement.outcome is Outcome.FAIL
+    assert judgement.message.endswith(f"one after 7 others only one works: {where} raised ValueError: out of buffers")
+
+
+@pytest.mark.parametrize("at", [step for step in range(1, 49) if step in _ELSEWHERE])
+def test_a_layer_that_sticks_to_a_batch_is_found(at):
+    """Its mean is that of another batch from then on."""
+
+    class Sticky(targets.Pair):
+        def open(self, setup):
+            session, means = super().open(setup), []
+            forward = session.forward
+
+            def stuck(x, mode="train"):
+                means.append(x.mean(0))
+                return forward(x) + (means[at] - x.mean(0) if len(means) > at else 0.0)
+
+            session.forward = stuck
+            return session
+
+    judgement = judged("BN508", Sticky())
+    assert judgement.outcome is Outcome.FAIL
+
+
+def test_what_a_fresh_layer_refuses_is_not_run_again_and_again():
+    layer = Counting("y", lambda step: True, refusing)
+    seen = {"training": Evidence("training", {}, {}, describe(ValueError("out of buffers"), "forward"))}
+    assert many_steps(layer, build(SPEC), seen) == Evidence("many-steps")
+
+
+@pytest.mark.parametrize("forward_only", [True, False])
+def test_the_calls_of_many_steps_are_counted(forward_only):
+    layer = targets.Pair()
+    layer.conventions = replace(layer.conventions, forward_only=forward_only)
+    seen = {"training": training_step(layer, build(SPEC), {})}
+    facts = many_steps(layer, build(SPEC), seen).facts
+    assert facts == {"before": 49, "evaluations": 50 if forward_only else 100}

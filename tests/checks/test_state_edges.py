@@ -15,6 +15,7 @@ NOT_TRIED = "not tried on this case"
 
 def told(code, **seen):
     """Judge what was seen, each given as (arrays, facts)."""
+    seen = {"many_steps": ({}, {})} | seen
     judgement = CHECKS.get(code).judge(
         CASE, {name.replace("_", "-"): Evidence(name, arrays, facts) for name, (arrays, facts) in seen.items()}
     )

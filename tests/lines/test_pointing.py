@@ -191,7 +191,7 @@ def test_a_notebook_is_named_with_its_cell(tmp_path):
     file = tmp_path / "homework.ipynb"
     file.write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}))
     (line,) = lines_of(str(file))
-    assert line.file == f"{file}, cell 2"
+    assert line.file == f"{file}, code cell 2"
     assert line.text == "dx = gamma / std * (dy - along(dy, xhat))"
 
 

@@ -80,7 +80,7 @@ def test_warnings_that_fail_the_target_end_in_an_error():
 
 
 def test_a_line_of_a_cell_is_told_in_words():
-    target = replace(right(), defined=SourceLine("n.ipynb, cell 3", 7, "def f():"))
+    target = replace(right(), defined=SourceLine("n.ipynb, code cell 3", 7, "def f():"))
     ((_, properties, message),) = commands(report(target))
     assert properties == {"file": "n.ipynb", "title": "bncheck"}
-    assert message.startswith("n.ipynb, cell 3, line 7: PASS")
+    assert message.startswith("n.ipynb, code cell 3, line 7: PASS")

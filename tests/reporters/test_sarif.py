@@ -107,10 +107,10 @@ def test_a_path_becomes_a_uri(file, uri):
 
 
 def test_a_cell_has_no_line_in_the_file_of_its_notebook():
-    target = replace(located(), diagnoses=(), defined=SourceLine("n.ipynb, cell 3", 7, "def f():"))
+    target = replace(located(), diagnoses=(), defined=SourceLine("n.ipynb, code cell 3", 7, "def f():"))
     (location,) = results(target)[0]["locations"]
     assert location["physicalLocation"] == {"artifactLocation": {"uri": "n.ipynb", "uriBaseId": "%SRCROOT%"}}
-    assert location["message"]["text"] == "n.ipynb, cell 3, line 7: def f():"
+    assert location["message"]["text"] == "n.ipynb, code cell 3, line 7: def f():"
 
 
 @pytest.mark.parametrize(

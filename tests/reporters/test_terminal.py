@@ -5,7 +5,20 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from render import HOSTILE, REPORTS, broken, finding, hostile, inconclusive, misprinted, report, right, stub, warned
+from render import (
+    HOSTILE,
+    REPORTS,
+    broken,
+    finding,
+    hostile,
+    inconclusive,
+    located,
+    misprinted,
+    report,
+    right,
+    stub,
+    warned,
+)
 
 from bncheck.model import Outcome
 from bncheck.report import CHANGED, TargetReport, Verdict
@@ -234,8 +247,33 @@ def test_many_findings_do_not_fill_the_screen():
     many = tuple(finding(Outcome.FAIL, code=f"BN{i}", message="long " * 60) for i in range(200, 240))
     text = one(replace(misprinted(), findings=many))
     assert text.count("\n") <= 50
-    assert "32 more fail" in text
+    assert "32 more fail (-v lists them, and what is wrong in each)" in " ".join(text.split())
     assert "BN239" in one(replace(misprinted(), findings=many), verbose=True)
+
+
+def test_failing_cases_that_are_left_out_are_counted():
+    assert "more failing case" not in one(misprinted())
+    target = replace(misprinted(), exhibits=misprinted().exhibits * 3)
+    assert "2 more failing cases: -v shows all" in one(target)
+    assert "more failing case" not in one(target, verbose=True)
+
+
+def test_lines_that_are_wrong_in_several_targets_are_told_once():
+    diagnosis = located().diagnoses[0]
+    first = replace(located(), diagnoses=(diagnosis,))
+    twin = replace(first, name="misprinted.py::another", replay="bncheck replay v1:x misprinted.py::another")
+    both = report(first, twin)
+    text = " ".join(plain(both).split())
+    assert "The same lines are wrong as in misprinted.py::batchnorm, see there (-v shows this report too)." in text
+    assert text.count("bncheck replay") == 1
+    assert plain(both, verbose=True).count("bncheck replay") == 2
+    elsewhere = replace(diagnosis, line=replace(diagnosis.line, number=99))
+    for other in (elsewhere, replace(diagnosis, line=None)):
+        assert plain(report(first, replace(twin, diagnoses=(other,)))).count("bncheck replay") == 2
+    # A line that is not known may be another one.
+    unknown = replace(diagnosis, line=None)
+    two = [replace(target, diagnoses=(unknown,)) for target in both.targets]
+    assert plain(report(*two)).count("bncheck replay") == 2
 
 
 def test_the_module_shows_a_specimen(capsys, monkeypatch):
