@@ -205,7 +205,7 @@ def with_notes(conventions: Conventions | None, found: Sequence[Finding]) -> Con
     if conventions is None or not {OF_TRAINING, NOTHING_IN_EVAL}.intersection(reasons):
         return conventions
     said = reasons[0].partition(": eval mode has none")[0]
-    return replace(conventions, notes=(*conventions.notes, f"gradients of eval mode were not verified: {said}"))
+    return replace(conventions, notes=(f"gradients of eval mode were not verified: {said}", *conventions.notes))
 
 
 # The bug of code that computes in a smaller dtype.

@@ -13,7 +13,7 @@ from bncheck.adapters.maps import maps_left_out
 from bncheck.adapters.probe import Found
 from bncheck.adapters.profiles import declared_statistics, misfit, profile_of
 from bncheck.adapters.protocol import Candidate, Namespace
-from bncheck.adapters.remarks import swapped, unswitched, unused
+from bncheck.adapters.remarks import at_defaults, swapped, unswitched, unused
 from bncheck.adapters.running import find_statistics
 from bncheck.adapters.target import FoundTarget, Hints
 from bncheck.adapters.unfound import unjudged
@@ -29,7 +29,9 @@ def found_target(candidate: Candidate, name: str, found: Found, namespace: Names
         eps = find_eps(found.reading, first.way)
     else:  # by the user, or by an adapter file or a program of its own
         eps = Eps("fixed" if namespace.declared.eps is None else "declared", declared.eps)
-    usual = usual_momentum(namespace.things.get(candidate.forward_name.partition(".")[0]))
+    named, _, method = candidate.forward_name.partition(".")
+    thing = namespace.things.get(named)
+    usual = usual_momentum(thing)
     kept = declared_statistics(find_statistics(found.reading, first.way, eps.value, usual), declared)
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
@@ -41,7 +43,8 @@ def found_target(candidate: Candidate, name: str, found: Found, namespace: Names
         fits = fits if maps is None else {**fits, 4: maps}
         noted.append(said_of_maps)
     dtype, said_of_dtype = _one_dtype(found, first.way.dtype)
-    noted.append(said_of_dtype)
+    noted += [said_of_dtype, *unused(declared, found.reading), *namespace.notes]
+    noted.append(at_defaults(thing, method, kept.given or found.reading))
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in fits.values()),
@@ -49,7 +52,7 @@ def found_target(candidate: Candidate, name: str, found: Found, namespace: Names
         eps_source=eps.source,
         eps=eps.value,
         returns=next((fit.returns for fit in fits.values() if fit.returns), "unknown: backward raised"),
-        notes=(*filter(None, noted), *unused(declared, found.reading), *namespace.notes),
+        notes=tuple(filter(None, noted)),
         momentum_sense=kept.sense,
         momentum=kept.kept,
         running_var=kept.var,

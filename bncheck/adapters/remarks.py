@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from typing import Any
 
+from bncheck.adapters.identifiers import aside
 from bncheck.adapters.modes import Offering, is_said
+from bncheck.adapters.plans import arguments
 from bncheck.adapters.probe import Fit
 from bncheck.adapters.protocol import Reading
 from bncheck.model import Declared
@@ -39,3 +43,23 @@ def unused(declared: Declared, reading: Reading) -> list[str]:
     if declared.device != "cpu" and reading.framework.name == "numpy":
         unused.append(f"device {declared.device} is not used: the arrays are NumPy's")
     return unused
+
+
+# Arguments of which no more than these are named.
+_MOST_NAMED = 4
+
+
+def at_defaults(thing: Any, method: str, reading: Reading) -> str:
+    """Return a note on the optional arguments that a function, or a class and a method of it, was given nothing for.
+
+    Of those that have nothing to do with Batch Normalization nothing is said.
+    """
+    if not inspect.isfunction(thing) and not inspect.isclass(thing):
+        return ""
+    given = set(re.findall(r"\w+", f"{reading.spelled()} {reading.mode_switch}"))
+    known = [*(arguments(thing) or ()), *(arguments(getattr(thing, method, "")) or ())]
+    optional = [a.name for a in known if not a.required and aside(a.name) in (None, "axis")]
+    left = [name for name in dict.fromkeys(optional) if name not in given]
+    more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
+    ran = "default was" if len(left) == 1 else "defaults were"
+    return f"{', '.join(left[:_MOST_NAMED])}{more}: only the {ran} run" if left else ""
