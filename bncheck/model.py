@@ -160,6 +160,8 @@ class Conventions:
         "a value per element", "differs by channel"; "" where that is not to be seen.
     unread : str
         The name of a momentum that the code accepts and never reads, "" if there is none.
+    eps_untold : str
+        How forward and backward disagree on eps where neither is told one, "" if they do not.
     framework : str
         The array library that the target is spoken to in ("numpy", "torch", "jax").
     dtype : str
@@ -187,6 +189,7 @@ class Conventions:
     misfit: str | None = None
     initial: tuple[str, str] = ("", "")
     unread: str = ""
+    eps_untold: str = ""
     framework: str = "numpy"
     dtype: str = ""
     forward_only: bool = False

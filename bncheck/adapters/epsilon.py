@@ -14,7 +14,7 @@ import numpy as np
 
 from bncheck import guard
 from bncheck.adapters.probe import EPS, MOMENTUM
-from bncheck.adapters.protocol import Parameters, Reading
+from bncheck.adapters.protocol import Leaving, Parameters, Reading
 from bncheck.adapters.target import Way, canonical
 
 # From 1e-8 on, what a check may meet; below, so that a tiny eps such as 1e-32 is told from none at all.
@@ -23,6 +23,8 @@ _VARIANCES = (1e-24, 1e-20, 1e-16, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e
 _ACCURACIES = (1e-12, 1e-9, 1e-5)
 _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 5), 5: (4, 3, 2, 2, 5)}
 _FALLBACK = 1e-5
+# Of the largest dx: rounding makes less of it in float32, and an eps that is 1% larger more.
+_UNLIKE = 1e-3
 
 
 class Eps(NamedTuple):
@@ -82,6 +84,33 @@ def _ignored(found: Eps, named: str) -> Eps:
     return Eps("ignored", found.value, "; ".join(filter(None, (note, found.note))))
 
 
+def untold(reading: Reading, way: Way) -> str:
+    """Return how forward and backward disagree where neither is told eps, "" where they agree, or where one has to be.
+
+    The forward's own eps is measured; told that one, the backward is to give the dx that it gives untold.
+    """
+    bare = reading.untold() if isinstance(reading, Leaving) else None
+    if bare is None:
+        return ""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            own = _infer(bare, way)
+            if own.assumed or not own.value:
+                return ""
+            # Where the variance is that eps, another one makes another dx.
+            told, left = (_step(r, way, own.value, own.value)[2] for r in (reading, bare))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # what needs an eps says so
+            return ""
+    if told is None or left is None or not np.isfinite(told).all():
+        return ""
+    if np.abs(told - left).max() < _UNLIKE * np.abs(told).max():
+        return ""
+    return f"told no eps, the forward takes {own.value:g}, and the backward another one"
+
+
 def _responds(reading: Reading, way: Way) -> bool:
     """Tell whether y depends on the eps that is handed over."""
     try:
@@ -97,6 +126,12 @@ def _responds(reading: Reading, way: Way) -> bool:
 
 def _forward(reading: Reading, way: Way, variance: float, eps: float) -> tuple[Any, Any]:
     """Return x and y in the canonical layout for channels of the given variance, gamma = 1 and beta = 0."""
+    x, y, _ = _step(reading, way, variance, eps, backward=False)
+    return x, y
+
+
+def _step(reading: Reading, way: Way, variance: float, eps: float, *, backward: bool = True) -> tuple[Any, Any, Any]:
+    """Return x, y and dx of one step like that; dx is None without a backward."""
     sizes = _SIZES[len(way.layout.name)]
     x = np.random.default_rng(7).normal(0.0, 1.0, sizes)
     axes = (0, *range(2, len(sizes)))
@@ -106,8 +141,11 @@ def _forward(reading: Reading, way: Way, variance: float, eps: float) -> tuple[A
     given = way.batch(x)
     x = way.layout.canonical(given).astype(float)  # as it is in the dtype that the code gets
     with guard.user_code():
-        y = reading.start(Parameters(gamma, beta, eps, MOMENTUM, axis=way.layout.channel_axis)).forward(given, True)
-    return x, np.asarray(canonical(y, way.layout, given.shape), dtype=float)
+        run = reading.start(Parameters(gamma, beta, eps, MOMENTUM, axis=way.layout.channel_axis))
+        y = run.forward(given, True)
+        dx = run.backward(way.batch(np.random.default_rng(8).normal(0.0, 1.0, sizes))).dx if backward else None
+    y, dx = (None if a is None else np.asarray(canonical(a, way.layout, given.shape), dtype=float) for a in (y, dx))
+    return x, y, dx
 
 
 def _infer(reading: Reading, way: Way) -> Eps:

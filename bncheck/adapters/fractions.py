@@ -43,6 +43,15 @@ class Blending:
         other._calling = replace(self._calling, forward=giving(plan, guessed[0], "momentum"))
         return other
 
+    def untold(self) -> Self | None:
+        """Return the same reading that tells eps to neither call; None if the backward is never told it."""
+        calling, eps = self._calling, frozenset({Role.EPS.value})
+        keys = tuple((name, key) for name, key in calling.dict_keys if key not in eps)
+        forward, backward = calling.forward.without(eps), calling.backward.without(eps)
+        other = copy(self)
+        other._calling = replace(calling, forward=forward, backward=backward, dict_keys=keys)
+        return other if eps & calling.backward.keys else None
+
 
 def _is_guess(name: str, key: str) -> bool:
     role = argument_role(name)

@@ -23,16 +23,7 @@ from bncheck.adapters.mode_values import reachable
 from bncheck.adapters.modes import Switch
 from bncheck.adapters.option_keys import dict_keys, record_keys
 from bncheck.adapters.plans import Plan, arguments, forward_plans
-from bncheck.adapters.protocol import (
-    ADAPTERS,
-    ArityError,
-    Candidate,
-    EpsPlace,
-    Namespace,
-    Parameters,
-    Reading,
-    Run,
-)
+from bncheck.adapters.protocol import ADAPTERS, ArityError, Candidate, EpsPlace, Namespace, Parameters, Reading, Run
 from bncheck.adapters.results import cache_names, declared_order, gradient_order, returned_names
 from bncheck.adapters.runs import Calling, CallRun
 from bncheck.adapters.separate_gradients import joined, separate

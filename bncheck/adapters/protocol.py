@@ -132,6 +132,14 @@ class Starting(Protocol):
 
 
 @runtime_checkable
+class Leaving(Protocol):
+    """A reading whose backward may be told eps."""
+
+    def untold(self) -> Reading | None:
+        """Return the same reading that tells eps to neither call; None if the backward is never told it."""
+
+
+@runtime_checkable
 class Living(Protocol):
     """A run of a layer that may be switched by methods of its own, and whose parameters may change; after a forward."""
 

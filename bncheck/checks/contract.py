@@ -269,20 +269,24 @@ def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
 
     Promise
     -------
-    The eps that is handed over, as an argument or in the options, is the one under the root.
+    The eps that is handed over, as an argument or in the options, is the one under the root; and where it is left out,
+    a backward that may be told one takes that of its forward.
 
     Why it matters
     --------------
-    Whoever sets eps to 1e-3, because half precision needs it, gets 1e-8 and NaN.
+    Whoever sets eps to 1e-3, because half precision needs it, gets 1e-8 and NaN. Whoever leaves it out, where the
+    defaults of forward and backward differ, gets the gradients of another function.
 
     Evidence
     --------
     y of one small batch with two values of eps: if nothing moves, eps is measured from the slope of y against x, and
-    used for all other checks.
+    used for all other checks. Where both may be left without one: the forward's is measured, and dx without any is to
+    be dx with that one.
 
     Typical causes
     --------------
-    A literal 1e-8 in the formula beside an option eps. (An attribute that nothing reads is noted, and no failure.)
+    ``eps=1e-5`` in the forward and ``eps=1e-8`` in the backward; a literal 1e-8 in the formula beside an option eps.
+    (An attribute that nothing reads is noted, and no failure.)
 
     References
     ----------
@@ -290,6 +294,8 @@ def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
     """
     if seen["training"].facts.get("eps_source") == "ignored":
         return Judgement(Outcome.FAIL, f"eps is accepted and ignored: {case.spec.eps:g} is used whatever it is")
+    if untold := seen["training"].facts.get("eps_untold"):
+        return Judgement(Outcome.FAIL, untold)
     if seen["training"].facts.get("eps_source") == "fixed":
         return Judgement(Outcome.SKIP, "the code takes no eps: it is hard-coded, or there is none")
     if seen["training"].facts.get("eps_source") == "declared":

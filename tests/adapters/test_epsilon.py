@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from bncheck import pipeline
 from bncheck.adapters import resolve
-from bncheck.model import Declared
+from bncheck.executors.in_process import InProcess
+from bncheck.model import Declared, Outcome
 from bncheck.reporters.wording import conventions_in_words
+from bncheck.settings import Settings
 
 PAIR = """
 EPS = {eps}
@@ -164,3 +167,64 @@ def test_an_eps_that_cannot_be_measured_is_assumed_and_that_is_said(write):
     found = conventions(write, std=f"{INSIDE} / (var.min() > 1e-3 and 1 or [][0])")
     assert (found.eps_source, found.eps) == ("fixed", 1e-5)
     assert "eps could not be measured; 1e-05 is assumed" in found.notes
+
+
+TWICE = """
+def bn_forward(x, gamma, beta{forward}):
+    {options}
+    mu, var = x.mean(axis=0), x.var(axis=0)
+    return gamma * (x - mu) / np.sqrt(var + eps) + beta, (x, mu, var, gamma)
+
+def bn_backward(dout, cache{backward}):
+    x, mu, var, gamma = cache
+    s = np.sqrt(var + {used})
+    xhat, g = (x - mu) / s, dout * gamma
+    dx = (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)) / s{spoilt}
+    return dx, (dout * xhat).sum(axis=0), dout.sum(axis=0)
+"""
+AGREEING = {"forward": ", eps=1e-5", "options": "", "backward": ", eps=1e-5", "used": "eps", "spoilt": ""}
+OPTIONS = {"forward": ", bn_param", "options": "eps = bn_param.get('eps', 1e-3)", "backward": ", eps=1e-5"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "taken"),
+    [
+        ({}, ""),
+        ({"backward": ", eps=1e-8"}, "1e-05"),
+        ({"forward": ", eps=1e-3"}, "0.001"),
+        ({"backward": ", eps=1.1e-5"}, "1e-05"),
+        ({"backward": ", eps=0.0"}, "1e-05"),
+        (OPTIONS, "0.001"),
+        (OPTIONS | {"backward": ", eps=1e-3"}, ""),
+        ({"backward": ", eps=1e-8", "spoilt": " * 2"}, "1e-05"),  # what else is wrong is another matter
+        ({"spoilt": " * 2"}, ""),
+        ({"backward": ", eps"}, ""),  # nobody can leave it out
+        ({"forward": ", eps"}, ""),
+        ({"backward": ", eps=None", "used": "(eps or 1e-5)"}, ""),
+        ({"backward": ", eps=None", "used": "(eps or 1e-8)"}, "1e-05"),
+        ({"backward": ", eps=None"}, ""),  # it raises, and says so
+        ({"backward": "", "used": "1e-5"}, ""),  # a number in the code is what other checks see
+    ],
+)
+def test_a_backward_that_is_told_no_eps_takes_that_of_its_forward(write, parts, taken):
+    (card,) = resolve.cards(write(TWICE.format(**AGREEING | parts)))
+    said = f"told no eps, the forward takes {taken}, and the backward another one"
+    assert card.conventions.eps_untold == (said if taken else "")
+
+
+def test_of_an_eps_that_the_backward_ignores_nothing_is_said(write):
+    text = TWICE.format(**AGREEING | {"backward": ", eps=1e-8"})
+    kept = text.replace("(x, mu, var, gamma)", "(x, mu, var + eps, gamma)").replace(
+        "np.sqrt(var + eps)\n", "np.sqrt(var)\n"
+    )
+    assert kept.count("np.sqrt(var)") == 1
+    (card,) = resolve.cards(write(kept))
+    assert card.conventions.eps_untold == ""
+
+
+def test_defaults_of_eps_that_differ_fail(write):
+    spec = write(TWICE.format(**AGREEING | {"backward": ", eps=1e-8"}))
+    (target,) = pipeline.run([spec], Settings(cases=4), executor=InProcess()).targets
+    failed = [f for f in target.findings if f.outcome is Outcome.FAIL]
+    assert [f.code for f in failed] == ["BN510"]
+    assert failed[0].message == "told no eps, the forward takes 1e-05, and the backward another one"
