@@ -336,5 +336,5 @@ NOT_VERIFIED = "gradients of eval mode were not verified"
 def test_gradients_of_eval_mode_that_were_not_verified_are_noted(outcome, message, note):
     conventions = Conventions("test", ("NC",), "(C,)", "argument", None, "tuple", notes=("first",))
     found = [finding("BN101", P), replace(finding("BN306", outcome), message=message)]
-    assert verdict.with_notes(conventions, found).notes == ("first", note)[: 2 if note else 1]
+    assert verdict.with_notes(conventions, found).notes == ((note, "first") if note else ("first",))
     assert verdict.with_notes(None, found) is None

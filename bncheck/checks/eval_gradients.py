@@ -27,6 +27,7 @@ _TOLD_APART = 0.25
 
 # Why code is not asked for gradients of eval mode: it has none, or none that anybody could use.
 OF_TRAINING = "backward is that of training mode whatever the mode: eval mode has none"
+ALIKE = "training mode has the same dx on this case: the mode cannot be told"
 NOTHING_IN_EVAL = "all gradients are 0 in eval mode: frozen there, it seems"
 
 # A hundred times more than the few operations here make of rounding in float64.
@@ -118,7 +119,7 @@ def _gradients_judged(
         # The same to within what either may err: a backward of training mode would be right here, too.
         either = 2 * allowed["dx"] + _NEGLIGIBLE * float(np.abs(want["dx"]).max())
         if "dx" in found and _of_training(case, evidence, want["dx"], used, either):
-            return Judgement(Outcome.SKIP, "training mode has the same dx on this case: the mode cannot be told")
+            return Judgement(Outcome.SKIP, ALIKE)
         return Judgement(Outcome.PASS, "the gradients in eval mode take the statistics for constants")
     if "dx" in wrong and not knows_dx:
         return Judgement(Outcome.SKIP, "dx is wrong in training mode too: whose it is in eval mode cannot be told")
@@ -130,12 +131,15 @@ def _gradients_judged(
     if "dx" not in found:
         return Judgement(Outcome.SKIP, "no dx in eval mode by which to tell the mode of the others")
     dx = found["dx"]
-    if dx.any() and _of_training(case, evidence, dx, used, rounding * float(np.abs(dx).max()), 1e-4):
-        if evidence.facts["conventions"].framework == "numpy":
-            return Judgement(Outcome.SKIP, OF_TRAINING)
+    # Zeros are those of training mode only where dx is to be 0.
+    if (dx.any() or "dx" not in wrong) and _of_training(
+        case, evidence, dx, used, rounding * float(np.abs(dx).max()), 1e-4
+    ):
         # A case on which both modes have the same dx tells nothing of a dx that is right.
         if "dx" not in wrong:
-            return Judgement(Outcome.SKIP, "training mode has the same dx on this case: the mode cannot be told")
+            return Judgement(Outcome.SKIP, ALIKE)
+        if evidence.facts["conventions"].framework == "numpy":
+            return Judgement(Outcome.SKIP, OF_TRAINING)
         return Judgement(Outcome.WARN, "in eval mode autograd calls the backward of training: dx is another one", "dx")
     if "dx" not in wrong and not any(found[name].any() for name in wrong):
         return Judgement(Outcome.SKIP, f"{' and '.join(wrong)} are 0 in eval mode: frozen there, it seems")

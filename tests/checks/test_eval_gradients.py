@@ -180,6 +180,15 @@ def test_beside_a_dx_that_tells_no_mode_a_wrong_dgamma_is_left_open():
     assert judgement.message == "training mode has the same dx on this case: the mode cannot be told"
 
 
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("zero", ["dy", "gamma"])
+def test_where_dx_is_to_be_0_a_dx_of_0_does_not_tell_whose_dgamma_is(zero, framework):
+    given = {zero: 0 * {"dy": MANY.dy, "gamma": MANY.gamma}[zero]}
+    judgement = compared(**given, dgamma=np.ones(2), framework=framework)
+    said = "training mode has the same dx on this case: the mode cannot be told"
+    assert (judgement.outcome, judgement.message) == (Outcome.SKIP, said)
+
+
 @pytest.mark.parametrize(
     ("dx", "outcome"),
     [

@@ -9,6 +9,7 @@ from judging import SPEC, complaints, judged, roots
 from layers import Keeping, Session, eval_gradients, normalise, wide
 
 from bncheck.cases.arrays import build
+from bncheck.cases.plan import plan
 from bncheck.checks.agreement import eval_agrees_with_training
 from bncheck.model import Evidence, Outcome
 from bncheck.session import Gradients
@@ -223,6 +224,15 @@ def test_a_case_on_which_either_mode_has_the_same_gradient_tells_nothing(backwar
     """0 times whatever the formula is: a pass of these cases alone would say that eval mode was verified."""
     judgement = judged("BN306", Keeping(eval_backward=backward), spec)
     assert (judgement.outcome, judgement.message) == (Outcome.SKIP, ALIKE)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("backward", [None, of_training_with_running_statistics, eval_gradients])
+def test_no_backward_that_is_right_in_training_or_in_eval_mode_fails_on_any_case_of_a_sweep(backward, dtype):
+    layer = Keeping(eval_backward=backward) if backward is not None else Keeping()
+    cases = [spec for spec in plan(150, 0, dtype, (2, 4)) if spec.n < 1000]
+    failing = [spec.id for spec in cases if judged("BN306", layer, spec).outcome is Outcome.FAIL]
+    assert (len(cases) > 100, failing) == (True, [])
 
 
 def test_a_gradient_that_differs_from_that_of_training_is_decided_however_large_the_batch():
