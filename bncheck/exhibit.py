@@ -142,7 +142,8 @@ def disturbed(code: str, case: Case, seen: Mapping[str, Evidence]) -> Shown | No
 
 
 def _is_undisturbed(evidence: Evidence, alone: Evidence) -> bool:
-    same = (np.array_equal(array, alone.arrays.get(name), equal_nan=True) for name, array in evidence.arrays.items())
+    both = [(array, alone.arrays[name]) for name, array in evidence.arrays.items() if name in alone.arrays]
+    same = (np.array_equal(one, two, equal_nan=True) for one, two in both)
     return evidence.fault is None and "one_size" not in evidence.facts and all(same)
 
 

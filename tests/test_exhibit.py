@@ -126,7 +126,7 @@ def test_of_what_shows_after_many_steps_no_batch_before_is_shown():
     (compared,) = shown.comparisons
     assert (compared.tensor, compared.oracle) == ("dx", "a fresh layer")
     np.testing.assert_array_equal(array(compared.found), 2 * array(compared.expected))
-    assert seen["many-steps"].facts["before"] == 5
+    assert seen["many-steps"].facts["before"] == 4
 
 
 def test_the_batch_of_the_other_layer_is_shown():

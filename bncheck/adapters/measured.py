@@ -29,9 +29,7 @@ def found_target(candidate: Candidate, name: str, found: Found, namespace: Names
         eps = find_eps(found.reading, first.way)
     else:  # by the user, or by an adapter file or a program of its own
         eps = Eps("fixed" if namespace.declared.eps is None else "declared", declared.eps)
-    named, _, method = candidate.forward_name.partition(".")
-    thing = namespace.things.get(named)
-    usual = usual_momentum(thing)
+    usual = usual_momentum(namespace.things.get(candidate.forward_name.partition(".")[0]))
     kept = declared_statistics(find_statistics(found.reading, first.way, eps.value, usual), declared)
     alone = candidate.adapter == FORWARD_ONLY
     said = [note_of(candidate, namespace) if alone else None, note_of_absent(found.reading.absent, alone)]
@@ -43,8 +41,8 @@ def found_target(candidate: Candidate, name: str, found: Found, namespace: Names
         fits = fits if maps is None else {**fits, 4: maps}
         noted.append(said_of_maps)
     dtype, said_of_dtype = _one_dtype(found, first.way.dtype)
-    noted += [said_of_dtype, *unused(declared, found.reading), *namespace.notes]
-    noted.append(at_defaults(thing, method, kept.given or found.reading))
+    reading = kept.given or found.reading
+    noted += [said_of_dtype, *unused(declared, reading), *namespace.notes, at_defaults(candidate, namespace, reading)]
     conventions = Conventions(
         adapter=candidate.adapter,
         layouts=tuple(fit.way.layout.name for fit in fits.values()),
@@ -72,7 +70,7 @@ def found_target(candidate: Candidate, name: str, found: Found, namespace: Names
     )
     ways = {n: fit.way for n, fit in fits.items()}
     hints = Hints(declared.grad_scale == "mean", kept.places, alone)
-    return FoundTarget(name, conventions, kept.given or found.reading, ways, hints)
+    return FoundTarget(name, conventions, reading, ways, hints)
 
 
 def _one_dtype(found: Found, tried: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from bncheck.adapters.identifiers import aside
 from bncheck.adapters.modes import Offering, is_said
 from bncheck.adapters.plans import arguments
 from bncheck.adapters.probe import Fit
-from bncheck.adapters.protocol import Reading
+from bncheck.adapters.protocol import Candidate, Namespace, Reading
 from bncheck.model import Declared
 
 
@@ -49,15 +49,18 @@ def unused(declared: Declared, reading: Reading) -> list[str]:
 _MOST_NAMED = 4
 
 
-def at_defaults(thing: Any, method: str, reading: Reading) -> str:
-    """Return a note on the optional arguments that a function, or a class and a method of it, was given nothing for.
+def at_defaults(candidate: Candidate, namespace: Namespace, reading: Reading) -> str:
+    """Return a note on the optional arguments that a function, or a class and its forward, was given nothing for.
 
-    Of those that have nothing to do with Batch Normalization nothing is said.
+    Of those that have nothing to do with Batch Normalization nothing is said, nor of objects, which somebody else made.
     """
+    named, _, method = candidate.forward_name.partition(".")
+    thing = namespace.things.get(named)
     if not inspect.isfunction(thing) and not inspect.isclass(thing):
         return ""
+    functions: list[Any] = [thing, getattr(thing, method, None)]
     given = set(re.findall(r"\w+", f"{reading.spelled()} {reading.mode_switch}"))
-    known = [*(arguments(thing) or ()), *(arguments(getattr(thing, method, "")) or ())]
+    known = [argument for function in functions if callable(function) for argument in arguments(function) or ()]
     optional = [a.name for a in known if not a.required and aside(a.name) in (None, "axis")]
     left = [name for name in dict.fromkeys(optional) if name not in given]
     more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""

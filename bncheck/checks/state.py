@@ -89,8 +89,7 @@ def second_step_same(case: Case, seen: Seen) -> Judgement:
 
     Promise
     -------
-    In training mode y and the gradients follow from the batch at hand: a layer that has seen another batch, of another
-    size, returns the same as a fresh one.
+    In training mode y and the gradients follow from the batch at hand, whatever a layer has seen before.
 
     Why it matters
     --------------
@@ -114,13 +113,12 @@ def second_step_same(case: Case, seen: Seen) -> Judgement:
         return Judgement(Outcome.SKIP, "the step before, on a batch of another size, did not come back")
     judgement = _equal(seen["training"], seen["second-step"], AFTER_ONE)
     refusal = seen["second-step"].facts.get("one_size")
-    if judgement.outcome is Outcome.FAIL or not (many := seen["many-steps"]).facts:
-        later = judgement
-    else:
-        later = _equal(seen["training"], many, f"a step of a fresh layer and one after {many.facts['before']} others")
-    if refusal and later.outcome in (Outcome.PASS, Outcome.SKIP):
+    if judgement.outcome is not Outcome.FAIL and (many := seen["many-steps"]).facts:
+        which = f"a step of a fresh layer and one after {many.facts['before']} others"
+        judgement = _equal(seen["training"], many, which)
+    if refusal and judgement.outcome in (Outcome.PASS, Outcome.SKIP):
         return Judgement(Outcome.WARN, f"works with batches of one size only: {refusal}")
-    return later
+    return judgement
 
 
 @check(

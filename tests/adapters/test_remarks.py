@@ -1,9 +1,12 @@
 """What is remarked on arguments that nothing was given for: bncheck ran their defaults, and nothing else."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from bncheck.adapters import resolve
+from bncheck.adapters.protocol import Namespace
 from bncheck.adapters.remarks import at_defaults
 
 PAIR = """
@@ -62,4 +65,5 @@ def test_those_of_a_constructor_are_told_too(write):
 def test_of_an_object_nothing_is_said_whoever_made_it_gave_the_arguments():
     things = {"np": np}
     exec(LAYER, things)
-    assert at_defaults(things["BatchNorm"](3), "forward", None) == ""
+    candidate = SimpleNamespace(forward_name="bn.forward")
+    assert at_defaults(candidate, Namespace("", {"bn": things["BatchNorm"](3)}), None) == ""

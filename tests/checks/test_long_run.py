@@ -200,7 +200,7 @@ def refusing(array):
 def test_what_raises_after_some_steps_is_found(tensor, where):
     judgement = judged("BN508", Counting(tensor, lambda step: step == 7, refusing))
     assert judgement.outcome is Outcome.FAIL
-    assert judgement.message.endswith(f"one after 7 others only one works: {where} raised ValueError: out of buffers")
+    assert f"one after 7 others only one works: {where} raised ValueError: out of buffers" in judgement.message
 
 
 @pytest.mark.parametrize("at", [step for step in range(1, 49) if step in _ELSEWHERE])
