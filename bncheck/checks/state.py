@@ -84,7 +84,7 @@ AFTER_ONE = "a step of a fresh layer and one after another batch"
 
 
 @check("BN508", "step-independent", needs=("training", "second-step", "many-steps"), follows=("BN504", "BN505"))
-def second_step_same(case: Case, seen: Seen) -> Judgement:
+def step_independent(case: Case, seen: Seen) -> Judgement:
     """A training step does not depend on the steps before it.
 
     Promise

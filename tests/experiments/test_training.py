@@ -9,7 +9,7 @@ import targets
 from bncheck.case import CaseSpec
 from bncheck.cases.arrays import build
 from bncheck.checks.contract import prints_nothing
-from bncheck.checks.state import second_step_same
+from bncheck.checks.state import step_independent
 from bncheck.experiments.training import large_mean, second_step, training_step
 from bncheck.model import Outcome
 
@@ -149,7 +149,7 @@ class Ending(targets.Pair):
 def test_what_comes_of_a_crash_in_the_step_before_says_nothing_of_the_next():
     target = Ending()
     seen = {"training": step(target), "second-step": second_step(target, CASE, {})}
-    judgement = second_step_same(CASE, seen)
+    judgement = step_independent(CASE, seen)
     assert (judgement.outcome, judgement.message) == (
         Outcome.SKIP,
         "the step before, on a batch of another size, did not come back",
