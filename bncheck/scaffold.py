@@ -92,17 +92,18 @@ def pieces(folder: Path, targets: Sequence[str]) -> list[Piece]:
 
 
 def requirement() -> str:
-    """Return what pip installs this bncheck by elsewhere (PEP 610): its name, or the repository that it came from."""
+    """Return what pip installs this bncheck by elsewhere: its name, or the address that it came from (PEP 610)."""
     try:
-        text = metadata.distribution("bncheck").read_text("direct_url.json")
-    except metadata.PackageNotFoundError:  # it runs from its sources
-        text = None
-    origin = json.loads(text) if text else {}
-    if "vcs_info" in origin:
-        system = origin["vcs_info"]
-        return f"'bncheck @ {system['vcs']}+{origin['url']}@{system['commit_id']}'"
-    here = str(origin.get("url", "")).startswith("file:")
-    return "bncheck" + "  # it came from a folder here: 'bncheck @ git+https://...' where it is not released" * here
+        origin = json.loads(metadata.distribution("bncheck").read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):  # it runs from its sources
+        origin = {}
+    address, system = str(origin.get("url", "")), origin.get("vcs_info", {})
+    if address.startswith("file:"):
+        return "bncheck  # it came from a folder here: 'bncheck @ git+https://...' where it is not released"
+    if system:
+        address = f"{system['vcs']}+{address}@{system['commit_id']}"
+    part = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+    return f"'bncheck @ {address}{part}'" if address else "bncheck"
 
 
 def _settings(path: Path, section: str) -> Piece:

@@ -51,7 +51,19 @@ def test_files_are_written_and_nothing_is_written_twice(project):
     ("origin", "requirement"),
     [
         (None, "bncheck"),
-        ('{"url": "https://example.org/bncheck.whl", "archive_info": {}}', "bncheck"),
+        (
+            '{"url": "https://example.org/bncheck.whl", "archive_info": {}}',
+            "'bncheck @ https://example.org/bncheck.whl'",
+        ),
+        ("no JSON", "bncheck"),
+        (
+            '{"url": "file:///home/me/b", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
+            "bncheck  # it came from a folder here: 'bncheck @ git+https://...' where it is not released",
+        ),
+        (
+            '{"url": "https://example.org/b", "vcs_info": {"vcs": "git", "commit_id": "abc"}, "subdirectory": "py"}',
+            "'bncheck @ git+https://example.org/b@abc#subdirectory=py'",
+        ),
         (
             '{"url": "https://example.org/b.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
             "'bncheck @ git+https://example.org/b.git@abc'",

@@ -23,7 +23,8 @@ _VARIANCES = (1e-24, 1e-20, 1e-16, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e
 _ACCURACIES = (1e-12, 1e-9, 1e-5)
 _SIZES = {2: (4, 3), 3: (4, 3, 2), 4: (4, 3, 2, 5), 5: (4, 3, 2, 2, 5)}
 _FALLBACK = 1e-5
-# Of the largest dx: rounding makes less of it in float32, and an eps that is 1% larger more.
+# A share of the largest y or dx. Where the variance is eps, another eps changes dx by half its relative difference:
+# more than this for one that is 0.2% larger, while float32 errs by a millionth or so.
 _UNLIKE = 1e-3
 
 
@@ -84,10 +85,11 @@ def _ignored(found: Eps, named: str) -> Eps:
     return Eps("ignored", found.value, "; ".join(filter(None, (note, found.note))))
 
 
-def untold(reading: Reading, way: Way) -> str:
+def default_eps_differs(reading: Reading, way: Way) -> str:
     """Return how forward and backward disagree where neither is told eps, "" where they agree, or where one has to be.
 
-    The forward's own eps is measured; told that one, the backward is to give the dx that it gives untold.
+    The forward's own eps is measured; told that one, forward and backward are to give the y and dx that they give
+    untold. Where y is another one, what was measured is not what the code calls eps (``var + eps**2``).
     """
     bare = reading.untold() if isinstance(reading, Leaving) else None
     if bare is None:
@@ -99,16 +101,21 @@ def untold(reading: Reading, way: Way) -> str:
             if own.assumed or not own.value:
                 return ""
             # Where the variance is that eps, another one makes another dx.
-            told, left = (_step(r, way, own.value, own.value)[2] for r in (reading, bare))
+            told, left = (_step(r, way, own.value, own.value)[1:] for r in (reading, bare))
         except KeyboardInterrupt:
             raise
         except BaseException:  # what needs an eps says so
             return ""
-    if told is None or left is None or not np.isfinite(told).all():
+    if not _is_like(told[0], left[0]) or _is_like(told[1], left[1]):
         return ""
-    if np.abs(told - left).max() < _UNLIKE * np.abs(told).max():
-        return ""
-    return f"told no eps, the forward takes {own.value:g}, and the backward another one"
+    return f"told no eps, the forward takes {own.value:g}, and the backward does not"
+
+
+def _is_like(one: Any, other: Any) -> bool:
+    """Tell whether two results are alike, or are nothing that can be compared."""
+    if one is None or other is None or not np.isfinite(one).all():
+        return True
+    return bool(np.abs(one - other).max() < _UNLIKE * np.abs(one).max())
 
 
 def _responds(reading: Reading, way: Way) -> bool:

@@ -25,7 +25,7 @@ _SAME = 1e-5  # single precision rounds by less
 
 
 class Blending:
-    """A reading by call plans, one argument of which may be a fraction."""
+    """What readings by call plans have in common: one argument may be a fraction, and eps may be left out."""
 
     _calling: Calling
 
@@ -44,13 +44,13 @@ class Blending:
         return other
 
     def untold(self) -> Self | None:
-        """Return the same reading that tells eps to neither call; None if the backward is never told it."""
+        """Return the same reading that tells eps to neither call; None if one of them is never told it."""
         calling, eps = self._calling, frozenset({Role.EPS.value})
         keys = tuple((name, key) for name, key in calling.dict_keys if key not in eps)
         forward, backward = calling.forward.without(eps), calling.backward.without(eps)
         other = copy(self)
         other._calling = replace(calling, forward=forward, backward=backward, dict_keys=keys)
-        return other if eps & calling.backward.keys else None
+        return other if eps <= calling.backward.keys & calling.given else None
 
 
 def _is_guess(name: str, key: str) -> bool:

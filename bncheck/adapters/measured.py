@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bncheck.adapters.activations import without_activations
 from bncheck.adapters.affine import note_of_absent
-from bncheck.adapters.epsilon import Eps, find_eps, untold
+from bncheck.adapters.epsilon import Eps, default_eps_differs, find_eps
 from bncheck.adapters.forward_only import NAME as FORWARD_ONLY
 from bncheck.adapters.forward_only import note_of
 from bncheck.adapters.given import usual_momentum
@@ -62,7 +62,7 @@ def found_target(candidate: Candidate, name: str, found: Found, namespace: Names
         mode_switch=found.reading.mode_switch,
         initial=find_initial(found.reading, first.way, eps.value),
         unread=getattr(candidate, "unread", ""),
-        eps_untold=untold(found.reading, first.way) if eps.source == "argument" else "",
+        eps_untold=default_eps_differs(found.reading, first.way) if eps.source == "argument" else "",
         framework=found.reading.framework.name,
         dtype=dtype,
         forward_only=alone,

@@ -133,10 +133,10 @@ class Starting(Protocol):
 
 @runtime_checkable
 class Leaving(Protocol):
-    """A reading whose backward may be told eps."""
+    """A reading that can leave eps out of its calls."""
 
     def untold(self) -> Reading | None:
-        """Return the same reading that tells eps to neither call; None if the backward is never told it."""
+        """Return the same reading that tells eps to neither call; None if one of them is never told it."""
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from bncheck.adapters.modes import Offering, is_said
 from bncheck.adapters.plans import arguments
 from bncheck.adapters.probe import Fit
 from bncheck.adapters.protocol import Candidate, Namespace, Reading
+from bncheck.adapters.words import STATISTICS
 from bncheck.model import Declared
 
 
@@ -45,6 +46,8 @@ def unused(declared: Declared, reading: Reading) -> list[str]:
     return unused
 
 
+# An argument in a call that is spelled out: "bn(x, gamma, bn_param=options)".
+_ARGUMENT = re.compile(r"[(,]\s*(\w+)\s*(?=[=,)])")
 # Arguments of which no more than these are named.
 _MOST_NAMED = 4
 
@@ -52,17 +55,18 @@ _MOST_NAMED = 4
 def at_defaults(candidate: Candidate, namespace: Namespace, reading: Reading) -> str:
     """Return a note on the optional arguments that a function, or a class and its forward, was given nothing for.
 
-    Of those that have nothing to do with Batch Normalization nothing is said, nor of objects, which somebody else made.
+    Of running statistics and of what has nothing to do with Batch Normalization nothing is said, nor of objects, which
+    somebody else made.
     """
     named, _, method = candidate.forward_name.partition(".")
     thing = namespace.things.get(named)
     if not inspect.isfunction(thing) and not inspect.isclass(thing):
         return ""
     functions: list[Any] = [thing, getattr(thing, method, None)]
-    given = set(re.findall(r"\w+", f"{reading.spelled()} {reading.mode_switch}"))
+    given = {*_ARGUMENT.findall(reading.spelled()), *re.findall(r"\w+$", reading.mode_switch)}
     known = [argument for function in functions if callable(function) for argument in arguments(function) or ()]
-    optional = [a.name for a in known if not a.required and aside(a.name) in (None, "axis")]
-    left = [name for name in dict.fromkeys(optional) if name not in given]
+    known = [a for a in known if not a.required and a.role not in STATISTICS and aside(a.name) in (None, "axis")]
+    left = [name for name in dict.fromkeys(a.name for a in known) if name not in given]
     more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
     ran = "default was" if len(left) == 1 else "defaults were"
     return f"{', '.join(left[:_MOST_NAMED])}{more}: only the {ran} run" if left else ""

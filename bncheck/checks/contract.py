@@ -263,7 +263,7 @@ def prints_nothing(case: Case, seen: Seen) -> Judgement:
     return Judgement(Outcome.PASS, "nothing was printed")
 
 
-@check("BN510", "eps-is-heeded")
+@check("BN510", "eps-is-heeded", follows=("BN201",))
 def eps_is_heeded(case: Case, seen: Seen) -> Judgement:
     """An eps that the code accepts is the one that it uses.
 

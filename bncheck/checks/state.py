@@ -159,16 +159,16 @@ def _equal(first: Evidence, second: Evidence, which: str) -> Judgement:
     if second.fault is None and not second.facts:
         return Judgement(Outcome.SKIP, NOT_TRIED)
     if (first.fault is None) != (second.fault is None):
-        fault = first.fault or second.fault
-        return Judgement(Outcome.FAIL, f"of {which} only one works: {fault}")
+        return Judgement(Outcome.FAIL, f"of {which} only one works: {first.fault or second.fault}")
     for name in TENSORS:
         one, two = first.arrays.get(name), second.arrays.get(name)
+        if one is not None and two is None and second.fault is None:
+            return Judgement(Outcome.FAIL, f"of {which} only one has a {name} that fits", name)
         if one is None or two is None or np.array_equal(one, two, equal_nan=True):
             continue
         at = _first_difference(one, two)
-        error = float(abs(one[at] - two[at]))
-        message = f"{name} differs between {which}"
-        return Judgement(Outcome.FAIL, message, name, error, 0.0, at, float(two[at]), float(one[at]))
+        figures = (float(abs(one[at] - two[at])), 0.0, at, float(two[at]), float(one[at]))
+        return Judgement(Outcome.FAIL, f"{name} differs between {which}", name, *figures)
     return Judgement(Outcome.PASS, f"{which} give the same bits")
 
 

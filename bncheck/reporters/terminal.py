@@ -15,8 +15,8 @@ from bncheck.model import TENSORS, Outcome
 from bncheck.report import Diagnosis, Report, TargetReport, Verdict
 from bncheck.reporters import REPORTERS, Style
 from bncheck.reporters.exhibits import ROOMY, indented, show_exhibit
-from bncheck.reporters.findings import show_findings
-from bncheck.reporters.parts import answer, ended, meaning, narrowed, of_journal, tally
+from bncheck.reporters.findings import LOUD, show_findings
+from bncheck.reporters.parts import answer, ended, meaning, named, narrowed, of_journal, roots, tally
 from bncheck.reporters.short import beside, in_one_line, nameless
 from bncheck.reporters.wording import (
     DASH,
@@ -80,8 +80,8 @@ def _wrong_at(target: TargetReport) -> tuple[object, ...]:
     """Return which bugs a target has at which lines, and what else is said of it; its name, where a line is unknown."""
     bugs = [(d.code, d.line, d.wrong) for d in target.diagnoses]
     said = [(f.code, f.outcome, f.message, f.follows_from) for f in target.findings]
-    known = all(line is not None for _, line, _ in bugs)
-    return (target.verdict, target.error, *bugs, *said, *([] if known else [target.name]))
+    placed = all(named(target, finding) for finding in roots(target, *LOUD)) and all(line for _, line, _ in bugs)
+    return (target.verdict, target.error, *bugs, *said, *([] if placed else [target.name]))
 
 
 def _console(out: StringIO, style: Style) -> Console:

@@ -208,7 +208,7 @@ OPTIONS = {"forward": ", bn_param", "options": "eps = bn_param.get('eps', 1e-3)"
 )
 def test_a_backward_that_is_told_no_eps_takes_that_of_its_forward(write, parts, taken):
     (card,) = resolve.cards(write(TWICE.format(**AGREEING | parts)))
-    said = f"told no eps, the forward takes {taken}, and the backward another one"
+    said = f"told no eps, the forward takes {taken}, and the backward does not"
     assert card.conventions.eps_untold == (said if taken else "")
 
 
@@ -227,4 +227,48 @@ def test_defaults_of_eps_that_differ_fail(write):
     (target,) = pipeline.run([spec], Settings(cases=4), executor=InProcess()).targets
     failed = [f for f in target.findings if f.outcome is Outcome.FAIL]
     assert [f.code for f in failed] == ["BN510"]
-    assert failed[0].message == "told no eps, the forward takes 1e-05, and the backward another one"
+    assert failed[0].message == "told no eps, the forward takes 1e-05, and the backward does not"
+
+
+def test_of_an_eps_that_is_squared_in_both_nothing_is_said(write):
+    """What is measured is the square; told that, the forward has another y."""
+    told = AGREEING | {"forward": ", eps=1e-3", "backward": ", eps=1e-3", "used": "eps * eps"}
+    (card,) = resolve.cards(write(TWICE.format(**told).replace("np.sqrt(var + eps)", "np.sqrt(var + eps * eps)")))
+    assert card.conventions.eps_untold == ""
+
+
+TOLD_LAYER = """
+class BatchNorm:
+    def __init__(self, n, eps=1e-3):
+        self.gamma, self.beta, self.eps = np.ones(n), np.zeros(n), eps
+
+    def forward(self, x):
+        self.x, self.mu, self.var = x, x.mean(axis=0), x.var(axis=0)
+        return self.gamma * (x - self.mu) / np.sqrt(self.var + self.eps) + self.beta
+
+    def backward(self, dy, eps=1e-3):
+        s = np.sqrt(self.var + eps)
+        xhat, g = (self.x - self.mu) / s, dy * self.gamma
+        self.dgamma, self.dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+        return (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)) / s
+"""
+CLOSURE = """
+def make_batchnorm(eps=1e-3):
+    def forward(x, gamma, beta):
+        mu, var = x.mean(axis=0), x.var(axis=0)
+        return gamma * (x - mu) / np.sqrt(var + eps) + beta, (x, mu, var, gamma)
+
+    def backward(dy, cache, eps=1e-3):
+        x, mu, var, gamma = cache
+        s = np.sqrt(var + eps)
+        xhat, g = (x - mu) / s, dy * gamma
+        return (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)) / s, (dy * xhat).sum(axis=0), dy.sum(axis=0)
+
+    return forward, backward
+"""
+
+
+@pytest.mark.parametrize("text", [TOLD_LAYER, CLOSURE])
+def test_an_eps_that_the_forward_has_from_its_maker_is_not_compared(write, text):
+    (card,) = resolve.cards(write(text))
+    assert card.conventions.eps_untold == ""

@@ -52,6 +52,8 @@ def noted(spec):
         (", axis=0, affine=True", ["axis, affine: only the defaults were run"]),
         (", a1=0, a2=0, a3=0, a4=0, a5=0, a6=0", ["a1, a2, a3, a4 and 2 more: only the defaults were run"]),
         (", name='bn', dtype=None, seed=0", []),  # nothing to do with Batch Normalization
+        (", running_mean=None, running_var=None", []),
+        (", arrays=True, backward=None", ["arrays, backward: only the defaults were run"]),  # words of the trace
     ],
 )
 def test_arguments_that_keep_their_defaults_are_told(write, more, said):

@@ -287,7 +287,7 @@ def test_digits_that_a_variance_in_two_passes_lost_are_no_matter_of_one_pass():
 
 
 def test_an_eps_that_differs_where_none_is_told_fails_whatever_else_is_heeded():
-    said = "told no eps, the forward takes 1e-05, and the backward another one"
+    said = "told no eps, the forward takes 1e-05, and the backward does not"
     judgement = judged(eps_is_heeded, CaseSpec(), facts={"eps_source": "argument", "eps_untold": said})
     assert (judgement.outcome, judgement.message) == (Outcome.FAIL, said)
     assert judged(eps_is_heeded, CaseSpec(), facts={"eps_source": "argument", "eps_untold": ""}).outcome is Outcome.PASS

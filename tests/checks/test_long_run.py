@@ -236,3 +236,25 @@ def test_the_calls_of_many_steps_are_counted(forward_only):
     seen = {"training": training_step(layer, build(SPEC), {})}
     facts = many_steps(layer, build(SPEC), seen).facts
     assert facts == {"before": 49, "evaluations": 50 if forward_only else 100}
+
+
+def lost(array):
+    return array[:1]
+
+
+@pytest.mark.parametrize("spoil", [lost, lambda array: None])
+@pytest.mark.parametrize("tensor", ["y", "dx"])
+def test_what_does_not_fit_after_some_steps_is_found(tensor, spoil):
+    judgement = judged("BN508", Counting(tensor, lambda step: step >= 7, spoil))
+    said = f"of a step of a fresh layer and one after 7 others only one has a {tensor} that fits"
+    assert (judgement.outcome, judgement.message, judgement.tensor) == (Outcome.FAIL, said, tensor)
+
+
+def test_slow_code_has_fewer_steps_and_ends_with_one_that_is_compared(monkeypatch):
+    times = iter(range(100))
+    monkeypatch.setattr("bncheck.experiments.long_run.time.monotonic", lambda: 0.3 * next(times))
+    seen = {"training": training_step(targets.Pair(), build(SPEC), {})}
+    found = many_steps(targets.Pair(), build(SPEC), seen)
+    assert 3 < found.facts["before"] < 20
+    assert found.facts["before"] not in _ELSEWHERE
+    assert set(found.arrays) == {"y", "dx", "dgamma", "dbeta"}

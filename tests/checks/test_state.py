@@ -40,9 +40,15 @@ def test_what_differs_is_told_with_both_values():
     assert judgement.message == "dgamma differs between two steps"
 
 
-def test_a_tensor_that_one_of_the_two_has_not_is_not_compared():
-    one, two = {"dx": np.ones(2), "dbeta": np.ones(2)}, {"y": np.ones(2), "dbeta": np.zeros(2)}
+def test_a_tensor_that_a_fresh_layer_has_not_is_not_compared():
+    one, two = {"dbeta": np.ones(2)}, {"y": np.ones(2), "dbeta": np.zeros(2)}
     assert compared(one, two).tensor == "dbeta"
+
+
+def test_a_tensor_that_is_there_no_more_is_told():
+    judgement = compared({"dx": np.ones(2), "dbeta": np.ones(2)}, {"dbeta": np.zeros(2)})
+    said = "of two steps only one has a dx that fits"
+    assert (judgement.outcome, judgement.message, judgement.tensor) == (Outcome.FAIL, said, "dx")
 
 
 @pytest.mark.parametrize("failing", [0, 1])

@@ -260,7 +260,8 @@ def test_failing_cases_that_are_left_out_are_counted():
 
 def test_lines_that_are_wrong_in_several_targets_are_told_once():
     diagnosis = located().diagnoses[0]
-    first = replace(located(), diagnoses=(diagnosis,))
+    about = tuple(f for f in located().findings if f.outcome is not Outcome.WARN)
+    first = replace(located(), diagnoses=(diagnosis,), findings=about)
     twin = replace(first, name="misprinted.py::another", replay="bncheck replay v1:x misprinted.py::another")
     both = report(first, twin)
     text = " ".join(plain(both).split())
@@ -270,6 +271,10 @@ def test_lines_that_are_wrong_in_several_targets_are_told_once():
     elsewhere = replace(diagnosis, line=replace(diagnosis.line, number=99))
     for other in (elsewhere, replace(diagnosis, line=None)):
         assert plain(report(first, replace(twin, diagnoses=(other,)))).count("bncheck replay") == 2
+    # What no bug with a line is about may be wrong at other lines.
+    more = finding(Outcome.FAIL, code="BN509", name="layers-independent", tensor="dbeta")
+    two = [replace(target, findings=(*target.findings, more)) for target in both.targets]
+    assert plain(report(*two)).count("bncheck replay") == 2
     # A line that is not known may be another one.
     unknown = replace(diagnosis, line=None)
     two = [replace(target, diagnoses=(unknown,)) for target in both.targets]
