@@ -8,7 +8,8 @@ from judging import SPEC, judged
 
 from bncheck.adapters import resolve
 from bncheck.cases.arrays import build
-from bncheck.model import Outcome, TargetSpec
+from bncheck.checks.catalogue import CHECKS
+from bncheck.model import Conventions, Evidence, Outcome, TargetSpec
 
 LAYER = """
 import numpy as np
@@ -244,3 +245,95 @@ def batchnorm_backward(dy, cache):
         Outcome.SKIP,
         "no gamma and beta in the code that could be changed between two steps",
     )
+
+
+Y = np.array([[1.0, -2.0], [3.0, 0.5]])
+KEPT = Conventions("test", ("NC",), "(C,)", "argument", None, "tuple", momentum_sense="kept", mode_switch="training")
+# Of own methods: training and eval mode told by the switch, and what the layer's own calls make of them.
+OF_TRAINING, OF_EVAL = Y, Y + 1
+SWITCHED = {
+    "told_train": OF_TRAINING,
+    "told_eval": OF_EVAL,
+    "told_fresh": OF_TRAINING,
+    "fresh": OF_TRAINING,
+    "train": OF_TRAINING,
+    "eval": OF_EVAL,
+}
+
+
+def by_hand(code, arrays, **facts):
+    known = {"conventions": KEPT, "calls": ("train()", "eval()", "train()"), "tried": True, "raised": ""}
+    name = {"BN312": "own-methods", "BN518": "changed-parameters"}[code]
+    seen = {name: Evidence(name, arrays, known | facts), "training": Evidence("training")}
+    judgement = CHECKS.get(code).judge(build(SPEC), seen)
+    return judgement.outcome, judgement.message
+
+
+@pytest.mark.parametrize("missing", ["told_train", "train"])
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, "no train() and eval() of a layer's own say the mode"),
+        ({"tried": False}, "not tried on this case"),
+        ({"raised": "eval() raised"}, "eval() raised"),
+    ],
+)
+def test_without_both_modes_nothing_is_said_of_the_methods(missing, facts, reason):
+    arrays = {name: y for name, y in SWITCHED.items() if name != missing}
+    assert by_hand("BN312", arrays, **facts) == (Outcome.SKIP, reason)
+
+
+def test_what_eval_begins_anew_may_differ_from_what_it_was_where_nothing_is_taken_in():
+    """Statistics that are worked out when inference begins: eval() ends a collection, and another y is as right."""
+    other = SWITCHED | {"eval": OF_EVAL + 5}
+    collected = replace(KEPT, momentum_sense="finished")
+    assert by_hand("BN312", other, conventions=collected) == (Outcome.PASS, "train() and eval() switch the mode")
+    stuck = SWITCHED | {"eval": OF_TRAINING}
+    message = "after eval() y is normalised with the batch's own statistics"
+    assert by_hand("BN312", stuck, conventions=collected) == (Outcome.FAIL, message)
+    message = "after eval() y is not that of the running statistics"
+    assert by_hand("BN312", other) == (Outcome.FAIL, message)
+
+
+@pytest.mark.parametrize("name", ["mean", "var"])
+@pytest.mark.parametrize(
+    ("held", "call"),
+    [
+        ((0, 9, 9, 9, 9, 9), "train()"),
+        ((0, 0, 1, 9, 9, 9), "eval()"),
+        ((0, 0, 1, 1, 1, 9), "train() again"),
+        ((0, 0, 1, 9, 9, 1), ""),  # what eval() did is undone
+        ((0, 0, 1, 1, 1, 1), ""),
+    ],
+)
+def test_the_call_that_changes_statistics_is_named(name, held, call):
+    arrays = SWITCHED | {f"held_{name}": np.array([[value, 1.0] for value in held])}
+    found = by_hand("BN312", arrays, calls=("train()", "eval()", "train() again"))
+    said = (Outcome.FAIL, f"running_{name} is changed by {call}") if call else (Outcome.PASS, None)
+    assert found[0] is said[0]
+    assert not call or found == said
+
+
+CHANGED = {f"{want}{name}": Y for name in ("y", "dx", "dgamma", "dbeta", "eval") for want in ("", "want_")}
+
+
+@pytest.mark.parametrize("name", ["y", "dx", "dgamma", "dbeta"])
+def test_each_tensor_that_does_not_follow_its_parameters_is_named(name):
+    message = f"{name} does not follow gamma and beta that are changed after the first step"
+    assert by_hand("BN518", CHANGED | {name: Y + 1}, changed=True) == (Outcome.FAIL, message)
+    followed = (Outcome.PASS, "what the layer computes follows its parameters")
+    for missing in (name, f"want_{name}"):
+        kept = {key: value for key, value in (CHANGED | {name: Y + 1}).items() if key != missing}
+        assert by_hand("BN518", kept, changed=True) == followed
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"raised": "the second step raised", "changed": True}, "the second step raised"),
+        ({"changed": False}, "no gamma and beta in the code that could be changed between two steps"),
+        ({"changed": False, "tried": False}, "not tried on this case"),
+    ],
+)
+def test_why_nothing_is_said_of_changed_parameters(facts, reason):
+    assert by_hand("BN518", CHANGED | {"y": Y + 1}, **facts) == (Outcome.SKIP, reason)
