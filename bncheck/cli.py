@@ -89,7 +89,7 @@ class Group(click.RichGroup):
         """Run a command; turn what it raises into one line and an exit code."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, Exit, click.Abort):
+        except (click.ClickException, Exit, click.Abort, BrokenPipeError):  # whoever reads the help may stop
             raise
         except BncheckError as error:
             _stop(2, f"bncheck: {_one_line(error)}")

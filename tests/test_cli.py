@@ -639,3 +639,15 @@ def test_an_expected_failure_of_a_check_that_does_not_exist_is_told_before_anyth
     done = invoke("verify", str(SAMPLES / "right.py"))
     assert done.exit_code == 2
     assert "no check 'BN58'" in done.output
+
+
+@pytest.mark.parametrize("words", [["--help"], ["verify", "--help"], ["list", "checks"], ["explain", "BN201"]])
+def test_who_stops_reading_hears_no_complaint(words):
+    """As in ``bncheck verify --help | head``."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "bncheck", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    assert program.stderr.read() == b""
+    program.stderr.close()
+    program.wait()
