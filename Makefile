@@ -37,7 +37,7 @@ test-processes: $(STAMP)  ## Run the tests that start other processes and wait f
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PROCESSES)
 
 # Numerics, checks, laws, lines, bugs, verdicts: all that starts no other process.
-FAST := core experiments cases checks lines pages bugs/test_bugs.py $(patsubst %,test_%.py,api calibration codec compact floors guard job location reference_docs releases settings tally verdict)
+FAST := core experiments cases checks pages bugs/test_bugs.py $(patsubst %,test_%.py,api calibration codec compact floors guard job location reference_docs releases settings tally verdict)
 
 test-fast: $(STAMP)  ## Run the tests of the numerics (under a minute)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(addprefix tests/,$(FAST))
