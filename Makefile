@@ -36,7 +36,7 @@ test: $(STAMP)  ## Run the tests, but for those of other processes
 test-processes: $(STAMP)  ## Run the tests that start other processes and wait for them (some minutes)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PROCESSES)
 
-# Numerics, checks, laws, lines, bugs, verdicts: all that starts no other process.
+# Numerics, checks, laws, bugs, verdicts: all that starts no other process.
 FAST := core experiments cases checks pages bugs/test_bugs.py $(patsubst %,test_%.py,api calibration codec compact floors guard job location reference_docs releases settings tally verdict)
 
 test-fast: $(STAMP)  ## Run the tests of the numerics (under a minute)

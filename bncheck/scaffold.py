@@ -95,7 +95,7 @@ def requirement() -> str:
     """Return what pip installs this bncheck by elsewhere: its name, or the address that it came from (PEP 610)."""
     try:
         origin = json.loads(metadata.distribution("bncheck").read_text("direct_url.json") or "{}")
-    except (metadata.PackageNotFoundError, ValueError):  # it runs from its sources
+    except (metadata.PackageNotFoundError, ValueError):  # never installed, or the record is damaged
         origin = {}
     address, system = str(origin.get("url", "")), origin.get("vcs_info", {})
     if address.startswith("file:"):

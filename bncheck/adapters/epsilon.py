@@ -115,7 +115,7 @@ def _is_like(one: Any, other: Any) -> bool:
     """Tell whether two results are alike, or are nothing that can be compared."""
     if one is None or other is None or not np.isfinite(one).all():
         return True
-    return bool(np.abs(one - other).max() < _UNLIKE * np.abs(one).max())
+    return bool(np.abs(one - other).max() <= _UNLIKE * np.abs(one).max())
 
 
 def _responds(reading: Reading, way: Way) -> bool:

@@ -77,7 +77,10 @@ def _blocks(targets: Sequence[TargetReport], report: Report, style: Style) -> It
 
 
 def _wrong_at(target: TargetReport) -> tuple[object, ...]:
-    """Return which bugs a target has at which lines, and what else is said of it; its name, where a line is unknown."""
+    """Return which bugs a target has at which lines, and what else is said of it.
+
+    Its name too, where a line is unknown, or something is wrong that no bug is about: that may be at other lines.
+    """
     bugs = [(d.code, d.line, d.wrong) for d in target.diagnoses]
     said = [(f.code, f.outcome, f.message, f.follows_from) for f in target.findings]
     placed = all(named(target, finding) for finding in roots(target, *LOUD)) and all(line for _, line, _ in bugs)

@@ -198,6 +198,7 @@ OPTIONS = {"forward": ", bn_param", "options": "eps = bn_param.get('eps', 1e-3)"
         (OPTIONS | {"backward": ", eps=1e-3"}, ""),
         ({"backward": ", eps=1e-8", "spoilt": " * 2"}, "1e-05"),  # what else is wrong is another matter
         ({"spoilt": " * 2"}, ""),
+        ({"backward": ", eps=1e-8", "spoilt": " * 0"}, ""),  # 0 shows no eps
         ({"backward": ", eps"}, ""),  # nobody can leave it out
         ({"forward": ", eps"}, ""),
         ({"backward": ", eps=None", "used": "(eps or 1e-5)"}, ""),
